@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The hypercall ABI of VMSRS: call numbers, statuses, structures and the register map. C11 and
+ * C++20. What each call does, who may make it, what it locks and whether repeating it is harmless
+ * stands in abi/README.md, call by call. This header includes nothing of ours.
+ *
+ * Rules: all fields have fixed width; reserved fields must be zero; numbers are never used again;
+ * the same major version is compatible when the caller's minor is not above the callee's.
+ */
+#ifndef VMSRS_ABI_H_
+#define VMSRS_ABI_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+#define VMSRS_STATIC_ASSERT static_assert
+extern "C" {
+#else
+#define VMSRS_STATIC_ASSERT _Static_assert
+#endif
+
+#define VMSRS_ABI_MAJOR 1u
+#define VMSRS_ABI_MINOR 0u
+#define VMSRS_ABI_VERSION ((VMSRS_ABI_MAJOR << 16) | VMSRS_ABI_MINOR)
+
+/* ---- Discovery: CPUID -------------------------------------------------------------------------
+ */
+
+#define VMSRS_CPUID_SIGNATURE_LEAF \
+  0x40000000u /* EBX, ECX, EDX = "VMSRSVMSRSVM"; EAX = highest leaf */
+#define VMSRS_CPUID_VERSION_LEAF 0x40000001u /* EAX = VMSRS_ABI_VERSION */
+#define VMSRS_CPUID_SIGNATURE "VMSRSVMSRSVM"
+
+/* ---- Register map ------------------------------------------------------------------------------
+ * VMMCALL with RAX = call number and arguments 0..5 in RDI, RSI, RDX, R10, R8, R9. On return RAX is
+ * the status, RDX the first and RSI the second result (unchanged where a call names none). All
+ * other registers keep their values. The calling thread is known by its FS base, its address space
+ * by CR3: neither is an argument, so neither can be forged or scribbled over. */
+
+/* ---- Calls -------------------------------------------------------------------------------------
+ */
+
+enum vmsrs_call {
+  VMSRS_CALL_VERSION = 0x000,
+
+  /* Library calls: from ring 3 of a server. */
+  VMSRS_CALL_ATTACH = 0x100,
+  VMSRS_CALL_DETACH = 0x101,
+  VMSRS_CALL_INIT_PROFILE = 0x102,
+  VMSRS_CALL_PROFILE = 0x103,
+  VMSRS_CALL_PROFILE_FILL = 0x104,
+  VMSRS_CALL_UNPROFILE = 0x105,
+  VMSRS_CALL_USER_BEGIN = 0x110,
+  VMSRS_CALL_USER_END = 0x111,
+  VMSRS_CALL_USER_CRASH = 0x112,
+  VMSRS_CALL_USER_COLLECT = 0x113,
+  VMSRS_CALL_USER_STUCK = 0x114,
+  VMSRS_CALL_STORE = 0x120,
+  VMSRS_CALL_STORE_RANGE = 0x121,
+  VMSRS_CALL_FILL_RANGE = 0x122,
+  VMSRS_CALL_LOAD = 0x123,
+  VMSRS_CALL_LOAD_RANGE = 0x124,
+  VMSRS_CALL_SERVICE = 0x130,
+
+  /* Management calls: need a capability. */
+  VMSRS_CALL_MGMT_OPEN = 0x200,
+  VMSRS_CALL_MGMT_CLOSE = 0x201,
+  VMSRS_CALL_MGMT_STATS = 0x210,
+  VMSRS_CALL_MGMT_EXITS = 0x211,
+  VMSRS_CALL_MGMT_SERVER = 0x212,
+  VMSRS_CALL_MGMT_USERS = 0x213,
+  VMSRS_CALL_MGMT_CHECK = 0x214,
+  VMSRS_CALL_MGMT_DEFINE = 0x220,
+  VMSRS_CALL_MGMT_COLLECT = 0x221,
+  VMSRS_CALL_MGMT_REAP = 0x222
+};
+
+/* ---- Statuses ----------------------------------------------------------------------------------
+ */
+
+enum vmsrs_status {
+  VMSRS_OK = 0,
+  VMSRS_UNKNOWN_CALL = 1,
+  VMSRS_BAD_VERSION = 2,  /* the caller's ABI version is not served */
+  VMSRS_BAD_ARGUMENT = 3, /* reserved bits set, unknown flag, value out of its range */
+  VMSRS_BAD_ADDRESS = 4,  /* non-canonical, kernel half, not for user code, hidden, not RAM */
+  VMSRS_BAD_LENGTH = 5,   /* zero, beyond the call's limit, or address + length overflows */
+  VMSRS_UNALIGNED = 6,
+  VMSRS_TOUCH = 7,        /* page not present or not writable: touch the address in RDX, repeat */
+  VMSRS_NOT_ATTACHED = 8, /* this address space belongs to no server */
+  VMSRS_BUSY = 9,         /* the server is attached already, or the thing is in use */
+  VMSRS_DENIED = 10,      /* wrong secret, missing capability, wrong privilege level */
+  VMSRS_NO_STORAGE = 11,  /* recovery storage or quota is used up */
+  VMSRS_NO_REGION = 12,   /* address range is not (wholly) in one live region */
+  VMSRS_OVERLAP = 13,     /* region overlaps another */
+  VMSRS_NO_USER = 14,     /* the calling thread has no open user scope */
+  VMSRS_USER_EXISTS = 15, /* the calling thread has one already */
+  VMSRS_NO_SLOT = 16,     /* too many unfinished users */
+  VMSRS_CRASHED = 17,     /* the calling user is suppressed: nothing was changed */
+  VMSRS_AGAIN = 18,       /* a bounded piece was done; repeat the call to go on */
+  VMSRS_NOT_FOUND = 19,   /* no such server, user or CPU */
+  VMSRS_WRONG_STATE = 20, /* not in a state in which the call makes sense */
+  VMSRS_THROTTLED = 21,   /* too many failed openings: wait, then try again */
+  VMSRS_STATUS_COUNT = 22
+};
+
+/* ---- Limits ------------------------------------------------------------------------------------
+ */
+
+#define VMSRS_PAGE_BYTES 4096u
+#define VMSRS_MAX_SERVERS 16u
+#define VMSRS_MAX_USERS 1024u        /* unfinished users of one server */
+#define VMSRS_MAX_REGIONS 16u        /* of one server */
+#define VMSRS_MAX_RANGE_BYTES 65536u /* of one STORE_RANGE, FILL_RANGE, LOAD_RANGE, PROFILE_FILL \
+                                      */
+#define VMSRS_NAME_BYTES 32u         /* of a server's name, NUL included */
+#define VMSRS_SECRET_BYTES 32u
+#define VMSRS_HASH_BYTES 32u   /* SHA-256 */
+#define VMSRS_RECENT_USERS 64u /* collected users remembered for MGMT_USERS, per server */
+
+/* ---- Windows: what the hypervisor writes and a server can only read
+ * ------------------------------ One window of three pages a server: a status page, then a word for
+ * each user slot. */
+
+#define VMSRS_WINDOW_PAGES 3u
+#define VMSRS_WINDOW_BYTES (VMSRS_WINDOW_PAGES * VMSRS_PAGE_BYTES)
+#define VMSRS_WINDOW_MAGIC 0x31575352534d56ull /* "VMSRSW1" */
+
+/* Mode word: bit 0 = suppression, bits 1.. = epoch, which rises at every change. */
+#define VMSRS_MODE_SUPPRESSION 1ull
+
+/* User word: bits 0..1 = enum vmsrs_user_state, bits 2.. = generation of the slot. */
+enum vmsrs_user_state {
+  VMSRS_USER_FREE = 0,
+  VMSRS_USER_ACTIVE = 1,
+  VMSRS_USER_CRASHED = 2,
+  VMSRS_USER_STUCK = 3 /* crashed and could not be brought to its end point */
+};
+
+struct vmsrs_status_page {
+  uint64_t magic;
+  uint32_t abi_version;
+  uint32_t server;
+  uint64_t mode;
+  uint64_t service_request; /* rises when a thread of the server shall make VMSRS_CALL_SERVICE */
+  uint8_t reserved[4064];
+};
+
+struct vmsrs_window {
+  struct vmsrs_status_page status;
+  uint64_t users[VMSRS_MAX_USERS];
+};
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_status_page) == VMSRS_PAGE_BYTES, "one page");
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_window) == VMSRS_WINDOW_BYTES, "three pages");
+VMSRS_STATIC_ASSERT(offsetof(struct vmsrs_status_page, mode) == 16, "layout");
+VMSRS_STATIC_ASSERT(offsetof(struct vmsrs_status_page, service_request) == 24, "layout");
+
+/* Marks the pages of the windows image before the hypervisor has taken them over. */
+#define VMSRS_WINDOW_MARK "VMSRS-WINDOW-PG" /* 16 bytes with its NUL */
+struct vmsrs_window_mark {
+  char mark[16];
+  uint32_t server;
+  uint32_t page;
+  uint64_t reserved;
+};
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_window_mark) == 32, "layout");
+
+/* ---- Structures passed by address
+ * ---------------------------------------------------------------- */
+
+enum vmsrs_isolation {
+  VMSRS_ISOLATION_HYPERVISOR = 1,
+  VMSRS_ISOLATION_PROCESS = 2,
+  VMSRS_ISOLATION_NONE = 3 /* tests only */
+};
+
+/* ATTACH. */
+struct vmsrs_attach {
+  char name[VMSRS_NAME_BYTES];
+  uint8_t secret[VMSRS_SECRET_BYTES];
+  uint32_t abi_version;
+  uint32_t process_id; /* as the server's Linux calls it; for lists and for reaping */
+};
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_attach) == 72, "layout");
+
+/* What a fault was; FAULT_NONE where there was none. The closed set of the metrics' label. */
+enum vmsrs_fault_kind {
+  VMSRS_FAULT_NONE = 0,
+  VMSRS_FAULT_WILD = 1, /* access to an unmapped or forbidden address */
+  VMSRS_FAULT_NULL = 2, /* the same below 64 KiB */
+  VMSRS_FAULT_NON_CANONICAL = 3,
+  VMSRS_FAULT_BUS = 4,
+  VMSRS_FAULT_ARITHMETIC = 5,
+  VMSRS_FAULT_ILLEGAL = 6,
+  VMSRS_FAULT_ABORT = 7,
+  VMSRS_FAULT_CHECK = 8,   /* a check of the library or of the program failed */
+  VMSRS_FAULT_STORAGE = 9, /* recovery storage full, policy refuse */
+  VMSRS_FAULT_STACK = 10,  /* stack overflow */
+  VMSRS_FAULT_OPERATOR = 11,
+  VMSRS_FAULT_KIND_COUNT = 12
+};
+
+/* USER_CRASH. */
+struct vmsrs_fault {
+  uint32_t kind; /* enum vmsrs_fault_kind */
+  uint32_t thread_id;
+  uint64_t address;
+  uint64_t instruction;
+};
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_fault) == 24, "layout");
+
+enum vmsrs_capability { VMSRS_OBSERVE = 1, VMSRS_OPERATE = 2 };
+
+/* MGMT_DEFINE: a server that may attach. */
+struct vmsrs_server_definition {
+  char name[VMSRS_NAME_BYTES];
+  uint8_t secret_hash[VMSRS_HASH_BYTES];
+  uint64_t storage_quota_bytes; /* hidden memory; 0 = no limit */
+  uint32_t user_quota;          /* unfinished users; 0 = VMSRS_MAX_USERS */
+  uint32_t reserved;
+};
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_server_definition) == 80, "layout");
+
+/* MGMT_STATS: a snapshot of the host's counters (each counter exact, not all of one instant). */
+struct vmsrs_stats {
+  uint32_t abi_version;
+  uint32_t isolation; /* enum vmsrs_isolation */
+  uint32_t cpu_count;
+  uint32_t server_count; /* defined */
+  uint64_t uptime_ns;
+  uint64_t hidden_bytes;  /* all memory out of the guest's reach, recovery storage included */
+  uint64_t storage_bytes; /* recovery storage */
+  uint64_t storage_used_bytes;
+  uint64_t hidden_access_count; /* guest accesses to hidden memory, refused */
+  uint64_t window_write_count;  /* guest writes to a window, refused */
+  uint64_t denied_call_count;   /* calls refused for want of secret or capability */
+  uint64_t refused_call_count;  /* calls refused for their arguments */
+  uint64_t faults[VMSRS_FAULT_KIND_COUNT];
+  uint64_t reserved[4];
+};
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_stats) == 16 + 8 * 8 + 8 * 12 + 32, "layout");
+
+/* MGMT_EXITS: exits of one CPU by reason. */
+enum vmsrs_exit_reason {
+  VMSRS_EXIT_VMMCALL = 0,
+  VMSRS_EXIT_CPUID = 1,
+  VMSRS_EXIT_MSR = 2,
+  VMSRS_EXIT_NESTED_PAGE_FAULT = 3,
+  VMSRS_EXIT_APIC = 4,
+  VMSRS_EXIT_NMI = 5,
+  VMSRS_EXIT_INIT = 6,
+  VMSRS_EXIT_SVM_INSTRUCTION = 7,
+  VMSRS_EXIT_INTERRUPT = 8,
+  VMSRS_EXIT_OTHER = 9,
+  VMSRS_EXIT_REASON_COUNT = 10
+};
+struct vmsrs_exits {
+  uint32_t cpu;
+  uint32_t reserved;
+  uint64_t count[VMSRS_EXIT_REASON_COUNT];
+  uint64_t cycles[VMSRS_EXIT_REASON_COUNT]; /* TSC, from exit to the next entry */
+};
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_exits) == 168, "layout");
+
+/* MGMT_SERVER. */
+struct vmsrs_server_info {
+  char name[VMSRS_NAME_BYTES];
+  uint32_t server;
+  uint32_t attached; /* 1 = yes */
+  uint32_t process_id;
+  uint32_t region_count;
+  uint64_t region_bytes;
+  uint64_t storage_used_bytes;
+  uint64_t mode;          /* as in the status page */
+  uint32_t active_users;  /* unfinished, not crashed */
+  uint32_t crashed_users; /* not yet collected, stuck ones included */
+  uint32_t stuck_users;
+  uint32_t reserved0;
+  uint64_t oldest_suppression_age_ns; /* 0 = nobody is suppressed */
+  uint64_t suppression_ns;            /* time in suppression mode, a running interval included */
+  uint64_t faults[VMSRS_FAULT_KIND_COUNT];
+  uint64_t user_count; /* begun */
+  uint64_t finished_count;
+  uint64_t collected_count;
+  uint64_t store_count;
+  uint64_t load_count;             /* loads that trapped */
+  uint64_t suppressed_store_count; /* stores of crashed users that were dropped */
+  uint64_t demand_restore_count;   /* granules restored because somebody read or wrote them */
+  uint64_t collect_restore_count;  /* granules restored at collection */
+  uint64_t restore_cycles;
+  uint64_t suppression_count;         /* suppression intervals that have ended */
+  uint64_t suppression_histogram[12]; /* of ended users by duration: VMSRS_SUPPRESSION_BUCKETS_MS */
+  uint64_t ended_suppression_ns;      /* sum over those */
+  uint64_t contended_granules;        /* granules with records of more than one user, now */
+  uint64_t record_count;              /* records, now */
+  uint64_t no_storage_count;
+  uint64_t reserved[4];
+};
+/* Upper bounds, in ms, of suppression_histogram's first 11 buckets; the twelfth has none. */
+#define VMSRS_SUPPRESSION_BUCKETS_MS \
+  { 1, 5, 10, 50, 100, 500, 1000, 5000, 10000, 60000, 300000 }
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_server_info) ==
+                        48 + 24 + 16 + 16 + 8 * 12 + 8 * 10 + 8 * 12 + 8 * 4 + 32,
+                    "layout");
+
+/* MGMT_USERS: users under suppression, active ones and the recently collected. */
+struct vmsrs_user_info {
+  uint32_t server;
+  uint32_t slot;
+  uint64_t generation;
+  uint64_t label; /* the number that USER_BEGIN was given */
+  uint32_t state; /* enum vmsrs_user_state; FREE = collected */
+  uint32_t fault_count;
+  struct vmsrs_fault fault; /* the first one */
+  uint64_t begin_age_ns;
+  uint64_t crash_age_ns;  /* 0 = not crashed */
+  uint64_t suppressed_ns; /* until collection, or until now */
+  uint64_t suppressed_store_count;
+  uint64_t restore_count; /* granules of this user's that were restored */
+  uint64_t record_count;  /* granules it has records in, now */
+};
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_user_info) == 104, "layout");
+
+/* MGMT_CHECK: SEMANTICS of each invariant: docs/invariants.md. */
+enum vmsrs_invariant {
+  VMSRS_CHECK_HIDDEN = 0,
+  VMSRS_CHECK_STORAGE = 1,
+  VMSRS_CHECK_CHAINS = 2,
+  VMSRS_CHECK_USERS = 3,
+  VMSRS_CHECK_MIRROR = 4,
+  VMSRS_CHECK_COLLECTED = 5,
+  VMSRS_CHECK_ACCOUNTING = 6,
+  VMSRS_CHECK_WINDOWS = 7,
+  VMSRS_CHECK_COUNT = 8
+};
+enum vmsrs_verdict {
+  VMSRS_VERDICT_OK = 0,
+  VMSRS_VERDICT_VIOLATED = 1,
+  VMSRS_VERDICT_PENDING = 2,   /* a thread of a server has still to look at its memory */
+  VMSRS_VERDICT_UNVERIFIED = 3 /* nobody could look (no answer from the server) */
+};
+struct vmsrs_check_result {
+  uint32_t verdict; /* enum vmsrs_verdict */
+  uint32_t server;  /* where it was violated first */
+  uint64_t examined_count;
+  uint64_t violation_count;
+  uint64_t detail; /* granule offset, slot or frame of the first violation */
+};
+struct vmsrs_check_report {
+  struct vmsrs_check_result results[VMSRS_CHECK_COUNT];
+};
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_check_report) == 256, "layout");
+
+#ifdef __cplusplus
+} /* extern "C" */
+#endif
+#endif /* VMSRS_ABI_H_ */

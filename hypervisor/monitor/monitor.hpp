@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "recovery/guest_memory.hpp"
+#include "recovery/platform.hpp"
+
+// The SVM monitor's upper half (the paper, 4.2): a broker that decodes hypercalls, checks every
+// argument and hands the operation to the recovery engine. Portable; linked with hypervisor/svm on
+// the machine, with test platforms on the host.
+namespace vmsrs::monitor {
+
+// Who made a call; filled by the platform from processor state, never from arguments.
+struct Caller {
+  std::uint64_t address_space;   // CR3's page frame address, PCID and flags masked away
+  std::uint64_t thread;          // FS base
+  std::uint8_t privilege_level;  // 0 or 3
+  recovery::GuestMemory* memory;
+};
+
+// Arguments in, status and results out: RAX, RDI, RSI, RDX, R10, R8, R9 of the ABI.
+struct CallRegisters {
+  std::uint64_t rax, rdi, rsi, rdx, r10, r8, r9;
+};
+
+struct MonitorConfig {
+  std::uint8_t secret_hash[32];  // SHA-256 of the management secret
+  bool has_secret;               // false: management is closed, every MGMT_OPEN is denied
+};
+
+// Once, on one CPU, before the first dispatch. `storage` is page-aligned hidden memory that becomes
+// the recovery storage; it need not be cleared. Returns false if it is too small to be of use.
+[[nodiscard]] bool initialise(recovery::Platform& platform, void* storage,
+                              std::size_t storage_bytes, const MonitorConfig& config);
+
+// One hypercall. Any CPU, any number at a time. Never fails: the status is in registers.rax.
+void dispatch(const Caller& caller, CallRegisters& registers);
+
+}  // namespace vmsrs::monitor

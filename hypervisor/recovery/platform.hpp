@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vmsrs/abi.h>
+
+#include <cstdint>
+
+namespace vmsrs::recovery {
+
+// What the portable engine and the monitor need from the machine below them. One object a machine,
+// alive as long as the engine. Every member may be called on any CPU at any time.
+class Platform {
+ public:
+  virtual std::uint32_t isolation() const = 0;  // enum vmsrs_isolation
+  virtual std::uint64_t now_ns() const = 0;     // monotonic
+  virtual std::uint64_t cycles() const = 0;     // monotonic per CPU
+  virtual std::uint64_t random() = 0;           // unguessable where the processor can
+  virtual void relax() const = 0;               // inside a spin loop
+
+  // The window of a server as the engine writes it; nullptr if the machine has none for that
+  // number.
+  virtual vmsrs_window* window(std::uint32_t server) = 0;
+
+  virtual std::uint32_t cpu_count() const = 0;
+  virtual std::uint64_t hidden_bytes() const = 0;
+  virtual std::uint64_t hidden_access_count() const = 0;
+  virtual std::uint64_t window_write_count() const = 0;
+  // False past the last CPU.
+  virtual bool exits(std::uint32_t cpu, vmsrs_exits& out) const = 0;
+  // Walks what guards the hidden memory (nested page tables) and counts entries that let a guest
+  // in.
+  virtual vmsrs_check_result check_hidden() const = 0;
+
+ protected:
+  ~Platform() = default;
+};
+
+}  // namespace vmsrs::recovery
