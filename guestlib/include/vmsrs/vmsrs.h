@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The VMSRS guest library, C interface.
+ *
+ * Conventions: functions that can fail return 0 or a negative vmsrs_error and leave a sentence for
+ * people in vmsrs_error_message() (per thread). Addresses may have any alignment. Everything here
+ * may be called from any thread once vmsrs_attach has returned; a user belongs to the thread that
+ * began it. Synchronisation is the program's own: the library orders nothing between users. Locks
+ * and other objects that threads wait on stay outside profiled regions.
+ */
+#ifndef VMSRS_VMSRS_H_
+#define VMSRS_VMSRS_H_
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <vmsrs/abi.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum vmsrs_error {
+  VMSRS_ERROR_NO_PLATFORM = -1,   /* no VMSRS hypervisor below this Linux */
+  VMSRS_ERROR_VERSION = -2,       /* hypervisor and library do not fit */
+  VMSRS_ERROR_CONFIGURATION = -3, /* secret file, windows directory: message says which and why */
+  VMSRS_ERROR_DENIED = -4,        /* unknown server name or wrong secret */
+  VMSRS_ERROR_STATE = -5,         /* not attached, attached already, no open scope, ... */
+  VMSRS_ERROR_ARGUMENT = -6,
+  VMSRS_ERROR_STORAGE = -7, /* recovery storage is full */
+  VMSRS_ERROR_SYSTEM = -8   /* a system call failed: message says which */
+} vmsrs_error;
+
+const char* vmsrs_error_message(void);
+
+/* ---- Class 5: service -------------------------------------------------------------------------
+ */
+
+typedef struct vmsrs_options {
+  const char* server_name;
+  const char* secret_file;       /* 64 hex digits; readable by the server's account alone */
+  const char* windows_directory; /* NULL: /run/vmsrs/windows */
+  uint32_t fault_limit;          /* faults of one user before it is unwound; 0: 1000 */
+  uint32_t suppression_limit_ms; /* time from crash to unwinding; 0: 10000 */
+} vmsrs_options;
+
+/* Binds this process to its server, maps its window, installs the fault handler (SIGSEGV, SIGBUS,
+ * SIGFPE, SIGILL; faults of threads without a user go to the handlers that were there before) and
+ * starts the service thread. Once a process. */
+int vmsrs_attach(const vmsrs_options* options);
+/* Fails with VMSRS_ERROR_STATE while a user is unfinished. */
+int vmsrs_detach(void);
+
+/* Clears all profiled regions of this server (the paper, 4.6). */
+int Init_profile(void);
+/* Protects [address, address + bytes): both multiples of 64; granule_bytes 8, 16, 32 or 64. Locks
+ * the memory. Takes the present content as committed. */
+int profile(void* address, size_t bytes, unsigned granule_bytes);
+
+typedef enum vmsrs_outcome {
+  VMSRS_FINISHED = 0,
+  VMSRS_SUPPRESSED = 1, /* the user had crashed: none of its writes counts, all is restored */
+  VMSRS_UNWOUND = 2     /* the same, and it had to be taken to its end point by force */
+} vmsrs_outcome;
+
+/* Runs body(argument) as one user. on_crash (may be NULL) is called in the fault handler as soon as
+ * suppression is in force: async-signal-safe code only; the place to release the request's locks.
+ * label is any number that lists shall show. Nested: part of the outer user. Returns a
+ * vmsrs_outcome or a negative vmsrs_error (then body was not run). Frames that unwinding skips get
+ * no destructors. */
+int vmsrs_run_user(uint64_t label, void (*body)(void*), void* argument, void (*on_crash)(void*),
+                   void* on_crash_argument);
+
+/* The same in two calls, without a point to unwind to: a user past its bounds is parked as stuck.
+ */
+int vmsrs_user_begin(uint64_t label);
+int vmsrs_user_end(void); /* a vmsrs_outcome or an error */
+
+/* Has the calling thread's user crashed? False without a user. No trap while nobody is suppressed.
+ */
+bool vmsrs_user_crashed(void);
+
+/* The paper's name: the program itself has found an error in this user's work (failed check, say).
+ * From here on the calling user is suppressed. Returns 0, or 1 if it was crashed already. */
+int crash_suppression_os(enum vmsrs_fault_kind kind, const void* address);
+
+/* ---- Class 1: memory operations on profiled memory ---------------------------------------------
+ */
+
+/* Loads cost no trap while nobody is suppressed. A crashed user's load may give any value. */
+uint8_t vmsrs_load_u8(const uint8_t* from);
+uint16_t vmsrs_load_u16(const uint16_t* from);
+uint32_t vmsrs_load_u32(const uint32_t* from);
+uint64_t vmsrs_load_u64(const uint64_t* from);
+/* A crashed user's store does nothing. Outside a scope, a store is a user of its own. A store that
+ * the platform refuses (storage full, no such region) makes the user crash: it is never lost in
+ * silence. */
+void vmsrs_store_u8(uint8_t* to, uint8_t value);
+void vmsrs_store_u16(uint16_t* to, uint16_t value);
+void vmsrs_store_u32(uint32_t* to, uint32_t value);
+void vmsrs_store_u64(uint64_t* to, uint64_t value);
+
+/* Ranges up to VMSRS_MAX_RANGE_BYTES are one operation; longer ones one per piece of that size. */
+void vmsrs_load_range(void* to, const void* from_profiled, size_t bytes);
+void vmsrs_store_range(void* to_profiled, const void* from, size_t bytes);
+void vmsrs_fill_range(void* to_profiled, int byte_value, size_t bytes);
+/* Both sides profiled: a checked load, then a store. */
+void vmsrs_assign(void* to_profiled, const void* from_profiled, size_t bytes);
+
+#ifdef __cplusplus
+} /* extern "C" */
+#endif
+#endif /* VMSRS_VMSRS_H_ */
