@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The hypervisor's own interrupt vectors. It runs with GIF=0, so all it ever expects is the NMI that a
+ * deliberate STGI lets in (another processor's kick) and, while a local APIC is being reset, left-over
+ * interrupts, which are acknowledged and forgotten. Everything else is a defect: dump and stop. */
+        .altmacro
+        .text
+        .code64
+
+        .globl  host_nmi_vector
+host_nmi_vector:
+        iretq
+
+        .globl  host_drain_vector
+host_drain_vector:
+        pushq   %rax
+        movl    $0xfee000b0, %eax       /* EOI; APM vol. 2, 16.4.3 */
+        movl    $0, (%rax)
+        popq    %rax
+        iretq
+
+        .macro  fault_vector number, has_code
+        .balign 16
+        .if     \has_code == 0
+        pushq   $0
+        .endif
+        pushq   $\number
+        jmp     host_fault_common
+        .endm
+
+        .balign 16
+        .globl  host_fault_vectors      /* 32 stubs, 16 bytes apart */
+host_fault_vectors:
+        .set    number, 0
+        .rept   32
+        /* vectors that push an error code: APM vol. 2, table 8-1 */
+        .if     (number == 8) || (number >= 10 && number <= 14) || number == 17 || number == 21 || number == 29 || number == 30
+        fault_vector %number, 1
+        .else
+        fault_vector %number, 0
+        .endif
+        .set    number, number + 1
+        .endr
+        .balign 16
+
+host_fault_common:
+        movq    %rsp, %rdi
+        movq    %cr2, %rsi
+        andq    $-16, %rsp
+        call    host_fault
+1:      hlt
+        jmp     1b
+        .section .note.GNU-stack, "", @progbits
