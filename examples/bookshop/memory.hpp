@@ -33,6 +33,9 @@ enum class Outcome { finished, suppressed, refused };
 // left without its destructors being run, so it owns nothing.
 Outcome run_user(std::uint64_t label, void (*body)(void*), void (*on_crash)(void*), void* argument);
 
+// Has the calling thread's user crashed?
+bool user_crashed();
+
 std::uint64_t load_word(const std::uint64_t* from);
 void store_word(std::uint64_t* to, std::uint64_t value);
 void load_range(void* to, const void* from_shared, std::size_t bytes);

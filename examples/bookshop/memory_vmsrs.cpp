@@ -45,6 +45,8 @@ Outcome run_user(std::uint64_t label, void (*body)(void*), void (*on_crash)(void
   }
 }
 
+bool user_crashed() { return vmsrs_user_crashed(); }
+
 std::uint64_t load_word(const std::uint64_t* from) { return vmsrs::load(from); }
 void store_word(std::uint64_t* to, std::uint64_t value) { vmsrs::store(to, value); }
 void load_range(void* to, const void* from_shared, std::size_t bytes) {

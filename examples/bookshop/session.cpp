@@ -200,6 +200,9 @@ void Session::add(std::string_view rest) {
   }
   order_.last_title = title;
   const Shop::Add outcome = shop_.add(order_, title, quantity, locks_);
+  // The fault handler has let go of a crashed user's locks, unless the user destroyed the library's
+  // memory of whom to call: so look again.
+  if (memory::user_crashed() && !locks_.abandoned()) locks_.abandon();
   if (limits_.early_unlock) locks_.release_all();
   if (outcome == Shop::Add::added)
     channel_.reply("ADDED %" PRIu64 " %" PRIu64, title, quantity);
