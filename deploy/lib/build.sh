@@ -15,7 +15,7 @@ build_for_machine() {
   flock 9
   if [[ ! -f $build/build.ninja ]]; then
     say "configuring the build"
-    (cd "$top" && quietly "$logs/configure.log" "cmake" cmake --preset release)
+    (cd "$top" && quietly "$logs/configure.log" "cmake" cmake --preset release -DBUILD_TESTING=OFF)
   fi
   say "building ${targets[*]}"
   quietly "$logs/build.log" "the build" cmake --build "$build" --target "${targets[@]}"

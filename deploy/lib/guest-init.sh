@@ -66,13 +66,15 @@ fi
 # The shop. It is never started again: if it dies, it stays dead.
 say "starting $shop"
 (
-  # shellcheck disable=SC2086
-  setuidgid "$shop_account" "$shop" --bind 0.0.0.0 --port 7070 --catalogue /etc/catalogue.csv $shop_options
+  su -s /bin/sh "$shop_account" -c \
+    "exec $shop --bind 0.0.0.0 --port 7070 --catalogue /etc/catalogue.csv $shop_options"
   say "the shop ended, status $?"
+  touch /run/shop-ended
 ) &
 tries=0
 until grep -q ' 00000000:1B9E ' /proc/net/tcp; do # port 7070
   tries=$((tries + 1))
+  [ ! -e /run/shop-ended ] || stop "the shop did not start"
   [ $tries -lt 300 ] || stop "the shop does not come up"
   usleep 100000
 done

@@ -165,7 +165,7 @@ forward_api() {
 stop_machine() {
   local pid
   for pid in ${forward_pid:-} ${machine_pid:-}; do
-    kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
+    kill "$pid" 2>/dev/null || continue
+    wait "$pid" 2>/dev/null || true
   done
-  return 0
 }
