@@ -163,7 +163,7 @@ main() {
   trap clean_up EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
-  install_packages "$top/build/logs/apt.log" "${build_packages[@]}" "${machine_packages[@]}"
+  need_packages "$top/build/logs/apt.log" "${build_packages[@]}" "${machine_packages[@]}"
   choose_ports
   build_for_machine "$top/build/logs"
   run=$(mktemp -d "${TMPDIR:-/tmp}/vmsrs.XXXXXX")
@@ -177,7 +177,10 @@ main() {
   local code=0
   run_judge || code=$?
   if [[ $with_vmsrs == yes ]] && console_says 'the shop ended'; then
-    printf '%s: error: the shop ended during the run\n' $program >&2
+    say "error: the shop ended during the run"
+    code=1
+  elif [[ $with_vmsrs == no ]] && ! console_says 'the shop ended, status 1[23][0-9]'; then
+    say "error: the shop was not ended by a signal: nothing was shown"
     code=1
   fi
   if [[ $keep == yes ]]; then

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash disable=SC2034,SC2154  # variables are shared with quickstart.sh
-# Building what goes into the machine. Quick when everything is up to date.
+# Building what goes into the machine. Quick when everything is up to date. The tests name a build
+# directory of their own in VMSRS_BUILD_DIR, so that nothing is built twice.
 
 # Usage: build_for_machine LOGDIR. Sets `build` and `kernel` (directories).
 build_for_machine() {
   local logs=$1 targets=(bookshop-plain)
-  build=$top/build/release
+  build=${VMSRS_BUILD_DIR:-$top/build/release}
   kernel=$top/build/guest-kernel
   if [[ $with_vmsrs == yes ]]; then
     targets+=(vmsrs-hypervisor vmsrsd vmsrsctl bookshop)
   fi
   # One build at a time in one clone.
-  exec 9>"$top/build/quickstart.lock"
+  exec 9>"$build.lock"
   flock 9
   if [[ ! -f $build/build.ninja ]]; then
     say "configuring the build"

@@ -31,6 +31,8 @@ servers:
 YAML
     [[ $early_unlock == no ]] || shop_options+=' --early-unlock'
   fi
+  # An emulated machine on a busy host is slow, and the judge keeps some orders open on purpose.
+  shop_options+=' --order-seconds 600'
   shop_options+=" --inject 1:$fault:2 --inject 7:$fault:2"
   cat >"$etc/run.conf" <<CONF
 with_vmsrs=$with_vmsrs

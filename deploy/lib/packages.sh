@@ -10,7 +10,7 @@ machine_packages=(
 test_packages=(libboost-test-dev shellcheck procps)
 
 # Installs those of the named packages that are missing. Says nothing if none is.
-install_packages() { # log package...
+need_packages() { # log package...
   local log=$1 package missing=()
   shift
   for package in "$@"; do
@@ -18,6 +18,7 @@ install_packages() { # log package...
       missing+=("$package")
   done
   ((${#missing[@]} > 0)) || return 0
+  [[ $(id -u) == 0 ]] || fail "needs root to install ${missing[*]}"
   say "installing ${#missing[@]} Debian packages: ${missing[*]}"
   export DEBIAN_FRONTEND=noninteractive
   if ! apt-get -q -o Acquire::Retries=2 update >"$log" 2>&1 ||

@@ -97,6 +97,7 @@ int run(const ServerOptions& options) {
   if (listener < 0) return fail(error);
   static SessionLimits limits;
   limits.early_unlock = options.early_unlock;
+  limits.order = std::chrono::seconds(options.order_seconds);
   std::printf("bookshop: listening on %s:%u, %zu titles, memory %s, %zu bytes\n",
               options.bind.c_str(), options.port, catalogue.size(), memory::name(), bytes);
   std::fflush(stdout);

@@ -15,6 +15,7 @@ const char* const kUsage =
   --bind ADDRESS             IPv4 address to listen on (127.0.0.1)
   --port PORT                TCP port, 1 to 65535 (7070)
   --orders N                 orders that the shop has room for, 1 to 100000 (1024)
+  --order-seconds N          longest time from BEGIN to CHECKOUT, 1 to 3600 (120)
   --server-name NAME         as vmsrs.yaml calls this server (bookshop)
   --secret-file FILE         64 hex digits, its attach secret (/etc/vmsrs/bookshop.secret)
   --windows-directory DIR    where the hypervisor's windows are mounted (the library's default)
@@ -25,6 +26,8 @@ const char* const kUsage =
 )";
 
 namespace {
+
+constexpr std::uint64_t kUnwindSeconds = 10;
 
 bool take(std::string_view name, std::string_view value, ServerOptions& options,
           std::string& expected) {
@@ -49,6 +52,10 @@ bool take(std::string_view name, std::string_view value, ServerOptions& options,
   if (name == "--orders") {
     expected = "a number from 1 to 100000";
     return parse_number(value, 1, 100'000, options.order_capacity);
+  }
+  if (name == "--order-seconds") {
+    expected = "a number from 1 to 3600";
+    return parse_number(value, 1, 3600, options.order_seconds);
   }
   if (name == "--server-name") {
     expected = "a name of 1 to 31 characters";
@@ -99,6 +106,9 @@ Parsed parse_options(int count, char** arguments, ServerOptions& options, std::s
     error = "--catalogue FILE is needed; --help lists the options";
     return Parsed::wrong;
   }
+  // A crashed user's order may last as long as any other before its thread is unwound.
+  options.memory.suppression_limit_ms =
+      static_cast<std::uint32_t>((options.order_seconds + kUnwindSeconds) * 1000);
   return Parsed::run;
 }
 

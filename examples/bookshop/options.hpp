@@ -15,9 +15,10 @@ struct ServerOptions {
   std::uint16_t port = 7070;
   std::string catalogue;
   std::uint64_t order_capacity = 1024;
+  std::uint64_t order_seconds = 120;
   bool early_unlock = false;
   std::vector<Injection> injections;
-  memory::Options memory{"bookshop", "/etc/vmsrs/bookshop.secret", "", 150'000};
+  memory::Options memory{"bookshop", "/etc/vmsrs/bookshop.secret", "", 0};
 };
 
 enum class Parsed { run, help, wrong };

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "session.hpp"
 
-#include <algorithm>
 #include <cinttypes>
 #include <cstdio>
 #include <string>
@@ -139,11 +138,10 @@ bool Session::order() {
 
 void Session::order_loop() {
   if (!channel_.reply("BEGUN")) return shop_.undo(order_, locks_);
-  const auto whole = LineChannel::Clock::now() + limits_.order_whole;
+  const auto deadline = LineChannel::Clock::now() + limits_.order;
   for (;;) {
     std::string_view line;
-    const auto next = LineChannel::Clock::now() + limits_.order_line;
-    switch (channel_.read(line, std::min(whole, next))) {
+    switch (channel_.read(line, deadline)) {
       case LineChannel::Read::line:
         if (!order_line(line)) return;
         break;

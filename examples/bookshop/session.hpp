@@ -14,9 +14,8 @@ namespace bookshop {
 
 struct SessionLimits {
   bool early_unlock = false;  // let go of an ADD's lock at once: wrong on purpose, see README.md
-  std::chrono::seconds idle{120};        // between requests, outside an order
-  std::chrono::seconds order_line{60};   // between requests, inside an order
-  std::chrono::seconds order_whole{120};  // from BEGIN to CHECKOUT
+  std::chrono::seconds idle{120};   // between requests, outside an order
+  std::chrono::seconds order{120};  // from BEGIN to CHECKOUT
 };
 
 class Session {

@@ -82,6 +82,17 @@ class Orders(ShopCase):
         lost.close()
         self.assertEqual(client.dump(), before)
 
+    def test_order_that_takes_too_long_is_cancelled(self) -> None:
+        quick = Shop("--order-seconds", "1")
+        self.addCleanup(quick.stop)
+        client = Client(quick.address, 5)
+        self.addCleanup(client.close)
+        before = client.dump()
+        client.begin()
+        client.add(4, 2)
+        self.assertIn("ERR time", client._line())
+        self.assertEqual(client.dump(), before)
+
     def test_reader_waits_for_the_order_to_end(self) -> None:
         buyer, reader = self.client(5), self.client(6)
         buyer.begin()
@@ -195,7 +206,7 @@ class Options(unittest.TestCase):
 
     def test_each_wrong_option_gets_one_line(self) -> None:
         for options in (("--port", "0"), ("--port", "x"), ("--port",), ("--bind", "nowhere"), ("--foo",),
-                        ("--orders", "0"), ("--inject", "1"), ("--inject", "1:bang"),
+                        ("--orders", "0"), ("--order-seconds", "0"), ("--inject", "1"), ("--inject", "1:bang"),
                         ("--inject", "0:wild"), ("--inject", "1:wild:0"), ("--server-name", "x" * 32),
                         ("--catalogue", ""), ()):
             with self.subTest(options):

@@ -127,9 +127,9 @@ class Report:
                 "VMSRS took back what 1 and 7 had written, but it cannot take back what others had "
                 "already seen, nor the numbers that a normal user had computed from it: "
                 f"{len(self.verdict.wrong_reads)} of {history.read_count()} reads are wrong, and the "
-                f"shop's totals at the end differ from the model in {len(self.verdict.wrong_dump)} "
-                "lines. A server that must not show unfinished data holds its locks to the end of the "
-                "user's scope: without --early-unlock the same run has no wrong read.")
+                f"shop at the end differs from the model in {len(self.verdict.wrong_dump)} lines. A "
+                "server that must not show unfinished data holds its locks to the end of the user's "
+                "scope: without --early-unlock the same run has no wrong read.")
         return ""
 
     def text(self) -> str:
