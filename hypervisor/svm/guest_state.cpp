@@ -27,6 +27,7 @@ constexpr std::uint64_t kCr4Pse = 1u << 4, kCr4Pge = 1u << 7, kCr4Smep = 1u << 2
 
 void write_control(Processor& processor) {
   VmcbControl& control = processor.vmcb->control;
+  control.intercept_exceptions = kInterceptGeneralProtection;
   control.intercept_misc1 = kInterceptNmi | kInterceptCpuid | kInterceptInvd | kInterceptInvlpga |
                             kInterceptMsr | kInterceptShutdown;
   control.intercept_misc2 = kInterceptSvmInstructions;
