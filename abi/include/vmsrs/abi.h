@@ -176,13 +176,13 @@ enum vmsrs_isolation {
 };
 
 /* ATTACH. */
-struct vmsrs_attach {
+struct vmsrs_attach_request {
   char name[VMSRS_NAME_BYTES];
   uint8_t secret[VMSRS_SECRET_BYTES];
   uint32_t abi_version;
   uint32_t process_id; /* as the server's Linux calls it; for lists and for reaping */
 };
-VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_attach) == 72, "layout");
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_attach_request) == 72, "layout");
 
 /* What a fault was; FAULT_NONE where there was none. The closed set of the metrics' label. */
 enum vmsrs_fault_kind {
