@@ -38,7 +38,7 @@ void define_server(std::uint64_t token) {
 }
 
 std::uint64_t attach() {
-  static vmsrs_attach request;
+  static vmsrs_attach_request request;
   std::strcpy(request.name, "windows-test");
   std::memcpy(request.secret, guest::kSecret, sizeof(request.secret));
   request.abi_version = VMSRS_ABI_VERSION;
