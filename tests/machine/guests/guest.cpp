@@ -10,24 +10,28 @@
 
 namespace guest {
 
+std::uint64_t hypercall_once(Call& call) {
+  std::uint64_t status = call.number;
+  register std::uint64_t r10 asm("r10") = call.r10;
+  register std::uint64_t r8 asm("r8") = call.r8;
+  register std::uint64_t r9 asm("r9") = call.r9;
+  asm volatile("vmmcall"
+               : "+a"(status), "+d"(call.rdx), "+S"(call.rsi)
+               : "D"(call.rdi), "r"(r10), "r"(r8), "r"(r9)
+               : "memory");
+  return status;
+}
+
 std::uint64_t hypercall(Call& call) {
   for (;;) {
-    std::uint64_t status = call.number, rdx = call.rdx, rsi = call.rsi;
-    register std::uint64_t r10 asm("r10") = call.r10;
-    register std::uint64_t r8 asm("r8") = call.r8;
-    register std::uint64_t r9 asm("r9") = call.r9;
-    asm volatile("vmmcall"
-                 : "+a"(status), "+d"(rdx), "+S"(rsi)
-                 : "D"(call.rdi), "r"(r10), "r"(r8), "r"(r9)
-                 : "memory");
-    if (status == VMSRS_TOUCH) {
-      auto* const byte = reinterpret_cast<volatile char*>(rdx);
-      *byte = *byte;
-      continue;
+    Call attempt = call;
+    const std::uint64_t status = hypercall_once(attempt);
+    if (status != VMSRS_TOUCH) {
+      call = attempt;
+      return status;
     }
-    call.rdx = rdx;
-    call.rsi = rsi;
-    return status;
+    auto* const byte = reinterpret_cast<volatile char*>(attempt.rdx);
+    *byte = *byte;
   }
 }
 

@@ -20,7 +20,9 @@ struct Call {
   std::uint64_t number;
   std::uint64_t rdi = 0, rsi = 0, rdx = 0, r10 = 0, r8 = 0, r9 = 0;
 };
-// Status; `call.rdx` and `call.rsi` get the results. TOUCH is obeyed and the call repeated.
+// Status; `call.rdx` and `call.rsi` get the results.
+std::uint64_t hypercall_once(Call& call);
+// The same, but TOUCH is obeyed and the call repeated.
 std::uint64_t hypercall(Call& call);
 
 bool has_signature();

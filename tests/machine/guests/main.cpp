@@ -7,6 +7,7 @@
 void test_boot();
 void test_svm_hidden();
 void test_hidden_memory();
+void test_guest_memory();
 void test_windows();
 void test_offline();
 
@@ -17,6 +18,8 @@ int main(int argc, char** argv) {
     test_svm_hidden();
   } else if (name == "hidden_memory") {
     test_hidden_memory();
+  } else if (name == "guest_memory") {
+    test_guest_memory();
   } else if (name == "windows") {
     test_windows();
   } else if (name == "offline") {
