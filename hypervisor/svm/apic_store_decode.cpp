@@ -1,44 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "svm/apic_store_decode.hpp"
 
-#include "svm/guest_walk.hpp"
-#include "svm/x86.hpp"
+#include "svm/features.hpp"
+#include "svm/instruction_fetch.hpp"
 
 namespace vmsrs::svm {
 namespace {
 
-constexpr std::size_t kLongestInstruction = 15;
 constexpr std::uint16_t kCodeLong = 1u << 9;  // CS.L and CS.D in the VMCB's packed attributes
 constexpr std::uint16_t kCodeDefault32 = 1u << 10;
 
-struct Bytes {
-  std::uint8_t at[kLongestInstruction] = {};
-  std::size_t count = 0;
-};
-
-// What decode assists did not bring is fetched through the guest's own page tables.
-Bytes fetch(const Vmcb& vmcb) {
-  Bytes bytes;
-  if (vmcb.control.fetched_count > 0 && vmcb.control.fetched_count <= kLongestInstruction) {
-    bytes.count = vmcb.control.fetched_count;
-    __builtin_memcpy(bytes.at, vmcb.control.fetched_bytes, bytes.count);
-    return bytes;
+InstructionBytes fetch(const Vmcb& vmcb) {
+  const std::size_t brought = vmcb.control.fetched_count;
+  if (!features().decode_assists || brought == 0 || brought > kLongestInstruction) {
+    return fetch_instruction(vmcb);
   }
-  const PagingState paging{vmcb.save.cr0, vmcb.save.cr3, vmcb.save.cr4, vmcb.save.efer};
-  const bool is_long = (vmcb.save.cs.attributes & kCodeLong) != 0;
-  const std::uint64_t begin =
-      is_long ? vmcb.save.rip : ((vmcb.save.cs.base + vmcb.save.rip) & 0xffffffff);
-  const std::uint8_t* page = nullptr;
-  for (; bytes.count < kLongestInstruction; ++bytes.count) {
-    const std::uint64_t at = begin + bytes.count;
-    if (page == nullptr || (at & kPageMask) == 0) {
-      const Walk walk = walk_guest(paging, GuestVirtual{align_down(at, kPage)},
-                                   recovery::Access::kRead, Privilege::kSupervisor);
-      if (walk.result != recovery::MemoryResult::kOk) break;
-      page = host_pointer<const std::uint8_t>(walk.address);
-    }
-    bytes.at[bytes.count] = page[at & kPageMask];
-  }
+  InstructionBytes bytes;
+  bytes.count = brought;
+  __builtin_memcpy(bytes.at, vmcb.control.fetched_bytes, brought);
   return bytes;
 }
 
@@ -53,7 +32,7 @@ std::uint64_t* general_register(Processor& processor, unsigned number) {
 
 // Bytes of a ModRM operand with 32- or 64-bit addressing, from the ModRM byte on; 0 if it is a
 // register.
-std::size_t modrm_length(const Bytes& bytes, std::size_t at) {
+std::size_t modrm_length(const InstructionBytes& bytes, std::size_t at) {
   const unsigned mod = bytes.at[at] >> 6, rm = bytes.at[at] & 7;
   if (mod == 3) return 0;
   std::size_t length = 1;
@@ -65,7 +44,7 @@ std::size_t modrm_length(const Bytes& bytes, std::size_t at) {
   return length + (mod == 2 || wide_without_base ? 4 : 0);
 }
 
-std::uint32_t word_at(const Bytes& bytes, std::size_t at) {
+std::uint32_t word_at(const InstructionBytes& bytes, std::size_t at) {
   std::uint32_t word = 0;
   __builtin_memcpy(&word, &bytes.at[at], sizeof(word));
   return word;
@@ -74,7 +53,7 @@ std::uint32_t word_at(const Bytes& bytes, std::size_t at) {
 }  // namespace
 
 bool decode_apic_store(Processor& processor, ApicStore& store) {
-  const Bytes bytes = fetch(*processor.vmcb);
+  const InstructionBytes bytes = fetch(*processor.vmcb);
   const std::uint16_t code = processor.vmcb->save.cs.attributes;
   const bool is_long = (code & kCodeLong) != 0;
   if (!is_long && (code & kCodeDefault32) == 0) return false;  // 16-bit code

@@ -32,7 +32,7 @@ void keep_interrupted_event(Vmcb& vmcb) {
   control.event_injection = event;
 }
 
-bool inject_exception(Vmcb& vmcb, Vector vector) {
+bool inject_exception(Vmcb& vmcb, Vector vector, std::uint32_t error_code) {
   const std::uint64_t before = vmcb.control.event_injection;
   auto number = static_cast<std::uint64_t>(vector);
   if ((before & kEventValid) != 0 && (before & kEventTypeMask) == kEventException) {
@@ -40,11 +40,13 @@ bool inject_exception(Vmcb& vmcb, Vector vector) {
     if (first == static_cast<std::uint64_t>(Vector::kDoubleFault)) return false;
     if (is_contributory(first) && is_contributory(number)) {
       number = static_cast<std::uint64_t>(Vector::kDoubleFault);
+      error_code = 0;
     }
   }
-  const bool has_code = number == 8 || (number >= 10 && number <= 14);
-  vmcb.control.event_injection =
-      kEventValid | kEventException | (has_code ? kEventErrorCode : 0) | number;
+  const bool real_mode = (vmcb.save.cr0 & x86::kCr0Pe) == 0;  // pushes no error codes
+  const bool has_code = !real_mode && (number == 8 || (number >= 10 && number <= 14));
+  vmcb.control.event_injection = kEventValid | kEventException | number |
+                                 (has_code ? kEventErrorCode | std::uint64_t{error_code} << 32 : 0);
   return true;
 }
 

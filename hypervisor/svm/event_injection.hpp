@@ -19,7 +19,7 @@ enum class Vector : std::uint8_t {
 void keep_interrupted_event(Vmcb& vmcb);
 
 // False when the guest has reached a triple fault (an exception while a double fault is delivered).
-[[nodiscard]] bool inject_exception(Vmcb& vmcb, Vector vector);
+[[nodiscard]] bool inject_exception(Vmcb& vmcb, Vector vector, std::uint32_t error_code = 0);
 
 // Before every entry: NMIs that are due, one at a time.
 void inject_pending_nmi(Processor& processor);

@@ -22,11 +22,12 @@ constexpr std::uint64_t kDr6Reset = 0xffff0ff0;
 constexpr std::uint64_t kDr7Reset = 0x400;
 constexpr std::uint64_t kRflagsReset = 2;
 constexpr std::uint64_t kNestedPaging = 1;
-constexpr std::uint64_t kCr4Pse = 1u << 4, kCr4Pge = 1u << 7, kCr4Smep = 1u << 20,
-                        kCr4Smap = 1u << 21;
+constexpr std::uint64_t kCr4Pse = 1u << 4, kCr4Mce = 1u << 6, kCr4Pge = 1u << 7,
+                        kCr4Smep = 1u << 20, kCr4Smap = 1u << 21;
 
 void write_control(Processor& processor) {
   VmcbControl& control = processor.vmcb->control;
+  control.intercept_exceptions = kInterceptGeneralProtection;
   control.intercept_misc1 = kInterceptNmi | kInterceptCpuid | kInterceptInvd | kInterceptInvlpga |
                             kInterceptMsr | kInterceptShutdown;
   control.intercept_misc2 = kInterceptSvmInstructions;
@@ -76,7 +77,7 @@ void enable_svm(Processor& processor) {
   x86::write_msr(x86::kMsrVmHsavePa, value(host_physical(processor.host_save_area)));
   asm volatile("clgi" ::: "memory");
   // The nearer the host's CR4 is to Linux's, the less a processor must throw away at each exit.
-  std::uint64_t cr4 = x86::kCr4Pae | kCr4Pse | kCr4Pge;
+  std::uint64_t cr4 = x86::kCr4Pae | kCr4Pse | kCr4Pge | kCr4Mce;
   if (features().smep) cr4 |= kCr4Smep;
   if (features().smap) cr4 |= kCr4Smap;
   x86::write_cr4(cr4);

@@ -8,6 +8,7 @@
 
 #include "svm/address.hpp"
 #include "svm/guest_walk.hpp"
+#include "svm/spin_lock.hpp"
 #include "svm/vmcb.hpp"
 
 namespace vmsrs::svm {
@@ -44,7 +45,8 @@ struct alignas(kPage) Processor {
   bool nmi_pending;
 
   // Requests from other CPUs, seen at the next exit; an NMI makes that happen now.
-  alignas(64) std::atomic<bool> started;  // has come up in the hypervisor
+  alignas(64) SpinLock request_lock;  // for the change between running and waiting
+  std::atomic<bool> started;          // has come up in the hypervisor
   std::atomic<bool> waits_for_sipi;
   std::atomic<bool> init_request;
   std::atomic<std::uint32_t> sipi_request;  // kSipiValid | vector

@@ -23,15 +23,21 @@ void stop_if_asked(const Processor& processor) {
 }  // namespace
 
 void request_init(Processor& target) {
+  target.request_lock.lock();
   target.sipi_request = 0;
-  target.init_request = true;
-  // A CPU that is here already, or waits, looks by itself.
-  if (!target.waits_for_sipi) kick(target);
+  if (!target.waits_for_sipi) {
+    target.init_request = true;
+    // Inside the lock: once the target waits, no kick is under way any more.
+    kick(target);
+  }
+  target.request_lock.unlock();
 }
 
 void request_start_up(Processor& target, std::uint8_t vector) {
   // Without an INIT before it a start-up IPI does nothing. Linux sends two: the second comes late.
+  target.request_lock.lock();
   if (target.waits_for_sipi || target.init_request) target.sipi_request = kSipiValid | vector;
+  target.request_lock.unlock();
 }
 
 void stop_other_processors() {
@@ -44,24 +50,29 @@ void stop_other_processors() {
 }
 
 void wait_for_start_up(Processor& processor) {
-  processor.waits_for_sipi = true;
-  processor.init_request = false;
   std::uint32_t request = 0;
-  while ((request = processor.sipi_request.exchange(0)) == 0) {
-    stop_if_asked(processor);
-    processor.init_request = false;
-    for (int i = 0; i < 64; ++i) x86::pause();
+  while (request == 0) {
+    while (processor.sipi_request == 0) {
+      stop_if_asked(processor);
+      x86::pause();
+    }
+    // An INIT that came in between has taken the start-up IPI back.
+    processor.request_lock.lock();
+    request = processor.sipi_request.exchange(0);
+    if (request != 0) processor.waits_for_sipi = false;
+    processor.request_lock.unlock();
   }
   enter_real_mode(processor, static_cast<std::uint8_t>(request));
-  processor.waits_for_sipi = false;
 }
 
 void obey_requests(Processor& processor) {
   stop_if_asked(processor);
   if (!processor.init_request) return;
-  console::log("CPU ", processor.index, ": INIT");
-  // From here on nobody kicks; a kick that is under way must not become the next guest's NMI.
+  processor.request_lock.lock();
   processor.waits_for_sipi = true;
+  processor.init_request = false;
+  processor.request_lock.unlock();
+  // A kick that is still pending must not become the next guest's NMI.
   asm volatile("stgi; nop; clgi" ::: "memory");
   processor.kicked = false;
   reset_local_apic();

@@ -26,7 +26,7 @@ void stop_other_processors();
 // comes.
 void obey_requests(Processor& processor);
 
-// Waits for the first start-up IPI of this CPU and prepares its guest state.
+// With waits_for_sipi set: waits for the start-up IPI and prepares this CPU's guest state.
 void wait_for_start_up(Processor& processor);
 
 }  // namespace vmsrs::svm

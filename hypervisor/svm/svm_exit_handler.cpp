@@ -28,8 +28,9 @@ void handle_iret(Processor& processor) {
 
 }  // namespace
 
-void refuse(Processor& processor, Vector vector) {
-  if (!inject_exception(*processor.vmcb, vector)) dump_and_end(processor, "guest triple fault");
+void refuse(Processor& processor, Vector vector, std::uint32_t error_code) {
+  if (!inject_exception(*processor.vmcb, vector, error_code))
+    dump_and_end(processor, "guest shutdown (triple fault)");
 }
 
 vmsrs_exit_reason svm_exit_handler(Processor& processor) {
@@ -47,6 +48,9 @@ vmsrs_exit_reason svm_exit_handler(Processor& processor) {
       return VMSRS_EXIT_MSR;
     case kExitNestedPageFault:
       return handle_nested_page_fault(processor);
+    case kExitGeneralProtection:
+      handle_general_protection(processor);
+      return VMSRS_EXIT_OTHER;
     case kExitNmi:
       handle_nmi(processor);
       return VMSRS_EXIT_NMI;
