@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
@@ -18,9 +19,9 @@
 #include "support/host_platform.hpp"
 
 // The library's seam for tests: a call is monitor::dispatch in this process. What makes it a fair
-// picture of a hypercall: no signal interrupts it; the calling thread is known by its FS base; memory
-// is looked up page by page, and a page that is not there, or may not be written, is named and never
-// faults; the window is one memory mapped twice, read-only on the library's side.
+// picture of a hypercall: no signal interrupts it; the calling thread is known by its FS base;
+// memory is looked up page by page, and a page that is not there, or may not be written, is named
+// and never faults; the window is one memory mapped twice, read-only on the library's side.
 namespace vmsrs::test {
 
 SeamState seam;
@@ -125,15 +126,15 @@ void start_engine() {
       mmap(nullptr, kStorageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   engine->window_file = memfd_create("windows", MFD_CLOEXEC);
   BOOST_REQUIRE(ftruncate(engine->window_file, VMSRS_WINDOW_BYTES) == 0);
-  void* window = mmap(nullptr, VMSRS_WINDOW_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
-                      engine->window_file, 0);
+  void* window =
+      mmap(nullptr, VMSRS_WINDOW_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, engine->window_file, 0);
   for (std::uint32_t server = 0; server < VMSRS_MAX_SERVERS; ++server)
     engine->platform.set_window(server, server == 0 ? static_cast<vmsrs_window*>(window) : nullptr);
   BOOST_REQUIRE(monitor::initialise(engine->platform, storage, kStorageBytes, config));
 
-  const guest::CallResult open = dispatch(
-      VMSRS_CALL_MGMT_OPEN, {.rdi = reinterpret_cast<std::uint64_t>(kManagementSecret),
-                             .rsi = VMSRS_OBSERVE | VMSRS_OPERATE});
+  const guest::CallResult open =
+      dispatch(VMSRS_CALL_MGMT_OPEN, {.rdi = reinterpret_cast<std::uint64_t>(kManagementSecret),
+                                      .rsi = VMSRS_OBSERVE | VMSRS_OPERATE});
   BOOST_REQUIRE_EQUAL(open.status, VMSRS_OK);
   engine->token = open.first;
   vmsrs_server_definition definition{};
@@ -208,8 +209,8 @@ AttachedServer::AttachedServer(std::uint32_t fault_limit, std::uint32_t suppress
                                  suppression_limit_ms};
   BOOST_REQUIRE_MESSAGE(vmsrs_attach(&options) == 0, vmsrs_error_message());
   BOOST_REQUIRE_MESSAGE(Init_profile() == 0, vmsrs_error_message());
-  words_ = static_cast<std::uint64_t*>(mmap(nullptr, kRegionBytes, PROT_READ | PROT_WRITE,
-                                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  words_ = static_cast<std::uint64_t*>(
+      mmap(nullptr, kRegionBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   for (std::size_t i = 0; i < word_count(); ++i) words_[i] = i + 1;
   BOOST_REQUIRE_MESSAGE(profile(words_, kRegionBytes, 8) == 0, vmsrs_error_message());
   wild_ = static_cast<std::uint64_t*>(

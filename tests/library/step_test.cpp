@@ -63,14 +63,14 @@ constexpr std::uint64_t kOnes = ~0ull;
 BOOST_FIXTURE_TEST_SUITE(step, Stepping)
 
 // One load each: instruction text, value before (all ones), value expected after.
-#define CHECK_LOAD(instruction, expected)                                                      \
-  do {                                                                                         \
-    std::uint64_t value = kOnes;                                                               \
-    asm volatile("mov %0, %%rax\n\t" instruction "\n\tmov %%rax, %0"                           \
-                 : "+r"(value)                                                                 \
-                 : "D"(bad)                                                                    \
-                 : "rax", "cc", "memory");                                                     \
-    BOOST_CHECK_MESSAGE(value == (expected), instruction << ": " << std::hex << value);        \
+#define CHECK_LOAD(instruction, expected)                                               \
+  do {                                                                                  \
+    std::uint64_t value = kOnes;                                                        \
+    asm volatile("mov %0, %%rax\n\t" instruction "\n\tmov %%rax, %0"                    \
+                 : "+r"(value)                                                          \
+                 : "D"(bad)                                                             \
+                 : "rax", "cc", "memory");                                              \
+    BOOST_CHECK_MESSAGE(value == (expected), instruction << ": " << std::hex << value); \
   } while (false)
 
 BOOST_AUTO_TEST_CASE(general_registers) {
@@ -299,9 +299,8 @@ BOOST_AUTO_TEST_CASE(only_unwinding_helps) {
 // The instruction ends exactly at the end of the last mapped page, or goes over a page border.
 BOOST_AUTO_TEST_CASE(instruction_at_a_page_border) {
   constexpr std::uint8_t kLoadAndReturn[] = {0x48, 0x8b, 0x07, 0xc3};  // mov (%rdi), %rax; ret
-  auto* code = static_cast<std::uint8_t*>(mmap(nullptr, 3 * 4096,
-                                               PROT_READ | PROT_WRITE | PROT_EXEC,
-                                               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  auto* code = static_cast<std::uint8_t*>(mmap(
+      nullptr, 3 * 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   munmap(code + 2 * 4096, 4096);
   for (const std::size_t offset : {4096u - 1u, 4096u - 2u, 2u * 4096u - 4u}) {
     std::memcpy(code + offset, kLoadAndReturn, sizeof kLoadAndReturn);
