@@ -57,13 +57,14 @@ std::uint64_t mode_of(const vmsrs_window* window) {
 bool is_normal(std::uint64_t mode) { return (mode & VMSRS_MODE_SUPPRESSION) == 0; }
 void compiler_barrier() { asm volatile("" : : : "memory"); }
 
+// `data` is what a plain load gave: good enough for a crashed user, who may read anything, and for
+// memory outside the regions, which nothing restores.
 template <typename T>
-[[gnu::noinline]] T settled_load(const T* from) {
+[[gnu::noinline]] T settled_load(const T* from, T data) {
   const CallResult result = call(VMSRS_CALL_LOAD, {.rdi = to_register(from), .rsi = sizeof(T)});
   if (result.status == VMSRS_OK) return static_cast<T>(result.first);
   if (result.status == VMSRS_CRASHED) check_time_bound();
-  // A crashed user may read anything. Memory outside the regions is not restored: it is what it is.
-  return plain_load(from);
+  return data;
 }
 
 template <typename T>
@@ -75,7 +76,7 @@ T load(const T* from) {
   compiler_barrier();
   if (mode_of(window) == before && is_normal(before)) [[likely]]
     return data;
-  return settled_load(from);
+  return settled_load(from, data);
 }
 
 // A range under suppression is restored in place, then copied. If the mode word has not moved since

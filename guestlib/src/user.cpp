@@ -64,7 +64,10 @@ int open_scope(std::uint64_t label, void (*on_crash)(void*), void* argument, std
   if (window == nullptr) return fail_status("opening a user scope", VMSRS_NOT_ATTACHED);
   ThreadContext& context = thread_context();
   if (const int error = prepare_thread(context); error != 0) return error;
-  const CallResult begin = call(VMSRS_CALL_USER_BEGIN, {.rdi = label});
+  CallResult begin = call(VMSRS_CALL_USER_BEGIN, {.rdi = label});
+  // The thread's former user is still there, for its collection failed: now it may not.
+  if (begin.status == VMSRS_CRASHED && call_to_end(VMSRS_CALL_USER_COLLECT).status == VMSRS_OK)
+    begin = call(VMSRS_CALL_USER_BEGIN, {.rdi = label});
   if (begin.status != VMSRS_OK) return fail_status("opening a user scope", begin.status);
   depth = begin.second;
   if (depth == 1) {
