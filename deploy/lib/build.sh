@@ -7,7 +7,7 @@
 build_for_machine() {
   local logs=$1 targets=(bookshop-plain)
   build=${VMSRS_BUILD_DIR:-$top/build/release}
-  kernel=$top/build/guest-kernel
+  kernel=$build/guest
   if [[ $with_vmsrs == yes ]]; then
     targets+=(vmsrs-hypervisor vmsrsd vmsrsctl bookshop)
   fi
