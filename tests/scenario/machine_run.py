@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
+import ssl
 import stat
 import subprocess
 import sys
@@ -16,6 +18,8 @@ import time
 import urllib.request
 from pathlib import Path
 from typing import Any
+
+from host_run import free_port
 
 QUICKSTART = Path(__file__).parents[2] / "deploy" / "quickstart.sh"
 KEYS = {"hypervisor", "accelerator", "cpus", "users", "crashed_users", "faults", "suppressed_stores",
@@ -50,20 +54,39 @@ def look_at_exercised(result: dict[str, Any]) -> None:
     require(set(result["checks"].values()) == {"ok"}, "no invariant is violated")
 
 
-def look_at_kept(messages: str) -> None:
+def refuses_strangers(port: int) -> bool:
+    """The API's port serves nobody who has no certificate of this run, in the clear or by TLS."""
+    request = b"GET /v1/status HTTP/1.0\r\n\r\n"
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    for encrypt in (False, True):
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+                stream = context.wrap_socket(connection) if encrypt else connection
+                stream.sendall(request)
+                if b"HTTP" in stream.recv(4096):
+                    return False
+        except OSError:
+            pass
+    return True
+
+
+def look_at_kept(messages: str, api_port: int) -> None:
     """The machine of --keep can be used, by root alone, and stopped as it says."""
     vmsrsctl = re.search(r"vmsrsctl +(\S+) --socket (\S+)", messages)
     metrics = re.search(r"curl (\S+)", messages)
     stop = re.search(r"stop it +(.*)", messages)
     assert vmsrsctl and metrics and stop
     try:
-        socket = os.stat(vmsrsctl[2])
-        require(stat.S_ISSOCK(socket.st_mode) and stat.S_IMODE(socket.st_mode) == 0o600,
+        mode = os.stat(vmsrsctl[2]).st_mode
+        require(stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o600,
                 "the API's socket has mode 0600")
         for words in (["status"], ["users", "list"], ["check"]):
             subprocess.run([vmsrsctl[1], "--socket", vmsrsctl[2], *words], check=True, timeout=60)
         with urllib.request.urlopen(metrics[1], timeout=60) as reply:
             require(b"vmsrs_up 1" in reply.read(), "the metrics are within reach")
+        require(refuses_strangers(api_port), "the API's port refuses strangers")
     finally:
         subprocess.run(["sh", "-c", stop[1]], check=True, timeout=60)
     require(not os.path.exists(vmsrsctl[2]), "the API's socket is gone")
@@ -84,7 +107,10 @@ def wait_for_end(pid: int) -> bool:
 
 def main() -> None:
     mode, *options = sys.argv[1:]
-    result, messages = quickstart([*options, *(["--keep"] if mode == "keep" else [])])
+    ports = [free_port() for _ in range(3)]
+    if mode == "keep":
+        options += ["--keep", "--ports", ",".join(map(str, ports))]
+    result, messages = quickstart(options)
     require(KEYS <= set(result), f"missing keys: {KEYS - set(result)}")
     require(result["ok"] is True, "ok")
     if mode == "unprotected":
@@ -97,7 +123,7 @@ def main() -> None:
     require(result["wrong_reads"] == 0 and result["wrong_purchases"] == 0, "nobody was shown a wrong value")
     require(result["shop_equals_model"] is True, "the shop equals the model")
     if mode == "keep":
-        look_at_kept(messages)
+        look_at_kept(messages, ports[2])
 
 
 if __name__ == "__main__":
