@@ -104,6 +104,7 @@ int attach(const vmsrs_options& options) {
   if (const int error = read_secret(options.secret_file, request.secret); error != 0) return error;
   request.abi_version = VMSRS_ABI_VERSION;
   request.process_id = static_cast<std::uint32_t>(getpid());
+  control_page.block.can_populate = kernel_can_populate();
   const CallResult result = call(VMSRS_CALL_ATTACH, {.rdi = to_register(&request)},
                                  ReadOnlyRange{&request, sizeof request});
   explicit_bzero(request.secret, sizeof request.secret);

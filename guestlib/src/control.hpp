@@ -28,6 +28,7 @@ struct ControlBlock {
   std::uint32_t server;
   int time_signal;  // of the timer that bounds a crashed user's time
   std::uint32_t service_stop;
+  bool can_populate;  // see touch_page
   struct sigaction previous[kFaultSignalCount];
   struct sigaction previous_time;
   pthread_key_t stack_key;  // the alternate stack that the library gave to a thread

@@ -15,6 +15,7 @@
 #include "bounds.hpp"
 #include "control.hpp"
 #include "error.hpp"
+#include "guest_call.hpp"
 #include "step.hpp"
 #include "suppression.hpp"
 
@@ -22,11 +23,19 @@ namespace vmsrs::guest {
 namespace {
 
 constexpr std::uint64_t kNullBytes = 64 * 1024;
-constexpr std::uint64_t kStackReach = 64 * 1024;  // of an access that counts as stack overflow
+constexpr std::uint64_t kStackReach = 64 * 1024;  // of an access that may be a stack overflow
+constexpr std::uint64_t kRedZone = 128;           // below the stack pointer (System V ABI, 3.2.2)
 constexpr std::uint64_t kStackReserve = 24 * 1024;
 constexpr greg_t kGeneralProtection = 13;
 
 std::uint64_t distance(std::uint64_t a, std::uint64_t b) { return a > b ? a - b : b - a; }
+
+// An access near the stack pointer, and the stack is not there (any more).
+bool is_stack_overflow(std::uint64_t address, const ucontext_t& context) {
+  const auto stack = static_cast<std::uint64_t>(context.uc_mcontext.gregs[REG_RSP]);
+  return distance(address, stack) < kStackReach &&
+         !(touch_page(stack, false) && touch_page(stack - kRedZone, false));
+}
 
 vmsrs_fault_kind kind_of(int signal, const siginfo_t& info, const ucontext_t& context) {
   switch (signal) {
@@ -43,9 +52,7 @@ vmsrs_fault_kind kind_of(int signal, const siginfo_t& info, const ucontext_t& co
   if (context.uc_mcontext.gregs[REG_TRAPNO] == kGeneralProtection) return VMSRS_FAULT_NON_CANONICAL;
   const auto address = reinterpret_cast<std::uint64_t>(info.si_addr);
   if (address < kNullBytes) return VMSRS_FAULT_NULL;
-  const auto stack = static_cast<std::uint64_t>(context.uc_mcontext.gregs[REG_RSP]);
-  if (distance(address, stack) < kStackReach) return VMSRS_FAULT_STACK;
-  return VMSRS_FAULT_WILD;
+  return is_stack_overflow(address, context) ? VMSRS_FAULT_STACK : VMSRS_FAULT_WILD;
 }
 
 // Faults of the handler itself (a callback's, say) nest on the alternate stack: is there room for

@@ -6,6 +6,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "control.hpp"
+
 namespace vmsrs::guest {
 namespace {
 
@@ -36,19 +38,23 @@ void touch_by_access(std::uint64_t address, bool writable) {
 
 }  // namespace
 
+bool kernel_can_populate() {
+  return madvise(&control_page, sizeof control_page, MADV_POPULATE_READ) == 0;
+}
+
 bool touch_page(std::uint64_t address, bool writable) {
-  const std::uint64_t page = address & ~std::uint64_t{VMSRS_PAGE_BYTES - 1};
-  const int saved_errno = errno;
+  if (!control().can_populate) {
+    touch_by_access(address, writable);
+    return true;
+  }
   // The kernel's own way of touching: it gives an error where an access would give a signal.
-  const long result = syscall(SYS_madvise, page, std::uint64_t{VMSRS_PAGE_BYTES},
-                              writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
-  const int error = errno;
+  const int saved_errno = errno;
+  const long result =
+      syscall(SYS_madvise, address & ~std::uint64_t{VMSRS_PAGE_BYTES - 1},
+              std::uint64_t{VMSRS_PAGE_BYTES}, writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+  const bool done = result == 0 || errno == EINTR || errno == EAGAIN;  // repeated by the caller
   errno = saved_errno;
-  if (result == 0) return true;
-  if (error == EINTR || error == EAGAIN) return true;  // repeated by the caller
-  if (error != EINVAL) return false;
-  touch_by_access(address, writable);
-  return true;
+  return done;
 }
 
 CallResult call(vmsrs_call number, const CallArguments& arguments, ReadOnlyRange source) {

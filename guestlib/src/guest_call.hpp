@@ -27,6 +27,9 @@ CallResult call_to_end(vmsrs_call number, const CallArguments& arguments = {});
 // Makes the page present (and writable, if asked for) without changing it. False: it cannot be.
 bool touch_page(std::uint64_t address, bool writable);
 
+// MADV_POPULATE_READ and _WRITE: Linux 5.14 and later.
+bool kernel_can_populate();
+
 inline std::uint64_t to_register(const volatile void* pointer) {
   return reinterpret_cast<std::uint64_t>(pointer);
 }

@@ -16,7 +16,7 @@ namespace vmsrs::test {
 struct SeamState {
   std::atomic<std::uint64_t> call_count{0};
   std::atomic<std::uint64_t> touch_count{0};
-  // Every n-th check of a page says "not present" once, as if Linux had just taken it; 0: never.
+  // Every n-th call finds a page not present, as if Linux had just taken it; 0: never.
   std::atomic<std::uint32_t> touch_every{0};
   // Called before each call, with all signals blocked; for interleavings. May be empty.
   std::atomic<void (*)(std::uint64_t call)> before_call{nullptr};
@@ -39,6 +39,9 @@ class SecretFile {
  private:
   std::string path_;
 };
+
+// fork() while no thread is inside a call.
+int fork_between_calls();
 
 // Makes the engine (once a process) and the server's definition.
 void start_engine();

@@ -22,7 +22,7 @@ void fault(std::uint64_t* wild) { *static_cast<volatile std::uint64_t*>(wild) = 
 
 template <typename Body>
 int status_of_child(Body body) {
-  const pid_t child = fork();
+  const pid_t child = fork_between_calls();
   if (child == 0) {
     const rlimit no_core = {0, 0};
     setrlimit(RLIMIT_CORE, &no_core);

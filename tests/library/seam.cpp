@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "call.hpp"
+#include "control.hpp"
 #include "error.hpp"
 #include "fixture.hpp"
 #include "monitor/monitor.hpp"
@@ -77,20 +78,24 @@ class ProcessMemory final : public recovery::GuestMemory {
       const recovery::GuestVirtual where{at > first ? at : first};
       if (madvise(reinterpret_cast<void*>(at), 4096, advice) != 0)
         return {recovery::MemoryResult::kTouch, where};
-      const std::uint32_t every = seam.touch_every.load();
-      // Only the first look of a call: what was promised must hold for the rest of it.
-      if (every != 0 && fresh_ && ++looks_ % every == 0) {
-        fresh_ = false;
+      if (touch_in_ > 0 && --touch_in_ == 0) {
         seam.touch_count.fetch_add(1);
         return {recovery::MemoryResult::kTouch, where};
       }
     }
-    fresh_ = false;
+    // What was promised must hold for the rest of the call.
+    touch_in_ = 0;
     return {};
   }
+  // At which page of the first look of this call to say "not present"; 0: never.
+  static std::uint32_t next_touch() {
+    static std::atomic<std::uint32_t> calls{0};
+    const std::uint32_t every = seam.touch_every.load();
+    const std::uint32_t call = every == 0 ? 0 : calls.fetch_add(1);
+    return every != 0 && call % every == 0 ? 1 + call / every % 3 : 0;
+  }
   HostMemory memory_;
-  bool fresh_ = true;
-  static inline std::atomic<std::uint32_t> looks_{0};
+  std::uint32_t touch_in_ = next_touch();
 };
 
 struct Engine {
@@ -101,6 +106,9 @@ struct Engine {
 };
 Engine* engine;
 
+// A child must not inherit a lock of the engine that another thread holds.
+pthread_rwlock_t fork_gate = PTHREAD_RWLOCK_INITIALIZER;
+
 guest::CallResult dispatch(std::uint64_t number, const guest::CallArguments& a) {
   const AllSignalsBlocked blocked;
   if (void (*before)(std::uint64_t) = seam.before_call.load()) before(number);
@@ -110,11 +118,37 @@ guest::CallResult dispatch(std::uint64_t number, const guest::CallArguments& a) 
   asm("mov %%fs:0, %0" : "=r"(thread));
   const monitor::Caller caller = {kAddressSpace, thread, 3, &memory};
   monitor::CallRegisters registers = {number, a.rdi, a.rsi, a.rdx, a.r10, a.r8, a.r9};
+  pthread_rwlock_rdlock(&fork_gate);
   monitor::dispatch(caller, registers);
+  pthread_rwlock_unlock(&fork_gate);
   return {registers.rax, registers.rdx, registers.rsi};
 }
 
 }  // namespace
+
+// In a child: its copy of the engine must not write to the parent's window.
+void take_own_window() {
+  void* const written = engine->platform.window(0);
+  const int file = memfd_create("windows", MFD_CLOEXEC);
+  if (write(file, written, VMSRS_WINDOW_BYTES) != VMSRS_WINDOW_BYTES) std::abort();
+  mmap(written, VMSRS_WINDOW_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0);
+  if (const vmsrs_window* seen = guest::attached_window())
+    mmap(const_cast<vmsrs_window*>(seen), VMSRS_WINDOW_BYTES, PROT_READ, MAP_SHARED | MAP_FIXED,
+         file, 0);
+  engine->window_file = file;
+}
+
+pid_t fork_between_calls() {
+  pthread_rwlock_wrlock(&fork_gate);
+  const pid_t child = fork();
+  if (child == 0) {  // a thread that waited for the gate is not here to take it
+    pthread_rwlock_init(&fork_gate, nullptr);
+    take_own_window();
+  } else {
+    pthread_rwlock_unlock(&fork_gate);
+  }
+  return child;
+}
 
 void start_engine() {
   if (engine != nullptr) return;
