@@ -14,6 +14,14 @@
 #include <stdexcept>
 
 namespace vmsrs::api {
+
+// The library listens with a queue of five; on a unix socket the sixth client that comes at the same
+// time would be turned away. Listening again deepens the queue.
+class DeepServer final : public httplib::Server {
+ public:
+  void deepen_queue() { (void)::listen(svr_sock_, SOMAXCONN); }
+};
+
 namespace {
 
 constexpr std::size_t kThreads = 6;
@@ -63,7 +71,7 @@ gid_t group_number(const std::string& group) {
 
 }  // namespace
 
-Listener::Listener() : server_(std::make_unique<httplib::Server>()) {
+Listener::Listener() : server_(std::make_unique<DeepServer>()) {
   server_->new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
   server_->set_keep_alive_max_count(1);
   server_->set_read_timeout(5);
@@ -84,6 +92,7 @@ Listener::~Listener() {
 }
 
 void Listener::start() {
+  server_->deepen_queue();
   thread_ = std::thread([this] { server_->listen_after_bind(); });
   // stop() before the loop runs would be lost.
   while (!server_->is_running()) std::this_thread::yield();

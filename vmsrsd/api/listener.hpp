@@ -13,6 +13,8 @@ class Server;
 
 namespace vmsrs::api {
 
+class DeepServer;
+
 // An HTTP server on a thread of its own, from construction until destruction. One request a
 // connection, a few seconds for each part of it: slow or silent clients keep no thread for long.
 class Listener {
@@ -33,7 +35,7 @@ class Listener {
   Listener();
   void start();
 
-  std::unique_ptr<httplib::Server> server_;
+  std::unique_ptr<DeepServer> server_;
   std::string socket_path_;  // to remove at the end
   std::thread thread_;
 };

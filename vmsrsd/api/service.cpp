@@ -120,7 +120,10 @@ vmsrs_status Service::run_check(steady_clock::time_point deadline, vmsrs_check_r
   }
   if (status != VMSRS_AGAIN) return status;
   for (vmsrs_check_result& result : report.results) {
-    if (result.verdict == VMSRS_VERDICT_PENDING) result.verdict = VMSRS_VERDICT_UNVERIFIED;
+    if (result.verdict != VMSRS_VERDICT_PENDING) continue;
+    // What has been found already does not wait for the rest.
+    result.verdict =
+        result.violation_count > 0 ? VMSRS_VERDICT_VIOLATED : VMSRS_VERDICT_UNVERIFIED;
   }
   return VMSRS_OK;
 }

@@ -7,7 +7,9 @@ namespace vmsrs::channel {
 namespace {
 
 constexpr std::uint32_t kMostCpus = 4096;
-constexpr std::size_t kMostUserPages = 64;  // of 64 records: far above what a server can have
+// The hypervisor may put fewer records into an answer than fit; users that come and go between two
+// answers add some. More answers than this are no list.
+constexpr std::size_t kMostUserPages = 4 * (VMSRS_MAX_USERS + VMSRS_RECENT_USERS);
 constexpr std::size_t kUsersInPage = 64;
 
 }  // namespace
