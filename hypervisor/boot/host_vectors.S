@@ -9,7 +9,20 @@
 
         .globl  host_nmi_vector
 host_nmi_vector:
-        iretq
+        /* Between STGI and HLT an NMI would be forgotten and the sleep would last for ever. */
+        cmpq    $sleep_halt, (%rsp)
+        jne     1f
+        movq    $sleep_end, (%rsp)
+1:      iretq
+
+        .globl  host_sleep              /* until the next NMI; GIF is 0 before and after */
+host_sleep:
+        stgi
+sleep_halt:
+        hlt
+sleep_end:
+        clgi
+        ret
 
         .globl  host_drain_vector
 host_drain_vector:

@@ -5,6 +5,8 @@
 #include "svm/console.hpp"
 #include "svm/x86.hpp"
 
+extern "C" void host_sleep();  // boot/host_vectors.S
+
 namespace vmsrs::svm {
 
 constinit Processors processors{};
@@ -14,6 +16,15 @@ namespace {
 void kick(Processor& target) {
   target.kicked = true;
   send_ipi(target.apic_id, kIpiNmi | kIpiAssert);
+}
+
+// Kicks are sent with the lock held, so after it all that were sent are on their way: lets them in,
+// for some time, lest one becomes the next guest's NMI.
+void forget_kicks(Processor& processor) {
+  asm volatile("stgi" ::: "memory");
+  for (int i = 0; i < 64; ++i) x86::pause();
+  asm volatile("clgi" ::: "memory");
+  processor.kicked = false;
 }
 
 void stop_if_asked(const Processor& processor) {
@@ -27,7 +38,6 @@ void request_init(Processor& target) {
   target.sipi_request = 0;
   if (!target.waits_for_sipi) {
     target.init_request = true;
-    // Inside the lock: once the target waits, no kick is under way any more.
     kick(target);
   }
   target.request_lock.unlock();
@@ -36,7 +46,10 @@ void request_init(Processor& target) {
 void request_start_up(Processor& target, std::uint8_t vector) {
   // Without an INIT before it a start-up IPI does nothing. Linux sends two: the second comes late.
   target.request_lock.lock();
-  if (target.waits_for_sipi || target.init_request) target.sipi_request = kSipiValid | vector;
+  if (target.waits_for_sipi || target.init_request) {
+    target.sipi_request = kSipiValid | vector;
+    kick(target);
+  }
   target.request_lock.unlock();
 }
 
@@ -54,7 +67,7 @@ void wait_for_start_up(Processor& processor) {
   while (request == 0) {
     while (processor.sipi_request == 0) {
       stop_if_asked(processor);
-      x86::pause();
+      host_sleep();  // every request comes with a kick
     }
     // An INIT that came in between has taken the start-up IPI back.
     processor.request_lock.lock();
@@ -62,6 +75,7 @@ void wait_for_start_up(Processor& processor) {
     if (request != 0) processor.waits_for_sipi = false;
     processor.request_lock.unlock();
   }
+  forget_kicks(processor);
   enter_real_mode(processor, static_cast<std::uint8_t>(request));
 }
 
@@ -72,9 +86,7 @@ void obey_requests(Processor& processor) {
   processor.waits_for_sipi = true;
   processor.init_request = false;
   processor.request_lock.unlock();
-  // A kick that is still pending must not become the next guest's NMI.
-  asm volatile("stgi; nop; clgi" ::: "memory");
-  processor.kicked = false;
+  forget_kicks(processor);
   reset_local_apic();
   wait_for_start_up(processor);
 }

@@ -67,7 +67,9 @@ def command_line(args, log):
             finish("ERROR", f"no such file: {name}")
         modules.append(name.replace(",", ",,"))
     if modules:
-        modules[0] += " " + f"console=ttyS0 panic=-1 {args.append}".strip().replace(",", ",,")
+        # no_timer_check: on a busy host an emulated timer may look dead to Linux's boot-time check.
+        options = f"console=ttyS0 panic=-1 no_timer_check {args.append}"
+        modules[0] += " " + options.strip().replace(",", ",,")
     options = f"debug_exit=0xf4 {args.hypervisor_options}"
     if args.secret:
         options += " secret_sha256=" + hashlib.sha256(args.secret.encode()).hexdigest()

@@ -23,6 +23,7 @@ std::uint64_t hypercall_once(Call& call) {
 }
 
 std::uint64_t hypercall(Call& call) {
+  std::uint64_t read_already = 0;
   for (;;) {
     Call attempt = call;
     const std::uint64_t status = hypercall_once(attempt);
@@ -30,8 +31,12 @@ std::uint64_t hypercall(Call& call) {
       call = attempt;
       return status;
     }
+    // Reading is enough where the hypervisor only reads (it may be a constant); a second refusal of
+    // the same address asks for a write.
     auto* const byte = reinterpret_cast<volatile char*>(attempt.rdx);
-    *byte = *byte;
+    const char content = *byte;
+    if (read_already == attempt.rdx) *byte = content;
+    read_already = attempt.rdx;
   }
 }
 
