@@ -145,6 +145,42 @@ BOOST_AUTO_TEST_CASE(crash_is_one_epoch) {
   BOOST_TEST(ledger().users[0].crash_epoch == mode() >> 1);
 }
 
+// Hole 3: looked at before each of the engine's writes to the window, a crash is either not there,
+// or there in the mode and in the user's word. The mode is stored last, so it decides.
+BOOST_AUTO_TEST_CASE(nobody_sees_suppression_half_done) {
+  const vmsrs_window& seen = window();
+  begin(a);
+  const std::uint64_t before = mode();
+  unsigned looked = 0, half_done = 0;
+  machine.platform.set_window_observer([&] {
+    ++looked;
+    half_done += seen.status.mode != before && (seen.users[0] & 3) != VMSRS_USER_CRASHED;
+  });
+  a.crash();
+  machine.platform.set_window_observer({});
+  BOOST_TEST(looked >= 2u);
+  BOOST_TEST(half_done == 0u);
+}
+
+// And it ends last of all: while the mode says normal, no byte and no word is left to be done.
+BOOST_AUTO_TEST_CASE(nobody_sees_normal_mode_too_early) {
+  const vmsrs_window& seen = window();
+  const std::uint64_t initial = word(0);
+  begin(a);
+  store(a, 0, 111);
+  a.crash();
+  end(a);
+  unsigned early = 0;
+  machine.platform.set_window_observer([&] {
+    const bool normal = (seen.status.mode & VMSRS_MODE_SUPPRESSION) == 0;
+    early += normal && (word(0) != initial || (seen.users[0] & 3) != VMSRS_USER_FREE);
+  });
+  (void)collect(a);
+  machine.platform.set_window_observer({});
+  BOOST_TEST(early == 0u);
+  BOOST_TEST(!suppressing());
+}
+
 // Hole 2: after crash, restoration and collection the mode is normal again, but not the same.
 BOOST_AUTO_TEST_CASE(collection_leaves_another_epoch) {
   begin(a);
