@@ -65,6 +65,13 @@ unsigned CallServer::serve_all() {
   return served;
 }
 
+void CallServer::refuse_strays() {
+  for (std::uint32_t lane = 0; lane < lanes_.count(); ++lane)
+    if (lanes_.owner(lane).thread == 0 &&
+        is_asked(__atomic_load_n(&lane_array_[lane].state, __ATOMIC_ACQUIRE)))
+      serve(lane);
+}
+
 void CallServer::serve(std::uint32_t number) {
   vmsrs_lane& lane = lane_array_[number];
   const std::uint64_t offset = std::uint64_t{number} * VMSRS_LANE_PAYLOAD_BYTES;
@@ -74,7 +81,8 @@ void CallServer::serve(std::uint32_t number) {
                    read_once(lane.r9)},
                   client_base_ + payloads_offset_ + offset,
                   payloads_ + offset};
-  if (request.thread == lanes_.owner(number).thread)
+  const std::uint64_t owner = lanes_.owner(number).thread;
+  if (owner != 0 && request.thread == owner)
     answer(request);
   else
     request.registers.rax = VMSRS_LANE_NOT_YOURS;

@@ -39,6 +39,9 @@ class CallServer {
   // Answers what is asked now; how many that were.
   unsigned serve_all();
 
+  // Tells who asks on a lane that is nobody's that it is not his.
+  void refuse_strays();
+
   // The thread has ended and cannot come to its end point: its open user crashes here, and is
   // collected. Nothing, if it has none.
   void bury(std::uint64_t thread);

@@ -134,6 +134,7 @@ void Connection::look_around() {
   if (__atomic_exchange_n(&calls_.head().mail, 0u, __ATOMIC_ACQ_REL) != 0) read_messages();
   if (now - looked_ns_ < kLookNs) return;
   looked_ns_ = now;
+  calls_.refuse_strays();
   read_messages();
   pollfd stop = {stop_, POLLIN, 0};
   if (peer_.has_ended() || poll(&stop, 1, 0) > 0) ended_ = true;

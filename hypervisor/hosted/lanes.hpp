@@ -22,6 +22,7 @@ class Lanes {
 
   void initialise(std::uint32_t count);
 
+  std::uint32_t count() const { return static_cast<std::uint32_t>(owners_.size()); }
   const std::vector<std::uint32_t>& in_use() const { return in_use_; }
   const Owner& owner(std::uint32_t lane) const { return owners_[lane]; }
 

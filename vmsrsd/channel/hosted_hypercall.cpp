@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
 #include <vmsrs/hosted.h>
 
 #include <cstdio>
@@ -27,7 +28,8 @@ class HostedHypercall final : public Hypercall {
   bool take_lane() {
     vmsrs_hosted_message message{};
     message.type = VMSRS_HOSTED_LANE_TAKE;
-    message.a = message.b = kThread;
+    message.a = kThread;
+    message.b = static_cast<std::uint64_t>(::getpid());  // the lane is the whole process's
     if (hosted::ask(link_, message) != VMSRS_OK || message.a >= link_.lane_count) return false;
     lane_ = static_cast<std::uint32_t>(message.a);
     return true;
