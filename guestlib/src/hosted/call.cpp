@@ -156,7 +156,7 @@ bool connect(char* problem, std::size_t problem_bytes) {
     munmap(memory, sizeof(LinkPage));
     return false;
   }
-  if (link_page_ != nullptr)
+  if (link_page_ != nullptr && link_page_->connected)  // not so in a child of fork
     page->thread_key = link_page_->thread_key;
   else
     pthread_key_create(&page->thread_key, give_lanes);
