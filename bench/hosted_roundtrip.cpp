@@ -24,7 +24,8 @@ namespace {
 
 using namespace vmsrs::test;
 
-constexpr unsigned kCalls = 20'000;  // of one batch
+constexpr unsigned kCalls = 1000;  // of one batch: short, so that many are not interrupted
+constexpr unsigned kBatches = 10;  // of one arm, before it is the other's turn
 
 std::uint64_t now_ns() {
   timespec now{};
@@ -90,7 +91,7 @@ void measure(Arm& arm, unsigned calls, Operation operation) {
 
 int main(int count, char** arguments) {
   bool json = false;
-  unsigned rounds = 15;
+  unsigned rounds = 100;
   for (int i = 1; i + 1 < count; i += 2) {
     if (std::strcmp(arguments[i], "--output") == 0)
       json = std::strcmp(arguments[i + 1], "json") == 0;
@@ -114,33 +115,31 @@ int main(int count, char** arguments) {
   Arm store{"store_call_ns", "STORE of 8 bytes in an open user"};
   Arm asleep{"call_asleep_ns", "VERSION when the engine sleeps (5 ms between calls)"};
   std::uint64_t number = 0;
-  for (unsigned round = 0; round < rounds; ++round) {
+  const unsigned turns = (rounds + kBatches - 1) / kBatches;
+  for (unsigned turn = 0; turn < turns; ++turn) {
     {
       const Echo echo;  // spins only while it is measured
       pin(echo.process, 1);
-      measure(bare, kCalls, [&] { echo.ping(); });
+      for (unsigned i = 0; i < kBatches; ++i) measure(bare, kCalls, [&] { echo.ping(); });
     }
-    measure(version, kCalls, [&] { client.call(VMSRS_CALL_VERSION); });
-    measure(user, kCalls / 2, [&] {
+    for (unsigned i = 0; i < kBatches; ++i) {
+      measure(version, kCalls, [&] { client.call(VMSRS_CALL_VERSION); });
+      measure(user, kCalls / 2, [&] {
+        client.call(VMSRS_CALL_USER_BEGIN, 1);
+        client.call(VMSRS_CALL_USER_END);
+      });
+      user.batches.back() /= 2;
       client.call(VMSRS_CALL_USER_BEGIN, 1);
+      measure(store, kCalls, [&] {
+        ++number;
+        client.call(VMSRS_CALL_STORE, address_of(memory) + 8 * (number % 512), number, 8);
+      });
       client.call(VMSRS_CALL_USER_END);
-    });
-    user.batches.back() /= 2;
-    client.call(VMSRS_CALL_USER_BEGIN, 1);
-    measure(store, kCalls, [&] {
-      ++number;
-      client.call(VMSRS_CALL_STORE, address_of(memory) + 8 * (number % 512), number, 8);
-    });
-    client.call(VMSRS_CALL_USER_END);
-    double slept = 0;
-    constexpr int kWakes = 10;
-    for (int i = 0; i < kWakes; ++i) {
       usleep(5000);
       const std::uint64_t begin = now_ns();
       client.call(VMSRS_CALL_VERSION);
-      slept += static_cast<double>(now_ns() - begin);
+      asleep.batches.push_back(static_cast<double>(now_ns() - begin));
     }
-    asleep.batches.push_back(slept / kWakes);
   }
   if (json)
     std::printf("{");

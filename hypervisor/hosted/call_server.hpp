@@ -36,6 +36,9 @@ class CallServer {
   // Bytes of region memory that went with a call (DETACH, INIT_PROFILE) since the last look.
   std::uint64_t take_freed_bytes();
 
+  // The platform's counters hear of the calls at the latest when this is called.
+  void count_calls();
+
   // Answers what is asked now; how many that were.
   unsigned serve_all();
 
@@ -65,6 +68,7 @@ class CallServer {
   bool attached_ = false;
   std::uint32_t server_ = 0;
   std::uint64_t freed_bytes_ = 0;
+  std::uint64_t uncounted_ = 0, uncounted_cycles_ = 0;
 };
 
 }  // namespace vmsrs::hosted

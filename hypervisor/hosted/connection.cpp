@@ -17,7 +17,7 @@ constexpr int kGreetingMs = 10'000;
 constexpr std::uint64_t kLookNs = 2'000'000;
 constexpr std::uint64_t kBuryNs = 200'000'000;
 constexpr unsigned kMostRounds = 8192;   // with something to answer, before looking around
-constexpr unsigned kTightRounds = 256;  // of looking at all lanes, before the clock is asked
+constexpr unsigned kTightRounds = 32;  // of looking at all lanes, before the clock is asked
 // How long to look at idle lanes before sleeping: about what waking up costs, and more where it has
 // paid off.
 constexpr std::uint64_t kLeastSpinNs = 5'000;
@@ -90,19 +90,19 @@ void Connection::serve() {
       look_around();
     }
     if (__atomic_load_n(&calls_.head().mail, __ATOMIC_RELAXED) != 0) look_around();
+    // Also because a look takes the line away from a client that is just filling it.
+    __builtin_ia32_pause();
     if (++idle < kTightRounds) continue;
     const std::uint64_t now = platform_.now_ns();
     if (idle == kTightRounds) idle_since = now;
-    if (now - idle_since >= spin_ns_) {
-      sleep();
-      idle = 0;
-    } else {
-      __builtin_ia32_pause();
-    }
+    if (now - idle_since < spin_ns_) continue;
+    sleep();
+    idle = 0;
   }
 }
 
 void Connection::sleep() {
+  calls_.count_calls();
   __atomic_store_n(&calls_.head().asleep, 1u, __ATOMIC_SEQ_CST);
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
   if (calls_.serve_all() > 0) {

@@ -62,10 +62,10 @@ bool HostedPlatform::exits(std::uint32_t cpu, vmsrs_exits& out) const {
   return true;
 }
 
-void HostedPlatform::count_call(std::uint64_t cycles) {
+void HostedPlatform::count_calls(std::uint64_t count, std::uint64_t cycles) {
   const int cpu = sched_getcpu();
   CallCount& calls = calls_[cpu >= 0 ? static_cast<std::uint32_t>(cpu) % cpu_count_ : 0];
-  calls.count.fetch_add(1, std::memory_order_relaxed);
+  calls.count.fetch_add(count, std::memory_order_relaxed);
   calls.cycles.fetch_add(cycles, std::memory_order_relaxed);
 }
 

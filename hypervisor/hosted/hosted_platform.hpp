@@ -35,8 +35,8 @@ class HostedPlatform final : public recovery::Platform {
   vmsrs_check_result check_hidden() const override;
 
   int window_descriptor(std::uint32_t server) const { return windows_[server].descriptor(); }
-  // One call was answered on the processor that this thread runs on.
-  void count_call(std::uint64_t cycles);
+  // Calls that were answered on the processor that this thread runs on.
+  void count_calls(std::uint64_t count, std::uint64_t cycles);
 
  private:
   struct alignas(64) CallCount {

@@ -136,7 +136,8 @@ Client::Client(const std::string& socket, std::uint32_t lanes) {
   char problem[256];
   if (!hosted::open_link(link_, socket.c_str(), lanes, problem, sizeof problem))
     throw std::runtime_error(problem);
-  lane_ = take_lane(fs_base());
+  thread_ = fs_base();
+  lane_ = take_lane(thread_);
 }
 
 Client::~Client() { hosted::close_link(link_); }
@@ -153,7 +154,7 @@ std::uint32_t Client::take_lane(std::uint64_t thread) {
 Answer Client::call(std::uint64_t number, std::uint64_t rdi, std::uint64_t rsi, std::uint64_t rdx,
                     std::uint64_t r10, std::uint64_t r8) {
   hosted::Registers registers{number, rdi, rsi, rdx, r10, r8, 0};
-  if (hosted::call_on_lane(link_, lane_, fs_base(), registers, budget_) !=
+  if (hosted::call_on_lane(link_, lane_, thread_, registers, budget_) !=
       hosted::LaneResult::kAnswered)
     throw std::runtime_error("the call was not answered");
   return {registers.rax, registers.rdx, registers.rsi};

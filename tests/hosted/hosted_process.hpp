@@ -84,6 +84,7 @@ class Client {
 
  private:
   hosted::Link link_{};
+  std::uint64_t thread_ = 0;  // of whoever made it; others may use it in turn
   std::uint32_t lane_ = 0;
   hosted::SpinBudget budget_ = 0;
 };

@@ -16,7 +16,7 @@ namespace {
 // sleeping thread costs.
 constexpr SpinBudget kMostPauses = 1024;
 constexpr SpinBudget kFewestPauses = 16;
-constexpr int kTightLooks = 200;  // without a pause: what a peer that is awake needs
+constexpr int kFirstLooks = 20;  // what a peer that is awake needs
 constexpr long kWaitNs = 50'000'000;
 
 // One instruction whatever the length: a wild source is one fault of the caller's.
@@ -40,8 +40,11 @@ void ring(const Link& link) {
 }
 
 bool spin(const vmsrs_lane& lane, SpinBudget& budget) {
-  for (int i = 0; i < kTightLooks; ++i)
+  // A pause between looks: each look takes the line away from the side that is filling it.
+  for (int i = 0; i < kFirstLooks; ++i) {
+    __builtin_ia32_pause();
     if (!is_pending(state_of(lane))) return true;
+  }
   if (budget == 0 || budget > kMostPauses) budget = kMostPauses;
   for (SpinBudget i = 0; i < budget; ++i) {
     if (!is_pending(state_of(lane))) {
