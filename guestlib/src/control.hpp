@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <Zydis/Zydis.h>
+#include <pthread.h>
+#include <signal.h>
+#include <vmsrs/abi.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "vector_registers.hpp"
+
+// What the library must know on the way of a fault. It fills a page of its own that is read-only
+// from the end of attach to detach: a user that scribbles over it faults there, and that fault is
+// contained like any other. What is *not* here is either the hypervisor's (who has crashed, what is
+// restored) or a thread's own (thread.hpp), where damage can hurt that thread only.
+namespace vmsrs::guest {
+
+inline constexpr int kFaultSignals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+inline constexpr std::size_t kFaultSignalCount = sizeof kFaultSignals / sizeof *kFaultSignals;
+
+struct ControlBlock {
+  const vmsrs_window* window;  // nullptr: not attached
+  std::uint64_t seal_key;      // see ThreadContext
+  std::uint64_t suppression_limit_ns;
+  std::uint32_t fault_limit;
+  std::uint32_t server;
+  int time_signal;  // of the timer that bounds a crashed user's time
+  std::uint32_t service_stop;
+  bool can_populate;  // see touch_page
+  struct sigaction previous[kFaultSignalCount];
+  struct sigaction previous_time;
+  pthread_key_t stack_key;  // the alternate stack that the library gave to a thread
+  pthread_t service_thread;
+  ZydisDecoder decoder;
+  XsaveLayout xsave;
+};
+
+union ControlPage {
+  ControlBlock block;
+  std::byte bytes[VMSRS_PAGE_BYTES];
+};
+static_assert(sizeof(ControlPage) == VMSRS_PAGE_BYTES);
+
+extern ControlPage control_page;
+
+inline const ControlBlock& control() { return control_page.block; }
+
+// nullptr while not attached. Reads afresh each time.
+inline const vmsrs_window* attached_window() {
+  return __atomic_load_n(&control_page.block.window, __ATOMIC_ACQUIRE);
+}
+
+// Make the page writable (attach and detach only), and read-only again. False: mprotect refused.
+[[nodiscard]] bool unlock_control();
+[[nodiscard]] bool lock_control();
+
+}  // namespace vmsrs::guest

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <signal.h>
+#include <vmsrs/internal.h>
+#include <vmsrs/vmsrs.h>
+
+#include "control.hpp"
+#include "error.hpp"
+#include "internal_state.hpp"
+#include "thread.hpp"
+
+using namespace vmsrs::guest;
+
+size_t vmsrs_internal_ranges(struct vmsrs_internal_range* ranges, size_t capacity) {
+  size_t count = 0;
+  const auto add = [&](const char* name, const volatile void* address, size_t bytes,
+                       bool writable) {
+    if (address == nullptr) return;
+    if (count < capacity) ranges[count] = {name, const_cast<void*>(address), bytes, writable};
+    ++count;
+  };
+  const vmsrs_window* window = attached_window();
+  add("control page", &control_page, sizeof control_page, window == nullptr);
+  add("window", window, sizeof *window, false);
+  add("thread context", &thread_context(), sizeof(ThreadContext), true);
+  add("error message", vmsrs_error_message(), kErrorMessageBytes, true);
+  add("attach gate", &attach_gate, sizeof attach_gate, true);
+  stack_t stack{};
+  if (sigaltstack(nullptr, &stack) == 0 && (stack.ss_flags & SS_DISABLE) == 0)
+    add("alternate signal stack", stack.ss_sp, stack.ss_size, true);
+  return count;
+}

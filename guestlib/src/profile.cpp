@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <vmsrs/vmsrs.h>
+
+#include <cstdint>
+
+#include "control.hpp"
+#include "error.hpp"
+#include "guest_call.hpp"
+
+// Profiling (the paper, 4.6): which memory is protected.
+using namespace vmsrs::guest;
+
+int Init_profile(void) {
+  if (attached_window() == nullptr) return fail_status("Init_profile", VMSRS_NOT_ATTACHED);
+  const CallResult result = call_to_end(VMSRS_CALL_INIT_PROFILE);
+  return result.status == VMSRS_OK ? 0 : fail_status("Init_profile", result.status);
+}
+
+int profile(void* address, size_t bytes, unsigned granule_bytes) {
+  if (attached_window() == nullptr) return fail_status("profile", VMSRS_NOT_ATTACHED);
+  if (granule_bytes != 8 && granule_bytes != 16 && granule_bytes != 32 && granule_bytes != 64)
+    return fail(VMSRS_ERROR_ARGUMENT, "profile: granule of %u bytes: it must be 8, 16, 32 or 64",
+                granule_bytes);
+  const std::uint64_t first = to_register(address);
+  if (bytes == 0 || bytes % 64 != 0 || first % 64 != 0 || first + bytes < first)
+    return fail(VMSRS_ERROR_ARGUMENT,
+                "profile: %p, %zu bytes: both must be multiples of 64, and not zero", address,
+                bytes);
+  if (mlock(address, bytes) != 0)
+    return fail(VMSRS_ERROR_SYSTEM,
+                "profile: mlock of %zu bytes: %s: raise the limit on locked memory (ulimit -l, or "
+                "LimitMEMLOCK= of its unit)",
+                bytes, strerrordesc_np(errno));
+  for (std::uint64_t page = first; page < first + bytes;
+       page = (page / VMSRS_PAGE_BYTES + 1) * VMSRS_PAGE_BYTES)
+    if (!touch_page(page, true))
+      return fail(VMSRS_ERROR_ARGUMENT, "profile: the page at %p is not mapped, or not writable",
+                  reinterpret_cast<void*>(page));
+  const CallResult region =
+      call(VMSRS_CALL_PROFILE, {.rdi = first, .rsi = bytes, .rdx = granule_bytes});
+  if (region.status != VMSRS_OK) return fail_status("profile", region.status);
+  std::uint64_t offset = 0;
+  for (;;) {
+    const CallResult fill = call(VMSRS_CALL_PROFILE_FILL, {.rdi = region.first, .rsi = offset});
+    if (fill.status == VMSRS_OK) return 0;
+    const bool went_on = fill.first > offset && fill.first <= bytes;
+    if (fill.status != VMSRS_AGAIN || !went_on) {
+      call(VMSRS_CALL_UNPROFILE, {.rdi = region.first});
+      return fail_status("profile, copying the present content", fill.status);
+    }
+    offset = fill.first;
+  }
+}

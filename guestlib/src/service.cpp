@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "service.hpp"
+
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+#include <vmsrs/vmsrs.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "control.hpp"
+#include "error.hpp"
+#include "guest_call.hpp"
+
+namespace vmsrs::guest {
+namespace {
+
+constexpr long kPollNs = 20'000'000;
+constexpr std::size_t kStackBytes = 256 * 1024;
+
+void* serve(void*) {
+  std::uint64_t served = 0;
+  for (;;) {
+    // Both are read afresh: detach stops the thread before it takes the window away.
+    if (__atomic_load_n(&control().service_stop, __ATOMIC_ACQUIRE) != 0) return nullptr;
+    const vmsrs_window* window = attached_window();
+    if (window != nullptr) {
+      const std::uint64_t request =
+          __atomic_load_n(&window->status.service_request, __ATOMIC_ACQUIRE);
+      // A call that failed is repeated at the next turn: the request stands.
+      if (request != served && call_to_end(VMSRS_CALL_SERVICE).status == VMSRS_OK) served = request;
+    }
+    const timespec pause = {0, kPollNs};
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, nullptr);
+  }
+}
+
+}  // namespace
+
+int start_service_thread() {
+  control_page.block.service_stop = 0;
+  // The thread inherits the mask: no signal of the program's is ever handled on it.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, kStackBytes);
+  const int error = pthread_create(&control_page.block.service_thread, &attributes, serve, nullptr);
+  pthread_attr_destroy(&attributes);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (error != 0)
+    return fail(VMSRS_ERROR_SYSTEM, "service thread: pthread_create: %s", strerrordesc_np(error));
+  pthread_setname_np(control_page.block.service_thread, "vmsrs-service");
+  return 0;
+}
+
+void stop_service_thread() {
+  __atomic_store_n(&control_page.block.service_stop, 1u, __ATOMIC_RELEASE);
+  pthread_join(control_page.block.service_thread, nullptr);
+}
+
+}  // namespace vmsrs::guest

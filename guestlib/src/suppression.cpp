@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "suppression.hpp"
+
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <vmsrs/vmsrs.h>
+
+#include "bounds.hpp"
+#include "control.hpp"
+#include "error.hpp"
+#include "guest_call.hpp"
+#include "thread.hpp"
+
+namespace vmsrs::guest {
+namespace {
+
+// Each callback once: at the crash, or, of a scope that was opened after it, when it is unwound.
+void run_callbacks(ThreadContext& context) {
+  if (!seal_holds(context)) return;
+  for (std::uint32_t i = context.callback_count; i-- > 0;) {
+    CrashCallback& callback = context.callbacks[i];
+    if (callback.called != 0) continue;
+    callback.called = 1;
+    seal(context);  // before the call: it may fault
+    callback.function(callback.argument);
+    if (!seal_holds(context)) return;
+  }
+}
+
+// The thread cannot be brought to its end point. It must not run on: it would run in a state that
+// nobody knows. Its user stays suppressed, its slot held, and the operator is told.
+[[noreturn]] void park() {
+  call(VMSRS_CALL_USER_STUCK);
+  sigset_t all;
+  sigfillset(&all);
+  for (;;) sigsuspend(&all);
+}
+
+}  // namespace
+
+CallResult crash_user(vmsrs_fault_kind kind, std::uint64_t address, std::uint64_t instruction) {
+  const vmsrs_fault fault = {kind, static_cast<std::uint32_t>(syscall(SYS_gettid)), address,
+                             instruction};
+  const CallResult result = call(VMSRS_CALL_USER_CRASH, {.rdi = to_register(&fault)},
+                                 ReadOnlyRange{&fault, sizeof fault});
+  if (result.status == VMSRS_OK) {
+    ThreadContext& context = thread_context();
+    start_time_bound(context);
+    run_callbacks(context);
+  }
+  return result;
+}
+
+bool past_bounds(std::uint64_t fault_count) {
+  if (fault_count >= control().fault_limit) return true;
+  const ThreadContext& context = thread_context();
+  const std::uint64_t crash_ns = seal_holds(context) ? context.crash_ns : 0;
+  return crash_ns != 0 && now_ns() - crash_ns > control().suppression_limit_ns;
+}
+
+void check_time_bound() {
+  const ThreadContext& context = thread_context();
+  if (seal_holds(context) && context.depth != 0 && past_bounds(0)) unwind();
+}
+
+void unwind() {
+  ThreadContext& context = thread_context();
+  run_callbacks(context);
+  if (seal_holds(context) && context.landing_depth != 0) siglongjmp(context.landing, 1);
+  park();
+}
+
+bool user_is_crashed() {
+  const vmsrs_window* window = attached_window();
+  if (window == nullptr) return false;
+  if ((__atomic_load_n(&window->status.mode, __ATOMIC_ACQUIRE) & VMSRS_MODE_SUPPRESSION) == 0)
+    return false;
+  const ThreadContext& context = thread_context();
+  if (!seal_holds(context)) {
+    // This thread has written over what the library knows of it (or never had a user): an error that
+    // the library itself has found. The hypervisor knows whose it is.
+    const CallResult result = crash_user(VMSRS_FAULT_CHECK, to_register(&context), 0);
+    return result.status == VMSRS_OK || result.status == VMSRS_CRASHED;
+  }
+  if (context.depth == 0 || context.slot >= VMSRS_MAX_USERS) return false;
+  const std::uint64_t word = __atomic_load_n(&window->users[context.slot], __ATOMIC_ACQUIRE);
+  const std::uint64_t state = word & 3u;
+  return (word >> 2) == (context.user_word >> 2) &&
+         (state == VMSRS_USER_CRASHED || state == VMSRS_USER_STUCK);
+}
+
+}  // namespace vmsrs::guest
+
+using namespace vmsrs::guest;
+
+bool vmsrs_user_crashed(void) { return user_is_crashed(); }
+
+int crash_suppression_os(enum vmsrs_fault_kind kind, const void* address) {
+  if (attached_window() == nullptr) return fail_status("crash_suppression_os", VMSRS_NOT_ATTACHED);
+  if (kind <= VMSRS_FAULT_NONE || kind >= VMSRS_FAULT_KIND_COUNT)
+    return fail(VMSRS_ERROR_ARGUMENT, "crash_suppression_os: %d is no vmsrs_fault_kind",
+                static_cast<int>(kind));
+  const CallResult result =
+      crash_user(kind, to_register(address), to_register(__builtin_return_address(0)));
+  if (result.status == VMSRS_OK) return 0;
+  if (result.status != VMSRS_CRASHED) return fail_status("crash_suppression_os", result.status);
+  if (past_bounds(result.first)) unwind();
+  return 1;
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vmsrs/abi.h>
+
+#include <cstdint>
+
+#include "call.hpp"
+
+// The library's side of crash suppression (the paper, 4.4): tell the hypervisor, tell the program,
+// bound what follows. Everything here is async-signal-safe and concerns the calling thread's user.
+namespace vmsrs::guest {
+
+// One hypercall; when it returns, suppression holds. On the first crash of the user it starts the
+// time bound and runs the on_crash callbacks, innermost first. Status OK: first crash; CRASHED: a
+// further fault, first = faults so far; anything else: the thread has no user, nothing was done.
+CallResult crash_user(vmsrs_fault_kind kind, std::uint64_t address, std::uint64_t instruction);
+
+// Past its bound in faults or time?
+bool past_bounds(std::uint64_t fault_count);
+
+// For library calls of a crashed user: unwinds it if its time is over.
+void check_time_bound();
+
+// Takes the thread to its landing point; without one reports the user as stuck and never returns.
+[[noreturn]] void unwind();
+
+// Is the calling thread's user crashed, as the window has it?
+bool user_is_crashed();
+
+}  // namespace vmsrs::guest

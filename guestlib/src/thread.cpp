@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "thread.hpp"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include <cstddef>
+#include <cstring>
+
+#include "control.hpp"
+#include "error.hpp"
+
+namespace vmsrs::guest {
+namespace {
+
+// A signal frame with AVX-512 state takes about 4 KiB, AMX 12 KiB; faults may nest a few times.
+constexpr std::size_t kStackBytes = 128 * 1024;
+
+constinit thread_local ThreadContext context_of_thread{};
+
+class Mixer {
+ public:
+  void add(std::uint64_t word) {
+    state_ = (state_ ^ word) * 0x9e3779b97f4a7c15ull;
+    state_ ^= state_ >> 32;
+  }
+  void add(const void* from, std::size_t bytes) {  // a multiple of 8
+    for (std::size_t i = 0; i < bytes; i += 8) {
+      std::uint64_t word;
+      std::memcpy(&word, static_cast<const std::byte*>(from) + i, 8);
+      add(word);
+    }
+  }
+  std::uint64_t state() const { return state_; }
+
+ private:
+  std::uint64_t state_ = 0x243f6a8885a308d3ull;
+};
+
+std::uint64_t seal_of(const ThreadContext& context) {
+  Mixer mixer;
+  mixer.add(control().seal_key);
+  mixer.add(reinterpret_cast<std::uint64_t>(&context));
+  mixer.add(context.landing_depth);
+  mixer.add(context.user_word);
+  mixer.add(context.slot);
+  mixer.add(context.depth);
+  mixer.add(context.crash_ns);
+  mixer.add(static_cast<std::uint64_t>(context.timer) << 32 | context.timer_armed);
+  const std::uint32_t count =
+      context.callback_count < kMaxCallbacks ? context.callback_count : kMaxCallbacks;
+  mixer.add(context.callback_count);
+  mixer.add(context.callbacks, count * sizeof(CrashCallback));
+  // The registers only: no signal mask is kept in the landing point.
+  if (context.landing_depth != 0) mixer.add(context.landing->__jmpbuf, sizeof(__jmp_buf));
+  return mixer.state();
+}
+
+}  // namespace
+
+ThreadContext& thread_context() { return context_of_thread; }
+
+void seal(ThreadContext& context) {
+  asm volatile("" : : : "memory");
+  context.seal = seal_of(context);
+  asm volatile("" : : : "memory");
+}
+
+bool seal_holds(const ThreadContext& context) {
+  asm volatile("" : : : "memory");
+  return context.seal == seal_of(context);
+}
+
+void reset_user(ThreadContext& context) {
+  context.depth = 0;
+  context.landing_depth = 0;
+  context.user_word = 0;
+  context.slot = kNoSlot;
+  context.callback_count = 0;
+  context.crash_ns = 0;
+  context.timer = 0;
+  context.timer_armed = 0;
+  context.broken_seal_ticks = 0;
+  seal(context);
+}
+
+int prepare_thread(ThreadContext& context) {
+  if (context.stack_ready == 1) return 0;
+  stack_t present{};
+  if (sigaltstack(nullptr, &present) != 0)
+    return fail(VMSRS_ERROR_SYSTEM, "sigaltstack: %s", strerrordesc_np(errno));
+  if ((present.ss_flags & SS_DISABLE) != 0) {
+    void* memory = mmap(nullptr, kStackBytes + VMSRS_PAGE_BYTES, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (memory == MAP_FAILED)
+      return fail(VMSRS_ERROR_SYSTEM, "memory for an alternate signal stack: mmap: %s",
+                  strerrordesc_np(errno));
+    mprotect(memory, VMSRS_PAGE_BYTES, PROT_NONE);  // the guard below the stack
+    stack_t wanted{};
+    wanted.ss_sp = static_cast<std::byte*>(memory) + VMSRS_PAGE_BYTES;
+    wanted.ss_size = kStackBytes;
+    if (sigaltstack(&wanted, nullptr) != 0 ||
+        pthread_setspecific(control().stack_key, memory) != 0) {
+      const int error = errno;
+      free_alternate_stack(memory);
+      return fail(VMSRS_ERROR_SYSTEM, "alternate signal stack: %s", strerrordesc_np(error));
+    }
+  }
+  context.stack_ready = 1;
+  return 0;
+}
+
+void free_alternate_stack(void* stack) {
+  stack_t present{};
+  if (sigaltstack(nullptr, &present) == 0 &&
+      present.ss_sp == static_cast<std::byte*>(stack) + VMSRS_PAGE_BYTES) {
+    stack_t none{};
+    none.ss_flags = SS_DISABLE;
+    sigaltstack(&none, nullptr);
+  }
+  munmap(stack, kStackBytes + VMSRS_PAGE_BYTES);
+  context_of_thread.stack_ready = 0;
+}
+
+std::uint64_t now_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000u +
+         static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+}  // namespace vmsrs::guest

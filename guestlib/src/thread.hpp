@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <setjmp.h>
+#include <vmsrs/abi.h>
+
+#include <cstdint>
+
+// What a thread keeps for its own user: where to be unwound to and whom to tell of a crash. It is
+// writable, so a user can damage it; a seal over it (keyed with a number in the control page)
+// tells. A thread whose seal is broken is still suppressed, stepped and collected, for all of that
+// rests on the hypervisor alone; it only has no landing point any more, and its callbacks are not
+// trusted.
+namespace vmsrs::guest {
+
+inline constexpr std::uint32_t kMaxCallbacks = 16;  // nested scopes that have an on_crash
+inline constexpr std::uint32_t kNoSlot = ~0u;
+
+struct CrashCallback {
+  void (*function)(void*);
+  void* argument;
+  std::uint64_t depth;  // of its scope
+  std::uint64_t called;
+};
+
+struct ThreadContext {
+  // Sealed.
+  std::uint64_t depth;          // open scopes; a hint, the hypervisor counts
+  std::uint64_t landing_depth;  // depth of the scope that is the landing point; 0: none
+  std::uint64_t user_word;      // of the window: slot's generation when the user began
+  std::uint32_t slot;           // kNoSlot: no user
+  std::uint32_t callback_count;
+  std::uint64_t crash_ns;  // when the thread's user crashed; 0: it has not
+  std::int32_t timer;      // the kernel's number of the armed timer
+  std::uint32_t timer_armed;
+  CrashCallback callbacks[kMaxCallbacks];
+  sigjmp_buf landing;
+  std::uint64_t seal;
+  // Not sealed.
+  std::uint32_t broken_seal_ticks;
+  std::uint32_t stack_ready;  // an alternate stack is known to be there
+};
+
+ThreadContext& thread_context();
+
+void seal(ThreadContext& context);
+[[nodiscard]] bool seal_holds(const ThreadContext& context);
+
+// Forgets the user; keeps what belongs to the thread (its alternate stack).
+void reset_user(ThreadContext& context);
+
+// Makes sure that the thread can take a fault: an alternate stack. 0 or a vmsrs_error.
+int prepare_thread(ThreadContext& context);
+
+// Frees what prepare_thread gave; registered as destructor of the control block's stack_key.
+void free_alternate_stack(void* stack);
+
+std::uint64_t now_ns();
+
+}  // namespace vmsrs::guest

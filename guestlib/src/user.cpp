@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "user.hpp"
+
+#include <signal.h>
+#include <vmsrs/vmsrs.h>
+
+#include "bounds.hpp"
+#include "control.hpp"
+#include "error.hpp"
+#include "guest_call.hpp"
+#include "suppression.hpp"
+#include "thread.hpp"
+
+namespace vmsrs::guest {
+namespace {
+
+// A fault whose signal is blocked would kill the process: within a scope none of ours is.
+class SignalsUnblocked {
+ public:
+  SignalsUnblocked() {
+    sigset_t ours;
+    sigemptyset(&ours);
+    for (const int signal : kFaultSignals) sigaddset(&ours, signal);
+    sigaddset(&ours, control().time_signal);
+    pthread_sigmask(SIG_UNBLOCK, &ours, &before_);
+    within_ = before_;
+    for (const int signal : kFaultSignals) sigdelset(&within_, signal);
+    sigdelset(&within_, control().time_signal);
+  }
+  // After unwinding out of a handler: the mask as it was in the scope.
+  void restore_within() const { pthread_sigmask(SIG_SETMASK, &within_, nullptr); }
+  void restore_before() const {
+    bool changed = sigismember(&before_, control().time_signal) == 1;
+    for (const int signal : kFaultSignals) changed |= sigismember(&before_, signal) == 1;
+    if (changed) pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+
+ private:
+  sigset_t before_;
+  sigset_t within_;
+};
+
+void pop_scope(ThreadContext& context, std::uint64_t depth) {
+  if (!seal_holds(context)) return;
+  while (context.callback_count > 0 && context.callbacks[context.callback_count - 1].depth >= depth)
+    --context.callback_count;
+  if (context.landing_depth >= depth) context.landing_depth = 0;
+  context.depth = depth - 1;
+  seal(context);
+}
+
+int collect() {
+  const CallResult result = call_to_end(VMSRS_CALL_USER_COLLECT);
+  if (result.status == VMSRS_OK) return VMSRS_SUPPRESSED;
+  // What it polluted cannot be reached (its memory is gone, say): the operator must know.
+  call(VMSRS_CALL_USER_STUCK);
+  return fail_status("collection of a crashed user", result.status);
+}
+
+}  // namespace
+
+int open_scope(std::uint64_t label, void (*on_crash)(void*), void* argument, std::uint64_t& depth) {
+  const vmsrs_window* window = attached_window();
+  if (window == nullptr) return fail_status("opening a user scope", VMSRS_NOT_ATTACHED);
+  ThreadContext& context = thread_context();
+  if (const int error = prepare_thread(context); error != 0) return error;
+  CallResult begin = call(VMSRS_CALL_USER_BEGIN, {.rdi = label});
+  // The thread's former user is still there, for its collection failed: now it may not.
+  if (begin.status == VMSRS_CRASHED && call_to_end(VMSRS_CALL_USER_COLLECT).status == VMSRS_OK)
+    begin = call(VMSRS_CALL_USER_BEGIN, {.rdi = label});
+  if (begin.status != VMSRS_OK) return fail_status("opening a user scope", begin.status);
+  depth = begin.second;
+  if (depth == 1) {
+    reset_user(context);
+    context.slot = static_cast<std::uint32_t>(begin.first);
+    if (context.slot < VMSRS_MAX_USERS)
+      context.user_word = __atomic_load_n(&window->users[context.slot], __ATOMIC_ACQUIRE);
+  } else if (!seal_holds(context)) {
+    return 0;  // damaged by this very thread: no landing point and no callback any more
+  }
+  if (on_crash != nullptr && context.callback_count == kMaxCallbacks) {
+    close_scopes(depth);
+    return fail(VMSRS_ERROR_STATE, "opening a user scope: more than %u nested on_crash callbacks",
+                kMaxCallbacks);
+  }
+  context.depth = depth;
+  if (on_crash != nullptr)
+    context.callbacks[context.callback_count++] = {on_crash, argument, depth, 0};
+  seal(context);
+  return 0;
+}
+
+int close_scopes(std::uint64_t depth) {
+  ThreadContext& context = thread_context();
+  // Before the call: from here on the time bound must not unwind to a point that is behind us.
+  if (depth == 1) {
+    stop_time_bound(context);
+    reset_user(context);
+  } else {
+    pop_scope(context, depth);
+  }
+  CallResult end;
+  do {
+    end = call_to_end(VMSRS_CALL_USER_END);
+    if (end.status != VMSRS_OK && end.status != VMSRS_CRASHED)
+      return fail_status("closing a user scope", end.status);
+  } while (end.first >= depth);
+  if (end.status == VMSRS_OK) return VMSRS_FINISHED;
+  return end.first == 0 ? collect() : VMSRS_SUPPRESSED;
+}
+
+namespace {
+
+// The frame that unwinding comes back to: it must be alive while the body runs, and it keeps
+// nothing in variables that change.
+[[gnu::noinline]] bool run_body(ThreadContext& context, std::uint64_t depth, void (*body)(void*),
+                                void* argument) {
+  if (sigsetjmp(context.landing, 0) != 0) return true;
+  context.landing_depth = depth;
+  seal(context);
+  body(argument);
+  return false;
+}
+
+}  // namespace
+}  // namespace vmsrs::guest
+
+using namespace vmsrs::guest;
+
+int vmsrs_run_user(uint64_t label, void (*body)(void*), void* argument, void (*on_crash)(void*),
+                   void* on_crash_argument) {
+  if (body == nullptr) return fail(VMSRS_ERROR_ARGUMENT, "vmsrs_run_user: body is NULL");
+  if (attached_window() == nullptr) return fail_status("vmsrs_run_user", VMSRS_NOT_ATTACHED);
+  const SignalsUnblocked signals;
+  std::uint64_t depth = 0;
+  int outcome = open_scope(label, on_crash, on_crash_argument, depth);
+  if (outcome == 0) {
+    ThreadContext& context = thread_context();
+    bool unwound = false;
+    if (seal_holds(context) && context.landing_depth == 0) {
+      unwound = run_body(context, depth, body, argument);
+      if (unwound) signals.restore_within();
+    } else {
+      body(argument);
+    }
+    outcome = close_scopes(depth);
+    if (unwound && outcome == VMSRS_SUPPRESSED) outcome = VMSRS_UNWOUND;
+  }
+  signals.restore_before();
+  return outcome;
+}
+
+int vmsrs_user_begin(uint64_t label) {
+  if (attached_window() == nullptr) return fail_status("vmsrs_user_begin", VMSRS_NOT_ATTACHED);
+  const SignalsUnblocked signals;
+  std::uint64_t depth = 0;
+  const int error = open_scope(label, nullptr, nullptr, depth);
+  if (error != 0) signals.restore_before();
+  return error;
+}
+
+int vmsrs_user_end(void) {
+  if (attached_window() == nullptr) return fail_status("vmsrs_user_end", VMSRS_NOT_ATTACHED);
+  ThreadContext& context = thread_context();
+  if (seal_holds(context)) {
+    if (context.depth == 0) return fail_status("vmsrs_user_end", VMSRS_NO_USER);
+    return close_scopes(context.depth);
+  }
+  // The hint is damaged: let the hypervisor count.
+  const CallResult end = call_to_end(VMSRS_CALL_USER_END);
+  if (end.status != VMSRS_OK && end.status != VMSRS_CRASHED)
+    return fail_status("vmsrs_user_end", end.status);
+  if (end.first == 0) reset_user(context);
+  if (end.status == VMSRS_OK) return VMSRS_FINISHED;
+  return end.first == 0 ? collect() : VMSRS_SUPPRESSED;
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "monitor/instance.hpp"
+#include "monitor/sha256.hpp"
+#include "recovery/bytes.hpp"
+
+// The calls of a server's guest library. Each decodes its arguments and hands over to the engine.
+namespace vmsrs::monitor {
+namespace {
+
+using recovery::Reply;
+using recovery::Server;
+using recovery::Thread;
+
+Reply attach(const Context& c) {
+  Throttle& throttle = c.monitor.attach_throttle;
+  const std::uint64_t space = c.caller.address_space;
+  if (throttle.waits(space, c.monitor.platform)) return VMSRS_THROTTLED;
+  vmsrs_attach_request request;
+  if (const Reply reply = copy_in(*c.caller.memory, c.registers.rdi, request); !reply.ok())
+    return reply;
+  if (const vmsrs_status status = check(request); status != VMSRS_OK) return status;
+  std::uint8_t hash[kSha256Bytes];
+  sha256(request.secret, sizeof request.secret, hash);
+  recovery::clear_bytes(request.secret, sizeof request.secret);
+  const Reply reply = c.monitor.engine.attach(request, hash, space);
+  if (reply.status == VMSRS_DENIED)
+    throttle.failed(space, c.monitor.platform);
+  else
+    throttle.succeeded(space, c.monitor.platform);
+  return reply;
+}
+
+// The decoded call, or the status for what is wrong with it.
+template <typename Call, typename Operation>
+Reply decoded(const CallRegisters& registers, Operation operation) {
+  Call call;
+  const vmsrs_status status = decode(registers, call);
+  return status == VMSRS_OK ? operation(call) : Reply{status};
+}
+
+Reply user_crash(const Context& c, Server& server, Thread thread) {
+  vmsrs_fault fault;
+  if (const Reply reply = copy_in(thread.memory, c.registers.rdi, fault); !reply.ok()) return reply;
+  if (const vmsrs_status status = check(fault); status != VMSRS_OK) return status;
+  return server.user_crash(fault, thread);
+}
+
+Reply region_call(const Context& c, Server& server, Thread thread) {
+  const CallRegisters& in = c.registers;
+  switch (in.rax) {
+    case VMSRS_CALL_INIT_PROFILE:
+      return server.init_profile();
+    case VMSRS_CALL_PROFILE:
+      return decoded<ProfileCall>(in, [&](const ProfileCall& call) {
+        return server.profile(call.address, call.bytes, call.granule, thread);
+      });
+    case VMSRS_CALL_PROFILE_FILL:
+      return server.profile_fill(in.rdi, in.rsi, thread);
+    case VMSRS_CALL_UNPROFILE:
+      return server.unprofile(in.rdi);
+    default:
+      return VMSRS_UNKNOWN_CALL;
+  }
+}
+
+Reply user_call(const Context& c, Server& server, Thread thread) {
+  switch (c.registers.rax) {
+    case VMSRS_CALL_USER_BEGIN:
+      return server.user_begin(c.registers.rdi, thread);
+    case VMSRS_CALL_USER_END:
+      return server.user_end(thread);
+    case VMSRS_CALL_USER_CRASH:
+      return user_crash(c, server, thread);
+    case VMSRS_CALL_USER_COLLECT:
+      return server.user_collect(thread);
+    case VMSRS_CALL_USER_STUCK:
+      return server.user_stuck(thread);
+    case VMSRS_CALL_SERVICE:
+      return server.service(thread);
+    default:
+      return region_call(c, server, thread);
+  }
+}
+
+Reply memory_call(const Context& c, Server& server, Thread thread) {
+  const CallRegisters& in = c.registers;
+  switch (in.rax) {
+    case VMSRS_CALL_STORE:
+      return decoded<StoreCall>(in, [&](const StoreCall& call) {
+        return server.store(call.address, call.value, call.bytes, thread);
+      });
+    case VMSRS_CALL_STORE_RANGE:
+      return decoded<StoreRangeCall>(in, [&](const StoreRangeCall& call) {
+        return server.store_range(call.to, call.from, call.bytes, thread);
+      });
+    case VMSRS_CALL_FILL_RANGE:
+      return decoded<FillRangeCall>(in, [&](const FillRangeCall& call) {
+        return server.fill_range(call.to, call.value, call.bytes, thread);
+      });
+    case VMSRS_CALL_LOAD:
+      return decoded<LoadCall>(
+          in, [&](const LoadCall& call) { return server.load(call.address, call.bytes, thread); });
+    case VMSRS_CALL_LOAD_RANGE:
+      return decoded<LoadRangeCall>(in, [&](const LoadRangeCall& call) {
+        return server.load_range(call.address, call.bytes, thread);
+      });
+    default:
+      return user_call(c, server, thread);
+  }
+}
+
+bool known(std::uint64_t call) {
+  return (call >= VMSRS_CALL_ATTACH && call <= VMSRS_CALL_UNPROFILE) ||
+         (call >= VMSRS_CALL_USER_BEGIN && call <= VMSRS_CALL_USER_STUCK) ||
+         (call >= VMSRS_CALL_STORE && call <= VMSRS_CALL_LOAD_RANGE) || call == VMSRS_CALL_SERVICE;
+}
+
+}  // namespace
+
+Reply library_call(const Context& c) {
+  const std::uint64_t call = c.registers.rax;
+  if (!known(call)) return VMSRS_UNKNOWN_CALL;
+  if (c.caller.privilege_level != 3) return VMSRS_DENIED;
+  if (call == VMSRS_CALL_ATTACH) return attach(c);
+  if (call == VMSRS_CALL_DETACH) return c.monitor.engine.detach(c.caller.address_space);
+  const recovery::Engine::Entry server = c.monitor.engine.enter(c.caller.address_space);
+  if (!server) return VMSRS_NOT_ATTACHED;
+  return memory_call(c, *server.operator->(), Thread{c.caller.thread, *c.caller.memory});
+}
+
+}  // namespace vmsrs::monitor

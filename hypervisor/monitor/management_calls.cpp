@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "monitor/instance.hpp"
+#include "monitor/sha256.hpp"
+#include "recovery/bytes.hpp"
+
+// The management calls: from any privilege level, with a capability.
+namespace vmsrs::monitor {
+namespace {
+
+using recovery::Reply;
+
+Reply open(const Context& c) {
+  Throttle& throttle = c.monitor.management_throttle;
+  const std::uint64_t space = c.caller.address_space;
+  if (throttle.waits(space, c.monitor.platform)) return VMSRS_THROTTLED;
+  const std::uint64_t wanted = c.registers.rsi;
+  if (wanted == 0 || (wanted & ~std::uint64_t{VMSRS_OBSERVE | VMSRS_OPERATE}) != 0)
+    return VMSRS_BAD_ARGUMENT;
+  struct {
+    std::uint8_t bytes[VMSRS_SECRET_BYTES];
+  } secret;
+  if (const Reply reply = copy_in(*c.caller.memory, c.registers.rdi, secret); !reply.ok())
+    return reply;
+  std::uint8_t hash[kSha256Bytes];
+  sha256(secret.bytes, sizeof secret.bytes, hash);
+  recovery::clear_bytes(&secret, sizeof secret);
+  const MonitorConfig& config = c.monitor.config;
+  const bool right = recovery::equal_secret(hash, config.secret_hash, sizeof hash);
+  if (!right || !config.has_secret) {
+    throttle.failed(space, c.monitor.platform);
+    return VMSRS_DENIED;
+  }
+  throttle.succeeded(space, c.monitor.platform);
+  return {VMSRS_OK,
+          c.monitor.tokens.open(space, static_cast<std::uint32_t>(wanted), c.monitor.platform)};
+}
+
+Reply close(const Context& c) {
+  return c.monitor.tokens.close(c.registers.rdi, c.caller.address_space, c.monitor.platform)
+             ? VMSRS_OK
+             : VMSRS_DENIED;
+}
+
+Reply stats(const Context& c) {
+  const OutBuffer to{c.registers.rsi, c.registers.rdx};
+  if (const Reply reply = to.prepare(*c.caller.memory, sizeof(vmsrs_stats)); !reply.ok())
+    return reply;
+  vmsrs_stats out;
+  c.monitor.engine.stats(out);
+  out.denied_call_count = c.monitor.denied_calls.load(std::memory_order_relaxed);
+  out.refused_call_count = c.monitor.refused_calls.load(std::memory_order_relaxed);
+  return to.write(*c.caller.memory, &out, sizeof out);
+}
+
+Reply exits(const Context& c) {
+  const OutBuffer to{c.registers.rdx, c.registers.r10};
+  if (const Reply reply = to.prepare(*c.caller.memory, sizeof(vmsrs_exits)); !reply.ok())
+    return reply;
+  if (c.registers.rsi >= c.monitor.platform.cpu_count()) return VMSRS_NOT_FOUND;
+  vmsrs_exits out{};
+  if (!c.monitor.platform.exits(static_cast<std::uint32_t>(c.registers.rsi), out))
+    return VMSRS_NOT_FOUND;
+  return to.write(*c.caller.memory, &out, sizeof out);
+}
+
+Reply server_info(const Context& c) {
+  const OutBuffer to{c.registers.rdx, c.registers.r10};
+  if (const Reply reply = to.prepare(*c.caller.memory, sizeof(vmsrs_server_info)); !reply.ok())
+    return reply;
+  vmsrs_server_info out;
+  {
+    const recovery::Engine::Entry server = c.monitor.engine.enter_index(c.registers.rsi);
+    if (!server) return VMSRS_NOT_FOUND;
+    server->info(out);
+  }
+  return to.write(*c.caller.memory, &out, sizeof out);
+}
+
+Reply users(const Context& c) {
+  constexpr std::uint32_t kRoom = 16;  // of one call: what fits on the hypervisor's stack
+  const OutBuffer to{c.registers.r10, c.registers.r8};
+  vmsrs_user_info out[kRoom];
+  if (to.length < sizeof out[0]) return VMSRS_BAD_LENGTH;
+  if (const Reply reply = to.prepare(*c.caller.memory, sizeof out); !reply.ok()) return reply;
+  const std::uint64_t fit = to.length / sizeof out[0];
+  std::uint64_t cursor = c.registers.rdx;
+  std::uint32_t count = 0;
+  {
+    const recovery::Engine::Entry server = c.monitor.engine.enter_index(c.registers.rsi);
+    if (!server) return VMSRS_NOT_FOUND;
+    count = server->users(cursor, out, fit < kRoom ? static_cast<std::uint32_t>(fit) : kRoom);
+  }
+  if (count > 0)
+    if (const Reply reply = to.write(*c.caller.memory, out, count * sizeof out[0]); !reply.ok())
+      return reply;
+  return {VMSRS_OK, count, cursor};
+}
+
+Reply check_invariants(const Context& c) {
+  if (c.registers.rsi > 1) return VMSRS_BAD_ARGUMENT;
+  const OutBuffer to{c.registers.rdx, c.registers.r10};
+  if (const Reply reply = to.prepare(*c.caller.memory, sizeof(vmsrs_check_report)); !reply.ok())
+    return reply;
+  vmsrs_check_report report;
+  const vmsrs_status status = c.monitor.engine.check(c.registers.rsi == 1, report);
+  if (status != VMSRS_OK && status != VMSRS_AGAIN) return status;
+  const Reply reply = to.write(*c.caller.memory, &report, sizeof report);
+  return reply.ok() ? Reply{status, reply.first} : reply;
+}
+
+Reply define(const Context& c) {
+  vmsrs_server_definition definition;
+  if (const Reply reply = copy_in(*c.caller.memory, c.registers.rsi, definition); !reply.ok())
+    return reply;
+  if (const vmsrs_status status = check(definition); status != VMSRS_OK) return status;
+  return c.monitor.engine.define(definition);
+}
+
+Reply collect(const Context& c) {
+  const recovery::Engine::Entry server = c.monitor.engine.enter_index(c.registers.rsi);
+  return server ? server->request_collection(c.registers.rdx) : VMSRS_NOT_FOUND;
+}
+
+Reply allowed_call(const Context& c) {
+  switch (c.registers.rax) {
+    case VMSRS_CALL_MGMT_STATS:
+      return stats(c);
+    case VMSRS_CALL_MGMT_EXITS:
+      return exits(c);
+    case VMSRS_CALL_MGMT_SERVER:
+      return server_info(c);
+    case VMSRS_CALL_MGMT_USERS:
+      return users(c);
+    case VMSRS_CALL_MGMT_CHECK:
+      return check_invariants(c);
+    case VMSRS_CALL_MGMT_DEFINE:
+      return define(c);
+    case VMSRS_CALL_MGMT_COLLECT:
+      return collect(c);
+    default:  // the last one that needed_capability names
+      return c.monitor.engine.reap(c.registers.rsi, c.registers.rdx);
+  }
+}
+
+// 0: no such call.
+std::uint32_t needed_capability(std::uint64_t call) {
+  if (call >= VMSRS_CALL_MGMT_STATS && call <= VMSRS_CALL_MGMT_CHECK) return VMSRS_OBSERVE;
+  if (call >= VMSRS_CALL_MGMT_DEFINE && call <= VMSRS_CALL_MGMT_REAP) return VMSRS_OPERATE;
+  return 0;
+}
+
+}  // namespace
+
+Reply management_call(const Context& c) {
+  if (c.registers.rax == VMSRS_CALL_MGMT_OPEN) return open(c);
+  if (c.registers.rax == VMSRS_CALL_MGMT_CLOSE) return close(c);
+  const std::uint32_t needed = needed_capability(c.registers.rax);
+  if (needed == 0) return VMSRS_UNKNOWN_CALL;
+  const std::uint32_t held =
+      c.monitor.tokens.capabilities(c.registers.rdi, c.caller.address_space, c.monitor.platform);
+  return (held & needed) != 0 ? allowed_call(c) : VMSRS_DENIED;
+}
+
+}  // namespace vmsrs::monitor

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "monitor/monitor.hpp"
+
+#include <new>
+
+#include "monitor/instance.hpp"
+
+namespace vmsrs::monitor {
+namespace {
+
+// Raw memory: an object with a constructor would need start-up code that runs before main.
+alignas(Monitor) unsigned char memory_of_instance[sizeof(Monitor)];
+Monitor* current = nullptr;
+
+void count(Monitor& monitor, vmsrs_status status) {
+  switch (status) {
+    case VMSRS_DENIED:
+    case VMSRS_THROTTLED:
+      monitor.denied_calls.fetch_add(1, std::memory_order_relaxed);
+      break;
+    case VMSRS_UNKNOWN_CALL:
+    case VMSRS_BAD_VERSION:
+    case VMSRS_BAD_ARGUMENT:
+    case VMSRS_BAD_ADDRESS:
+    case VMSRS_BAD_LENGTH:
+    case VMSRS_UNALIGNED:
+    case VMSRS_NO_REGION:
+    case VMSRS_OVERLAP:
+      monitor.refused_calls.fetch_add(1, std::memory_order_relaxed);
+      break;
+    default:
+      break;
+  }
+}
+
+recovery::Reply answer(const Context& context) {
+  const std::uint64_t call = context.registers.rax;
+  if (call == VMSRS_CALL_VERSION)
+    return {VMSRS_OK, VMSRS_ABI_VERSION, context.monitor.platform.isolation()};
+  if (call >= VMSRS_CALL_ATTACH && call <= VMSRS_CALL_SERVICE) return library_call(context);
+  if (call >= VMSRS_CALL_MGMT_OPEN && call <= VMSRS_CALL_MGMT_REAP) return management_call(context);
+  return VMSRS_UNKNOWN_CALL;
+}
+
+}  // namespace
+
+Monitor& instance() { return *current; }
+
+bool initialise(recovery::Platform& platform, void* storage, std::size_t storage_bytes,
+                const MonitorConfig& config) {
+  current = new (memory_of_instance) Monitor(platform, storage, storage_bytes, config);
+  return current->engine.ready();
+}
+
+void dispatch(const Caller& caller, CallRegisters& registers) {
+  Monitor& monitor = *current;
+  const recovery::Reply reply = answer(Context{monitor, caller, registers});
+  count(monitor, reply.status);
+  registers.rax = reply.status;
+  if (reply.result_count > 0) registers.rdx = reply.first;
+  if (reply.result_count > 1) registers.rsi = reply.second;
+}
+
+}  // namespace vmsrs::monitor

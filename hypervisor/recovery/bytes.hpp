@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+// Bytes and byte masks. A mask has bit i set for byte i of a granule (at most 64 bytes).
+namespace vmsrs::recovery {
+
+using ByteMask = std::uint64_t;
+
+constexpr ByteMask mask_of(unsigned first, unsigned count) {
+  return (count >= 64 ? ~ByteMask{0} : (ByteMask{1} << count) - 1) << first;
+}
+
+inline void copy_bytes(void* to, const void* from, std::size_t bytes) {
+  __builtin_memcpy(to, from, bytes);
+}
+inline void clear_bytes(void* to, std::size_t bytes) { __builtin_memset(to, 0, bytes); }
+inline bool equal_bytes(const void* a, const void* b, std::size_t bytes) {
+  return __builtin_memcmp(a, b, bytes) == 0;
+}
+
+inline void copy_masked(std::uint8_t* to, const std::uint8_t* from, ByteMask mask) {
+  for (; mask != 0; mask &= mask - 1) {
+    const int i = __builtin_ctzll(mask);
+    to[i] = from[i];
+  }
+}
+
+// Takes the same time wherever the first difference is.
+inline bool equal_secret(const std::uint8_t* a, const std::uint8_t* b, std::size_t bytes) {
+  unsigned difference = 0;
+  for (std::size_t i = 0; i < bytes; ++i) difference |= static_cast<unsigned>(a[i] ^ b[i]);
+  asm volatile("" : "+r"(difference));
+  return difference == 0;
+}
+
+}  // namespace vmsrs::recovery

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "recovery/server.hpp"
+
+namespace vmsrs::recovery {
+
+// All servers of a machine over one recovery storage. Any CPU may call anything at any time.
+class Engine {
+ public:
+  Engine(Platform& platform, void* storage, std::size_t bytes);
+  bool ready() const { return ready_; }
+
+  // The server that an address space is bound to, locked until this object ends; none: false.
+  class Entry {
+   public:
+    Entry(Engine& engine, Server* server);  // takes over a lock that is held
+    ~Entry();
+    Entry(const Entry&) = delete;
+    Entry& operator=(const Entry&) = delete;
+    explicit operator bool() const { return server_ != nullptr; }
+    Server* operator->() const { return server_; }
+
+   private:
+    Server* server_;
+  };
+  Entry enter(std::uint64_t address_space);
+  // By number, attached or not; false if not defined.
+  Entry enter_index(std::uint64_t index);
+
+  Reply define(const vmsrs_server_definition& definition);
+  // `hash` is that of the presented secret. Wrong secret and unknown name: DENIED.
+  Reply attach(const vmsrs_attach_request& request, const std::uint8_t* hash,
+               std::uint64_t address_space);
+  Reply detach(std::uint64_t address_space);
+  Reply reap(std::uint64_t index, std::uint64_t process_id);
+
+  void stats(vmsrs_stats& out);
+
+  // The invariants (engine_checks.cpp). AGAIN while a verdict is PENDING; WRONG_STATE: never begun.
+  vmsrs_status check(bool anew, vmsrs_check_report& report);
+
+ private:
+  friend struct EngineProbe;
+
+  void run_checks();
+  Server* bound_to(std::uint64_t address_space);
+  void bind(std::uint32_t index, std::uint64_t address_space);
+  void reap_locked(Server& server);
+
+  Platform& platform_;
+  bool ready_ = false;
+  std::uint64_t start_ns_;
+  PagePool pool_;
+  SpinLock table_lock_;
+  std::atomic<std::uint32_t> server_count_{0};
+  // A copy of the servers' address spaces to find a server without a lock: a hint, proved under the
+  // server's lock.
+  std::atomic<std::uint64_t> bound_[VMSRS_MAX_SERVERS] = {};
+  Server servers_[VMSRS_MAX_SERVERS];
+  bool checked_ = false;
+  vmsrs_check_report report_{};  // all but the mirror's comparison, which the servers hold
+};
+
+}  // namespace vmsrs::recovery

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "recovery/ledger.hpp"
+
+namespace vmsrs::recovery {
+
+// Keeps contended_granules true over any change of one chain.
+class Ledger::ChainEdit {
+ public:
+  ChainEdit(Ledger& ledger, const Region& region, std::uint32_t granule)
+      : ledger_(ledger), region_(region), granule_(granule) {
+    if (ledger_.contended(region_, granule_)) --ledger_.contended_granules;
+  }
+  ~ChainEdit() {
+    if (ledger_.contended(region_, granule_)) ++ledger_.contended_granules;
+  }
+  ChainEdit(const ChainEdit&) = delete;
+  ChainEdit& operator=(const ChainEdit&) = delete;
+
+ private:
+  Ledger& ledger_;
+  const Region& region_;
+  std::uint32_t granule_;
+};
+
+bool Ledger::contended(const Region& region, std::uint32_t granule) const {
+  const RecordId head = region.heads[granule];
+  if (head == kNoRecord) return false;
+  for (RecordId id = at(head).older; id != kNoRecord; id = at(id).older)
+    if (at(id).slot != at(head).slot) return true;
+  return false;
+}
+
+// The user's newest record, if nobody has written these bytes since: then the bytes may join it,
+// and per byte the order of writers stays what it was.
+RecordId Ledger::mergeable(const Region& region, std::uint32_t granule, Slot slot,
+                           ByteMask mask) const {
+  for (RecordId id = region.heads[granule]; id != kNoRecord; id = at(id).older) {
+    const Record& record = at(id);
+    if (record.slot == slot) return id;
+    if ((record.mask & mask) != 0) return kNoRecord;
+  }
+  return kNoRecord;
+}
+
+bool Ledger::needs_record(const Region& region, std::uint32_t granule, Slot slot,
+                          ByteMask mask) const {
+  return mergeable(region, granule, slot, mask) == kNoRecord;
+}
+
+void Ledger::put(std::uint8_t region_index, std::uint32_t granule, Slot slot, ByteMask mask,
+                 const std::uint8_t* from) {
+  const Region& region = regions[region_index];
+  const ChainEdit edit(*this, region, granule);
+  RecordId id = mergeable(region, granule, slot, mask);
+  if (id == kNoRecord) id = push(region_index, granule, slot);
+  Record& record = at(id);
+  record.mask |= mask;
+  copy_masked(record.bytes, from, mask);
+  seal(record, id);
+  for (RecordId old = record.older; old != kNoRecord;) {
+    const RecordId next = at(old).older;
+    if (at(old).slot == slot) strip(old, mask);
+    old = next;
+  }
+}
+
+RecordId Ledger::push(std::uint8_t region_index, std::uint32_t granule, Slot slot) {
+  Region& region = regions[region_index];
+  User& user = users[slot];
+  const RecordId id = slab.take();
+  Record& record = at(id);
+  record.sequence = ++sequence;
+  record.generation = user.generation;
+  record.slot = slot;
+  record.region = region_index;
+  record.granule = granule;
+  record.older = region.heads[granule];
+  if (record.older != kNoRecord) at(record.older).newer = id;
+  region.heads[granule] = id;
+  record.next_of_user = user.records;
+  if (record.next_of_user != kNoRecord) at(record.next_of_user).previous_of_user = id;
+  user.records = id;
+  ++user.record_count;
+  ++region.record_count;
+  ++record_count;
+  return id;
+}
+
+// Takes bytes out of a record; an empty record goes.
+void Ledger::strip(RecordId id, ByteMask mask) {
+  Record& record = at(id);
+  if ((record.mask & mask) == 0) return;
+  record.mask &= ~mask;
+  if (record.mask == 0)
+    remove(id);
+  else
+    seal(record, id);
+}
+
+void Ledger::remove(RecordId id) {
+  const Record& record = at(id);
+  Region& region = regions[record.region];
+  User& user = users[record.slot];
+  (record.newer != kNoRecord ? at(record.newer).older : region.heads[record.granule]) =
+      record.older;
+  if (record.older != kNoRecord) at(record.older).newer = record.newer;
+  (record.previous_of_user != kNoRecord ? at(record.previous_of_user).next_of_user : user.records) =
+      record.next_of_user;
+  if (record.next_of_user != kNoRecord)
+    at(record.next_of_user).previous_of_user = record.previous_of_user;
+  --user.record_count;
+  --region.record_count;
+  --record_count;
+  slab.give(id);
+}
+
+bool Ledger::has_crashed(const Region& region, std::uint32_t granule) const {
+  for (RecordId id = region.heads[granule]; id != kNoRecord; id = at(id).older)
+    if (users[at(id).slot].crashed()) return true;
+  return false;
+}
+
+ByteMask Ledger::polluted(const Region& region, std::uint32_t granule) const {
+  ByteMask seen = 0;
+  ByteMask polluted = 0;
+  for (RecordId id = region.heads[granule]; id != kNoRecord; id = at(id).older) {
+    const Record& record = at(id);
+    if (users[record.slot].crashed()) polluted |= record.mask & ~seen;
+    seen |= record.mask;
+  }
+  return polluted;
+}
+
+void Ledger::compose(const Region& region, std::uint32_t granule, std::uint8_t* out) const {
+  copy_bytes(out, region.mirror_of(granule), region.granule_bytes());
+  ByteMask missing = region.granule_mask();
+  for (RecordId id = region.heads[granule]; id != kNoRecord; id = at(id).older) {
+    const Record& record = at(id);
+    if (users[record.slot].crashed()) continue;
+    copy_masked(out, record.bytes, record.mask & missing);
+    missing &= ~record.mask;
+  }
+}
+
+void Ledger::drop_crashed(Region& region, std::uint32_t granule) {
+  const ChainEdit edit(*this, region, granule);
+  ByteMask seen = 0;
+  ++restoration;
+  for (RecordId id = region.heads[granule]; id != kNoRecord;) {
+    const RecordId next = at(id).older;
+    const ByteMask mask = at(id).mask;
+    User& user = users[at(id).slot];
+    if (user.crashed()) {
+      if ((mask & ~seen) != 0 && user.restore_stamp != restoration) {
+        user.restore_stamp = restoration;
+        ++user.restore_count;
+      }
+      remove(id);
+    }
+    seen |= mask;
+    id = next;
+  }
+}
+
+void Ledger::commit(Slot slot) {
+  User& user = users[slot];
+  while (user.records != kNoRecord) {
+    const RecordId id = user.records;
+    const Record& record = at(id);
+    Region& region = regions[record.region];
+    const ChainEdit edit(*this, region, record.granule);
+    copy_masked(region.mirror_of(record.granule), record.bytes, record.mask);
+    // Whoever wrote these bytes earlier must not put his value over this one when he finishes.
+    for (RecordId old = record.older; old != kNoRecord;) {
+      const RecordId next = at(old).older;
+      strip(old, record.mask);
+      old = next;
+    }
+    remove(id);
+  }
+}
+
+void Ledger::forget_everything() {
+  slab.reset();
+  record_count = 0;
+  contended_granules = 0;
+}
+
+}  // namespace vmsrs::recovery

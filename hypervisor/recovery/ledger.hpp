@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "recovery/record_slab.hpp"
+#include "recovery/region.hpp"
+#include "recovery/user_table.hpp"
+
+namespace vmsrs::recovery {
+
+// Who wrote what: the hidden truth about one server's regions. It knows nothing of guest memory,
+// which others bring into line with it. What byte b of a granule is worth to a normal user is
+// compose()'s answer: the newest record of a user not crashed, else the mirror.
+// Not thread-safe: under the server's lock.
+class Ledger {
+ public:
+  // ---- storing
+  // Must a record be taken for these bytes, or does one of the user's own have room for them?
+  bool needs_record(const Region& region, std::uint32_t granule, Slot slot, ByteMask mask) const;
+  // The bytes are the user's newest. `from` points at the granule's byte 0, of which only masked
+  // ones are read. A record that is needed must have been reserved.
+  void put(std::uint8_t region, std::uint32_t granule, Slot slot, ByteMask mask,
+           const std::uint8_t* from);
+
+  // ---- crashed users
+  bool has_crashed(const Region& region, std::uint32_t granule) const;
+  // Bytes whose last writer is crashed.
+  ByteMask polluted(const Region& region, std::uint32_t granule) const;
+  void compose(const Region& region, std::uint32_t granule, std::uint8_t* out) const;
+  // The chain's crashed records go. Counts the restoration for those users whose bytes were on top.
+  void drop_crashed(Region& region, std::uint32_t granule);
+
+  // ---- finishing
+  // What the user wrote becomes the committed value: from hidden to hidden memory, cannot fail.
+  void commit(Slot slot);
+
+  bool contended(const Region& region, std::uint32_t granule) const;
+  Record& at(RecordId id) const { return slab.at(id); }
+  void forget_everything();  // all records; regions must be released or emptied by the caller
+
+  Region regions[VMSRS_MAX_REGIONS];
+  UserTable users;
+  RecordSlab slab;
+  std::uint64_t record_count = 0;
+  std::uint64_t contended_granules = 0;
+  std::uint64_t sequence = 0;
+  std::uint64_t restoration = 0;
+
+ private:
+  class ChainEdit;
+
+  RecordId mergeable(const Region& region, std::uint32_t granule, Slot slot, ByteMask mask) const;
+  RecordId push(std::uint8_t region, std::uint32_t granule, Slot slot);
+  void strip(RecordId id, ByteMask mask);
+  void remove(RecordId id);
+};
+
+}  // namespace vmsrs::recovery

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "recovery/page_pool.hpp"
+
+#include "recovery/bytes.hpp"
+#include "recovery/verdict.hpp"
+
+namespace vmsrs::recovery {
+
+bool PagePool::initialise(const Platform& platform, void* memory, std::size_t bytes) {
+  constexpr std::size_t kMostPages =
+      0x07000000;  // a record's number has 32 bits, a page 32 records
+  std::size_t pages = bytes / VMSRS_PAGE_BYTES;
+  if (pages > kMostPages) pages = kMostPages;
+  const std::size_t bitmap_bytes = (pages + 63) / 64 * 8;
+  const std::size_t table_pages =
+      (bitmap_bytes + pages * sizeof(Owner) + VMSRS_PAGE_BYTES - 1) / VMSRS_PAGE_BYTES;
+  if (pages <= table_pages) return false;
+
+  platform_ = &platform;
+  base_ = static_cast<std::uint8_t*>(memory);
+  page_count_ = static_cast<std::uint32_t>(pages);
+  bitmap_ = static_cast<std::uint64_t*>(memory);
+  owners_ = base_ + bitmap_bytes;
+  clear_bytes(base_, table_pages * VMSRS_PAGE_BYTES);
+  mark(0, static_cast<std::uint32_t>(table_pages), kOwnerEngine);
+  return true;
+}
+
+void PagePool::mark(std::uint32_t first, std::uint32_t pages, Owner owner) {
+  for (std::uint32_t page = first; page < first + pages; ++page) {
+    bitmap_[page / 64] |= 1ull << (page % 64);
+    owners_[page] = owner;
+  }
+  used_[owner] += pages;
+  if (first == lowest_free_) lowest_free_ = first + pages;
+}
+
+std::uint32_t PagePool::find_run(std::uint32_t pages) const {
+  std::uint32_t run = 0;
+  for (std::uint32_t page = lowest_free_; page < page_count_; ++page) {
+    if (page % 64 == 0 && bitmap_[page / 64] == ~0ull) {
+      run = 0;
+      page += 63;
+      continue;
+    }
+    run = used(page) ? 0 : run + 1;
+    if (run == pages) return page + 1 - pages;
+  }
+  return 0;
+}
+
+std::uint32_t PagePool::take(std::uint32_t pages, Owner owner) {
+  if (pages == 0) return 0;
+  const LockGuard guard(lock_, *platform_);
+  if (quota_[owner] != 0 && used_[owner] + std::uint64_t{pages} > quota_[owner]) return 0;
+  const std::uint32_t first = find_run(pages);
+  if (first != 0) mark(first, pages, owner);
+  return first;
+}
+
+void PagePool::give(std::uint32_t first, std::uint32_t pages) {
+  const LockGuard guard(lock_, *platform_);
+  for (std::uint32_t page = first; page < first + pages; ++page) {
+    --used_[owners_[page]];
+    bitmap_[page / 64] &= ~(1ull << (page % 64));
+    owners_[page] = kOwnerNobody;
+  }
+  if (first < lowest_free_) lowest_free_ = first;
+}
+
+void PagePool::set_quota(Owner owner, std::uint64_t pages) {
+  const LockGuard guard(lock_, *platform_);
+  quota_[owner] = pages;
+}
+
+std::uint64_t PagePool::used_bytes() const {
+  const LockGuard guard(lock_, *platform_);
+  std::uint64_t pages = 0;
+  for (const std::uint32_t used : used_) pages += used;
+  return pages * VMSRS_PAGE_BYTES;
+}
+
+std::uint64_t PagePool::used_bytes(Owner owner) const {
+  const LockGuard guard(lock_, *platform_);
+  return std::uint64_t{used_[owner]} * VMSRS_PAGE_BYTES;
+}
+
+void PagePool::check(vmsrs_check_result& result) const {
+  const LockGuard guard(lock_, *platform_);
+  std::uint32_t counted[kOwnerCount] = {};
+  for (std::uint32_t page = 0; page < page_count_; ++page) {
+    ++result.examined_count;
+    const bool sound = owners_[page] < kOwnerCount && used(page) == (owners_[page] != kOwnerNobody);
+    if (!sound) violated(result, kNoServer, page);
+    if (owners_[page] < kOwnerCount) ++counted[owners_[page]];
+  }
+  for (std::uint32_t owner = kOwnerEngine; owner < kOwnerCount; ++owner)
+    if (counted[owner] != used_[owner]) violated(result, owner >= 2 ? owner - 2 : kNoServer, owner);
+}
+
+}  // namespace vmsrs::recovery

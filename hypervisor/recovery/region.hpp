@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "recovery/guest_memory.hpp"
+#include "recovery/page_pool.hpp"
+#include "recovery/record.hpp"
+
+namespace vmsrs::recovery {
+
+// A protected range of a server's memory. Its mirror holds the committed value of every byte; per
+// granule there is the head of a chain of records. A region is reserved first and filled piece by
+// piece; only filled granules have a mirror and a head that mean anything.
+struct Region {
+  enum class State : std::uint8_t { kNone, kFilling, kLive };
+
+  State state = State::kNone;
+  std::uint8_t granule_shift = 0;
+  std::uint64_t address = 0;  // guest-virtual
+  std::uint64_t bytes = 0;
+  std::uint64_t filled = 0;
+  std::uint64_t record_count = 0;
+  std::uint8_t* mirror = nullptr;
+  RecordId* heads = nullptr;
+  std::uint32_t mirror_page = 0, mirror_pages = 0;
+  std::uint32_t heads_page = 0, heads_pages = 0;
+
+  std::uint32_t granule_bytes() const { return 1u << granule_shift; }
+  std::uint64_t granule_count() const { return bytes >> granule_shift; }
+  std::uint64_t filled_granules() const { return filled >> granule_shift; }
+  ByteMask granule_mask() const { return mask_of(0, granule_bytes()); }
+  std::uint8_t* mirror_of(std::uint32_t granule) const {
+    return mirror + (std::uint64_t{granule} << granule_shift);
+  }
+  GuestVirtual address_of(std::uint32_t granule) const {
+    return GuestVirtual{address + (std::uint64_t{granule} << granule_shift)};
+  }
+  bool contains(std::uint64_t at, std::uint64_t count) const {
+    return state != State::kNone && at >= address && count <= bytes &&
+           at - address <= bytes - count;
+  }
+  bool overlaps(std::uint64_t at, std::uint64_t count) const {
+    return state != State::kNone && at < address + bytes && address < at + count;
+  }
+
+  // Takes the mirror and the heads from the pool, or nothing at all.
+  [[nodiscard]] bool reserve(PagePool& pool, Owner owner);
+  void release(PagePool& pool);
+};
+
+// The part of a range [first, first + bytes) of a region that lies in one granule.
+struct Piece {
+  std::uint32_t granule;
+  ByteMask mask;         // bytes of the granule
+  std::uint32_t offset;  // of the first byte in the range
+  std::uint32_t first;   // of the first byte in the granule
+  std::uint32_t bytes;
+};
+
+// Walks the granules that a range touches, in order of address.
+class Pieces {
+ public:
+  Pieces(const Region& region, std::uint64_t at, std::uint64_t bytes)
+      : shift_(region.granule_shift), at_(at - region.address), bytes_(bytes) {}
+  bool next(Piece& piece) {
+    if (done_ == bytes_) return false;
+    const std::uint64_t at = at_ + done_;
+    const std::uint64_t size = 1ull << shift_;
+    const std::uint64_t first = at & (size - 1);
+    const std::uint64_t count = bytes_ - done_ < size - first ? bytes_ - done_ : size - first;
+    piece.granule = static_cast<std::uint32_t>(at >> shift_);
+    piece.first = static_cast<std::uint32_t>(first);
+    piece.bytes = static_cast<std::uint32_t>(count);
+    piece.mask = mask_of(piece.first, piece.bytes);
+    piece.offset = static_cast<std::uint32_t>(done_);
+    done_ += count;
+    return true;
+  }
+
+ private:
+  std::uint8_t shift_;
+  std::uint64_t at_;
+  std::uint64_t bytes_;
+  std::uint64_t done_ = 0;
+};
+
+}  // namespace vmsrs::recovery

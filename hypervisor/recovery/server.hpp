@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "recovery/ledger.hpp"
+#include "recovery/reply.hpp"
+
+namespace vmsrs::recovery {
+
+// Who calls: a thread of the server, and the server's memory as that thread may use it.
+struct Thread {
+  std::uint64_t id;
+  GuestMemory& memory;
+};
+
+// What the counters of MGMT_SERVER count; under the server's lock, so of one instant.
+struct Counters {
+  std::uint64_t faults[VMSRS_FAULT_KIND_COUNT];
+  std::uint64_t begun, finished, collected, reaped;
+  std::uint64_t stores, loads, suppressed_stores;
+  std::uint64_t demand_restores, collect_restores, restore_cycles;
+  std::uint64_t suppressions, suppression_ns, ended_suppression_ns;
+  std::uint64_t suppression_histogram[12];
+  std::uint64_t no_storage;
+};
+
+// One protected program. All members but lock() and those marked so need the server's lock; every
+// operation answers as abi/README.md says of the call with its name.
+class Server {
+ public:
+  void initialise(Platform& platform, PagePool& pool, std::uint32_t index);
+
+  SpinLock& lock() { return lock_; }
+  void finish_operation() { ledger_.slab.trim(); }
+
+  // ---- definition and attachment (server_lifecycle.cpp); under the table's lock as well
+  Reply define(const vmsrs_server_definition& definition);
+  bool defined() const { return defined_; }
+  const vmsrs_server_definition& definition() const { return definition_; }
+  bool attached() const { return attached_; }
+  bool attached_from(std::uint64_t address_space) const {
+    return attached_ && address_space_ == address_space;
+  }
+  std::uint64_t address_space() const { return address_space_; }
+  std::uint32_t process_id() const { return process_id_; }
+  Reply attach(std::uint64_t address_space, std::uint32_t process_id);
+  Reply detach();
+  void reap();  // the process is dead: users, records, regions and the attachment go
+
+  // ---- regions (server_regions.cpp)
+  Reply init_profile();
+  Reply profile(std::uint64_t address, std::uint64_t bytes, std::uint32_t granule, Thread thread);
+  Reply profile_fill(std::uint64_t region, std::uint64_t offset, Thread thread);
+  Reply unprofile(std::uint64_t region);
+
+  // ---- users (server_users.cpp)
+  Reply user_begin(std::uint64_t label, Thread thread);
+  Reply user_end(Thread thread);
+  Reply user_crash(const vmsrs_fault& fault, Thread thread);
+  Reply user_stuck(Thread thread);
+
+  // ---- memory (server_memory.cpp)
+  Reply store(std::uint64_t address, std::uint64_t value, std::uint32_t bytes, Thread thread);
+  Reply store_range(std::uint64_t to, std::uint64_t from, std::uint32_t bytes, Thread thread);
+  Reply fill_range(std::uint64_t to, std::uint8_t value, std::uint32_t bytes, Thread thread);
+  Reply load(std::uint64_t address, std::uint32_t bytes, Thread thread);
+  Reply load_range(std::uint64_t address, std::uint32_t bytes, Thread thread);
+
+  // ---- collection and service (server_collect.cpp)
+  Reply user_collect(Thread thread);
+  Reply service(Thread thread);
+  Reply request_collection(std::uint64_t slot);  // kEveryCrashedUser: all of them
+  static constexpr std::uint64_t kEveryCrashedUser = ~0ull;
+
+  // ---- comparing region and mirror (server_compare.cpp)
+  void request_comparison();
+  void report_comparison(vmsrs_check_result& result);
+  bool comparing() const { return comparison_.wanted; }
+
+  // ---- what management sees (server_info.cpp)
+  void info(vmsrs_server_info& out) const;
+  // Fills at most `room` records from the cursor on; moves the cursor, 0 at the end.
+  std::uint32_t users(std::uint64_t& cursor, vmsrs_user_info* out, std::uint32_t room) const;
+  const std::uint64_t* faults() const { return counters_.faults; }
+
+  // ---- invariants (checks_*.cpp): each adds to the result of its name
+  void check_storage(vmsrs_check_result& result) const;
+  void check_chains(vmsrs_check_result& result) const;
+  void check_users(vmsrs_check_result& result);
+  void check_collected(vmsrs_check_result& result) const;
+  void check_accounting(vmsrs_check_result& result) const;
+  void check_windows(vmsrs_check_result& result) const;
+
+ private:
+  friend struct EngineProbe;
+
+  struct Comparison {
+    bool wanted;
+    bool unreadable;  // some of it could not be read: nothing can be said of that
+    std::uint32_t region;
+    std::uint64_t offset;
+    vmsrs_check_result result;
+  };
+  struct Source;  // of a store's bytes
+
+  // windows and mode (server_mode.cpp)
+  void publish_everything();
+  void publish_mode();
+  void publish_user(Slot slot);
+  void enter_suppression(Slot slot);
+  void leave_suppression();
+  void change_mode(bool suppression);
+  bool suppressing() const { return (mode_ & VMSRS_MODE_SUPPRESSION) != 0; }
+  void call_for_service();
+
+  Region* region_at(std::uint64_t address, std::uint64_t bytes);
+  std::uint8_t index_of(const Region& region) const {
+    return static_cast<std::uint8_t>(&region - ledger_.regions);
+  }
+  void drop_regions();
+  void close_user(Slot slot);
+
+  Reply put(std::uint64_t to, std::uint32_t bytes, const Source& source, Thread thread);
+  std::uint64_t missing_records(const Region& region, std::uint64_t at, std::uint32_t bytes,
+                                Slot slot) const;
+  Reply settle_range(Region& region, std::uint64_t at, std::uint32_t bytes, GuestMemory& memory);
+  // Brings a granule into line with what it is worth to a normal user; counts in `restored`.
+  MemoryOutcome settle(Region& region, std::uint32_t granule, GuestMemory& memory,
+                       std::uint64_t& restored);
+  Reply restore_records(Slot slot, std::uint32_t& budget, GuestMemory& memory,
+                        std::uint64_t& restored);
+  void finish_collection(Slot slot);
+  void forget_request(User& user);
+  Reply serve_collections(GuestMemory& memory);
+  Reply compare_piece(GuestMemory& memory);
+  void compare_granules(const Region& region, std::uint64_t bytes);
+  void describe(Slot slot, vmsrs_user_info& out) const;
+
+  Platform* platform_ = nullptr;
+  PagePool* pool_ = nullptr;
+  std::uint32_t index_ = 0;
+  SpinLock lock_;
+
+  bool defined_ = false;
+  bool attached_ = false;
+  std::uint32_t process_id_ = 0;
+  std::uint64_t address_space_ = 0;
+  vmsrs_server_definition definition_{};
+
+  Ledger ledger_;
+  std::uint8_t* staging_ = nullptr;  // VMSRS_MAX_RANGE_BYTES of hidden memory
+  std::uint64_t mode_ = 0;
+  std::uint64_t service_request_ = 0;
+  std::uint64_t service_called_ns_ = 0;
+  std::uint32_t crashed_count_ = 0;  // stuck ones included
+  std::uint32_t stuck_count_ = 0;
+  std::uint32_t collect_requests_ = 0;
+  std::uint64_t suppression_began_ns_ = 0;
+  Comparison comparison_{};
+  Counters counters_{};
+  // Collected users, the newest at (recent_count_ - 1) % VMSRS_RECENT_USERS. Ages are kept as
+  // times.
+  vmsrs_user_info recent_[VMSRS_RECENT_USERS] = {};
+  std::uint64_t recent_count_ = 0;
+};
+
+}  // namespace vmsrs::recovery

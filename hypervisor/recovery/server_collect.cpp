@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "recovery/server.hpp"
+
+namespace vmsrs::recovery {
+namespace {
+
+constexpr std::uint32_t kCollectGranules = 256;  // of one call
+constexpr std::uint64_t kBucketsMs[] = VMSRS_SUPPRESSION_BUCKETS_MS;
+
+std::uint32_t bucket_for(std::uint64_t ns) {
+  std::uint32_t bucket = 0;
+  for (const std::uint64_t limit_ms : kBucketsMs) bucket += ns > limit_ms * 1'000'000;
+  return bucket;
+}
+
+}  // namespace
+
+// Restores granules that the user has records in, until none or no budget is left.
+Reply Server::restore_records(Slot slot, std::uint32_t& budget, GuestMemory& memory,
+                              std::uint64_t& restored) {
+  const User& user = ledger_.users[slot];
+  while (user.records != kNoRecord) {
+    if (budget == 0) return VMSRS_AGAIN;
+    --budget;
+    const Record& record = ledger_.at(user.records);
+    const auto outcome = settle(ledger_.regions[record.region], record.granule, memory, restored);
+    if (!outcome) return reply_for(outcome);
+  }
+  return VMSRS_OK;
+}
+
+Reply Server::user_collect(Thread thread) {
+  const Slot slot = ledger_.users.find(thread.id);
+  if (slot == kNoSlot) return VMSRS_NO_USER;
+  const User& user = ledger_.users[slot];
+  if (!user.crashed() || user.depth > 0) return VMSRS_WRONG_STATE;
+  std::uint32_t budget = kCollectGranules;
+  std::uint64_t restored = 0;
+  const Reply reply = restore_records(slot, budget, thread.memory, restored);
+  counters_.collect_restores += restored;
+  if (reply.status == VMSRS_AGAIN) return {VMSRS_AGAIN, restored};
+  if (!reply.ok()) return reply;
+  finish_collection(slot);
+  return {VMSRS_OK, restored};
+}
+
+void Server::finish_collection(Slot slot) {
+  const User& user = ledger_.users[slot];
+  const std::uint64_t suppressed = platform_->now_ns() - user.crash_ns;
+  ++counters_.collected;
+  ++counters_.suppression_histogram[bucket_for(suppressed)];
+  counters_.ended_suppression_ns += suppressed;
+
+  vmsrs_user_info& recent = recent_[recent_count_++ % VMSRS_RECENT_USERS];
+  describe(slot, recent);
+  recent.state = VMSRS_USER_FREE;
+  recent.begin_age_ns = user.begin_ns;
+  recent.crash_age_ns = user.crash_ns;
+
+  close_user(slot);
+  if (crashed_count_ == 0) leave_suppression();
+}
+
+void Server::forget_request(User& user) {
+  if (!user.collect_requested) return;
+  user.collect_requested = false;
+  --collect_requests_;
+}
+
+Reply Server::request_collection(std::uint64_t wanted) {
+  if (wanted != kEveryCrashedUser) {
+    if (wanted >= VMSRS_MAX_USERS) return VMSRS_NOT_FOUND;
+    const User& user = ledger_.users[static_cast<Slot>(wanted)];
+    if (user.state == VMSRS_USER_FREE) return VMSRS_NOT_FOUND;
+    if (!user.crashed()) return VMSRS_WRONG_STATE;
+  }
+  std::uint64_t left = 0;
+  for (std::uint32_t slot = 0; slot < VMSRS_MAX_USERS; ++slot) {
+    User& user = ledger_.users[static_cast<Slot>(slot)];
+    if (!user.crashed() || (wanted != kEveryCrashedUser && wanted != slot)) continue;
+    if (user.record_count == 0) {
+      user.restored = true;
+      continue;
+    }
+    left += user.record_count;
+    if (user.collect_requested) continue;
+    user.collect_requested = true;
+    ++collect_requests_;
+  }
+  if (left == 0) return {VMSRS_OK, 0};
+  call_for_service();
+  return {VMSRS_AGAIN, left};
+}
+
+// The user stays crashed and keeps its slot: its thread is still on the way to its end point.
+Reply Server::serve_collections(GuestMemory& memory) {
+  std::uint32_t budget = kCollectGranules;
+  for (std::uint32_t i = 0; i < VMSRS_MAX_USERS && collect_requests_ > 0; ++i) {
+    const Slot slot = static_cast<Slot>(i);
+    User& user = ledger_.users[slot];
+    if (!user.collect_requested) continue;
+    const Reply reply = restore_records(slot, budget, memory, counters_.collect_restores);
+    if (!reply.ok()) return reply;
+    user.restored = true;
+    forget_request(user);
+  }
+  return VMSRS_OK;
+}
+
+Reply Server::service(Thread thread) {
+  service_called_ns_ = 0;
+  if (collect_requests_ > 0)
+    if (const Reply reply = serve_collections(thread.memory); !reply.ok()) return reply;
+  return comparison_.wanted ? compare_piece(thread.memory) : Reply{VMSRS_OK};
+}
+
+}  // namespace vmsrs::recovery

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "recovery/server.hpp"
+
+namespace vmsrs::recovery {
+
+void Server::info(vmsrs_server_info& out) const {
+  const std::uint64_t now = platform_->now_ns();
+  out = vmsrs_server_info{};
+  copy_bytes(out.name, definition_.name, sizeof out.name);
+  out.server = index_;
+  out.attached = attached_;
+  out.process_id = process_id_;
+  for (const Region& region : ledger_.regions) {
+    if (region.state == Region::State::kNone) continue;
+    ++out.region_count;
+    out.region_bytes += region.bytes;
+  }
+  out.storage_used_bytes = pool_->used_bytes(owner_of(index_));
+  out.mode = mode_;
+  out.active_users = ledger_.users.open_count() - crashed_count_;
+  out.crashed_users = crashed_count_;
+  out.stuck_users = stuck_count_;
+  for (std::uint32_t i = 0; crashed_count_ > 0 && i < VMSRS_MAX_USERS; ++i) {
+    const User& user = ledger_.users[static_cast<Slot>(i)];
+    if (!user.crashed()) continue;
+    const std::uint64_t age = now - user.crash_ns;
+    if (age > out.oldest_suppression_age_ns) out.oldest_suppression_age_ns = age;
+  }
+  const Counters& from = counters_;
+  out.suppression_ns = from.suppression_ns + (suppressing() ? now - suppression_began_ns_ : 0);
+  copy_bytes(out.faults, from.faults, sizeof out.faults);
+  out.user_count = from.begun;
+  out.finished_count = from.finished;
+  out.collected_count = from.collected;
+  out.store_count = from.stores;
+  out.load_count = from.loads;
+  out.suppressed_store_count = from.suppressed_stores;
+  out.demand_restore_count = from.demand_restores;
+  out.collect_restore_count = from.collect_restores;
+  out.restore_cycles = from.restore_cycles;
+  out.suppression_count = from.suppressions;
+  copy_bytes(out.suppression_histogram, from.suppression_histogram,
+             sizeof out.suppression_histogram);
+  out.ended_suppression_ns = from.ended_suppression_ns;
+  out.contended_granules = ledger_.contended_granules;
+  out.record_count = ledger_.record_count;
+  out.no_storage_count = from.no_storage;
+}
+
+void Server::describe(Slot slot, vmsrs_user_info& out) const {
+  const User& user = ledger_.users[slot];
+  const std::uint64_t now = platform_->now_ns();
+  out = vmsrs_user_info{};
+  out.server = index_;
+  out.slot = slot;
+  out.generation = user.generation;
+  out.label = user.label;
+  out.state = user.state;
+  out.fault_count = user.fault_count;
+  out.fault = user.fault;
+  out.begin_age_ns = now - user.begin_ns;
+  if (user.crashed()) out.crash_age_ns = out.suppressed_ns = now - user.crash_ns;
+  out.suppressed_store_count = user.suppressed_store_count;
+  out.restore_count = user.restore_count;
+  out.record_count = user.record_count;
+}
+
+// Cursor: a slot, then (past all slots) the running number of a collected user.
+std::uint32_t Server::users(std::uint64_t& cursor, vmsrs_user_info* out, std::uint32_t room) const {
+  std::uint32_t count = 0;
+  for (; cursor < VMSRS_MAX_USERS; ++cursor) {
+    const Slot slot = static_cast<Slot>(cursor);
+    if (ledger_.users[slot].state == VMSRS_USER_FREE) continue;
+    if (count == room) return count;
+    describe(slot, out[count++]);
+  }
+  const std::uint64_t now = platform_->now_ns();
+  std::uint64_t number = cursor - VMSRS_MAX_USERS;
+  if (recent_count_ > VMSRS_RECENT_USERS && number < recent_count_ - VMSRS_RECENT_USERS)
+    number = recent_count_ - VMSRS_RECENT_USERS;
+  for (; number < recent_count_; ++number) {
+    if (count == room) {
+      cursor = VMSRS_MAX_USERS + number;
+      return count;
+    }
+    vmsrs_user_info& info = out[count++];
+    info = recent_[number % VMSRS_RECENT_USERS];
+    info.begin_age_ns = now - info.begin_age_ns;
+    info.crash_age_ns = now - info.crash_age_ns;
+  }
+  cursor = 0;
+  return count;
+}
+
+}  // namespace vmsrs::recovery

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "recovery/server.hpp"
+
+namespace vmsrs::recovery {
+
+void Server::initialise(Platform& platform, PagePool& pool, std::uint32_t index) {
+  platform_ = &platform;
+  pool_ = &pool;
+  index_ = index;
+  ledger_.slab.initialise(pool, owner_of(index));
+}
+
+// The tables of a server are taken here, once and for ever, so that attaching never runs out of
+// memory. They belong to the engine, not to the server's quota.
+Reply Server::define(const vmsrs_server_definition& definition) {
+  if (!defined_) {
+    constexpr std::size_t kTables = UserTable::kBytes + VMSRS_MAX_RANGE_BYTES;
+    constexpr auto kPages =
+        static_cast<std::uint32_t>((kTables + VMSRS_PAGE_BYTES - 1) / VMSRS_PAGE_BYTES);
+    const std::uint32_t page = pool_->take(kPages, kOwnerEngine);
+    if (page == 0) return VMSRS_NO_STORAGE;
+    staging_ = static_cast<std::uint8_t*>(pool_->address(page));
+    ledger_.users.initialise(staging_ + VMSRS_MAX_RANGE_BYTES);
+    defined_ = true;
+    publish_everything();
+  }
+  definition_ = definition;
+  const std::uint64_t quota = definition.storage_quota_bytes;
+  pool_->set_quota(owner_of(index_), quota / VMSRS_PAGE_BYTES + (quota % VMSRS_PAGE_BYTES != 0));
+  return {VMSRS_OK, index_};
+}
+
+Reply Server::attach(std::uint64_t address_space, std::uint32_t process_id) {
+  if (platform_->window(index_) == nullptr) return VMSRS_NOT_FOUND;
+  attached_ = true;
+  address_space_ = address_space;
+  process_id_ = process_id;
+  publish_everything();
+  return {VMSRS_OK, index_};
+}
+
+Reply Server::detach() {
+  if (ledger_.users.open_count() > 0) return VMSRS_BUSY;
+  drop_regions();
+  attached_ = false;
+  address_space_ = 0;
+  process_id_ = 0;
+  return VMSRS_OK;
+}
+
+void Server::reap() {
+  ledger_.forget_everything();
+  for (std::uint32_t i = 0; i < VMSRS_MAX_USERS; ++i) {
+    const Slot slot = static_cast<Slot>(i);
+    if (ledger_.users[slot].state == VMSRS_USER_FREE) continue;
+    ++counters_.reaped;
+    close_user(slot);
+  }
+  if (suppressing()) leave_suppression();
+  (void)detach();  // no user is left that could make it fail
+}
+
+// The slot is free for the next user. Its records must be gone.
+void Server::close_user(Slot slot) {
+  User& user = ledger_.users[slot];
+  forget_request(user);
+  if (user.crashed()) --crashed_count_;
+  if (user.state == VMSRS_USER_STUCK) --stuck_count_;
+  user.records = kNoRecord;
+  user.record_count = 0;
+  ledger_.users.close(slot);
+  publish_user(slot);
+}
+
+}  // namespace vmsrs::recovery

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "recovery/server.hpp"
+
+// Stores and loads. What may fail (guest pages, storage) is made sure of first; then nothing can
+// fail any more, so that guest memory and records change together or not at all.
+namespace vmsrs::recovery {
+
+struct Server::Source {
+  enum class Kind { kValue, kFill, kGuest } kind;
+  std::uint64_t value;
+
+  // Brings the bytes into hidden memory.
+  MemoryOutcome stage(std::uint8_t* to, std::uint32_t bytes, GuestMemory& memory) const {
+    if (kind == Kind::kGuest) return memory.read(GuestVirtual{value}, to, bytes);
+    if (kind == Kind::kFill)
+      __builtin_memset(to, static_cast<int>(value), bytes);
+    else
+      copy_bytes(to, &value, bytes);
+    return {};
+  }
+};
+
+Reply Server::store(std::uint64_t address, std::uint64_t value, std::uint32_t bytes,
+                    Thread thread) {
+  return put(address, bytes, Source{Source::Kind::kValue, value}, thread);
+}
+
+Reply Server::store_range(std::uint64_t to, std::uint64_t from, std::uint32_t bytes,
+                          Thread thread) {
+  return put(to, bytes, Source{Source::Kind::kGuest, from}, thread);
+}
+
+Reply Server::fill_range(std::uint64_t to, std::uint8_t value, std::uint32_t bytes, Thread thread) {
+  return put(to, bytes, Source{Source::Kind::kFill, value}, thread);
+}
+
+Reply Server::put(std::uint64_t to, std::uint32_t bytes, const Source& source, Thread thread) {
+  const Slot slot = ledger_.users.find(thread.id);
+  if (slot == kNoSlot) return VMSRS_NO_USER;
+  if (User& user = ledger_.users[slot]; user.crashed()) {
+    ++user.suppressed_store_count;
+    ++counters_.suppressed_stores;
+    return VMSRS_CRASHED;
+  }
+  Region* const region = region_at(to, bytes);
+  if (region == nullptr) return VMSRS_NO_REGION;
+  if (region->state != Region::State::kLive) return VMSRS_WRONG_STATE;
+
+  GuestMemory& memory = thread.memory;
+  if (const auto outcome = source.stage(staging_, bytes, memory); !outcome)
+    return reply_for(outcome);
+  if (const auto outcome = memory.prepare(GuestVirtual{to}, bytes, Access::kWrite); !outcome)
+    return reply_for(outcome);
+  if (!ledger_.slab.reserve(missing_records(*region, to, bytes, slot))) {
+    ++counters_.no_storage;
+    return VMSRS_NO_STORAGE;
+  }
+  if (suppressing())
+    if (const Reply reply = settle_range(*region, to, bytes, memory); !reply.ok()) return reply;
+  if (const auto outcome = memory.write(GuestVirtual{to}, staging_, bytes); !outcome)
+    return reply_for(outcome);
+
+  Pieces pieces(*region, to, bytes);
+  for (Piece piece; pieces.next(piece);) {
+    std::uint8_t granule[64];
+    copy_bytes(granule + piece.first, staging_ + piece.offset, piece.bytes);
+    ledger_.put(index_of(*region), piece.granule, slot, piece.mask, granule);
+  }
+  ++counters_.stores;
+  return VMSRS_OK;
+}
+
+std::uint64_t Server::missing_records(const Region& region, std::uint64_t at, std::uint32_t bytes,
+                                      Slot slot) const {
+  std::uint64_t missing = 0;
+  Pieces pieces(region, at, bytes);
+  for (Piece piece; pieces.next(piece);)
+    missing += ledger_.needs_record(region, piece.granule, slot, piece.mask);
+  return missing;
+}
+
+Reply Server::load(std::uint64_t address, std::uint32_t bytes, Thread thread) {
+  if (const Reply reply = load_range(address, bytes, thread); !reply.ok()) return reply;
+  std::uint64_t result = 0;
+  if (const auto outcome = thread.memory.read(GuestVirtual{address}, &result, bytes); !outcome)
+    return reply_for(outcome);
+  return {VMSRS_OK, result};
+}
+
+Reply Server::load_range(std::uint64_t address, std::uint32_t bytes, Thread thread) {
+  const Slot slot = ledger_.users.find(thread.id);
+  if (slot != kNoSlot && ledger_.users[slot].crashed()) return VMSRS_CRASHED;
+  Region* const region = region_at(address, bytes);
+  if (region == nullptr) return VMSRS_NO_REGION;
+  const auto outcome = thread.memory.prepare(GuestVirtual{address}, bytes, Access::kRead);
+  if (!outcome) return reply_for(outcome);
+  if (suppressing() && region->state == Region::State::kLive)
+    if (const Reply reply = settle_range(*region, address, bytes, thread.memory); !reply.ok())
+      return reply;
+  ++counters_.loads;
+  return VMSRS_OK;
+}
+
+Reply Server::settle_range(Region& region, std::uint64_t at, std::uint32_t bytes,
+                           GuestMemory& memory) {
+  Pieces pieces(region, at, bytes);
+  for (Piece piece; pieces.next(piece);) {
+    if (!ledger_.has_crashed(region, piece.granule)) continue;
+    const auto outcome =
+        memory.prepare(region.address_of(piece.granule), region.granule_bytes(), Access::kWrite);
+    if (!outcome) return reply_for(outcome);
+  }
+  pieces = Pieces(region, at, bytes);
+  for (Piece piece; pieces.next(piece);)
+    if (const auto outcome = settle(region, piece.granule, memory, counters_.demand_restores);
+        !outcome)
+      return reply_for(outcome);
+  return VMSRS_OK;
+}
+
+// Writes the granule whole, although only some bytes need it: hidden memory knows what every byte
+// of it is worth, whole words are what plain readers must see, and a wild write into a granule that
+// a crashed user also stored to is mended with it.
+MemoryOutcome Server::settle(Region& region, std::uint32_t granule, GuestMemory& memory,
+                             std::uint64_t& restored) {
+  if (!ledger_.has_crashed(region, granule)) return {};
+  const std::uint64_t begin = platform_->cycles();
+  if (ledger_.polluted(region, granule) != 0) {
+    alignas(8) std::uint8_t bytes[64];
+    ledger_.compose(region, granule, bytes);
+    const auto outcome = memory.write(region.address_of(granule), bytes, region.granule_bytes());
+    if (!outcome) return outcome;
+    ++restored;
+  }
+  ledger_.drop_crashed(region, granule);
+  counters_.restore_cycles += platform_->cycles() - begin;
+  return {};
+}
+
+}  // namespace vmsrs::recovery

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <atomic>
+
+#include "recovery/server.hpp"
+
+// The mode word and the user words, hidden and as the server sees them. A user word counts only for
+// who has seen suppression in the mode word; so the store of the mode word is the one that decides,
+// and a user word is always stored before it.
+namespace vmsrs::recovery {
+namespace {
+
+void store_word(std::uint64_t& word, std::uint64_t value, std::memory_order order) {
+  std::atomic_ref<std::uint64_t>(word).store(value, order);
+}
+
+}  // namespace
+
+void Server::publish_mode() {
+  if (vmsrs_window* const window = platform_->window(index_))
+    store_word(window->status.mode, mode_, std::memory_order_release);
+}
+
+void Server::publish_user(Slot slot) {
+  if (vmsrs_window* const window = platform_->window(index_))
+    store_word(window->users[slot], ledger_.users[slot].word(), std::memory_order_release);
+}
+
+void Server::publish_everything() {
+  vmsrs_window* const window = platform_->window(index_);
+  if (window == nullptr) return;
+  vmsrs_status_page& status = window->status;
+  clear_bytes(status.reserved, sizeof status.reserved);
+  status.abi_version = VMSRS_ABI_VERSION;
+  status.server = index_;
+  for (std::uint32_t slot = 0; slot < VMSRS_MAX_USERS; ++slot)
+    publish_user(static_cast<Slot>(slot));
+  store_word(status.service_request, service_request_, std::memory_order_release);
+  publish_mode();
+  store_word(status.magic, VMSRS_WINDOW_MAGIC, std::memory_order_release);
+}
+
+void Server::change_mode(bool suppression) {
+  const std::uint64_t epoch = (mode_ >> 1) + 1;
+  mode_ = epoch << 1 | (suppression ? VMSRS_MODE_SUPPRESSION : 0);
+  publish_mode();
+}
+
+void Server::enter_suppression(Slot slot) {
+  User& user = ledger_.users[slot];
+  const std::uint64_t now = platform_->now_ns();
+  if (!suppressing()) suppression_began_ns_ = now;
+  user.state = VMSRS_USER_CRASHED;
+  user.crash_ns = now;
+  user.crash_epoch = (mode_ >> 1) + 1;
+  ++crashed_count_;
+  publish_user(slot);
+  change_mode(true);
+}
+
+void Server::leave_suppression() {
+  ++counters_.suppressions;
+  counters_.suppression_ns += platform_->now_ns() - suppression_began_ns_;
+  change_mode(false);
+}
+
+// A call that found nobody (the thread was busy touching a page, say) is repeated after a while.
+void Server::call_for_service() {
+  constexpr std::uint64_t kPatienceNs = 100'000'000;
+  const std::uint64_t now = platform_->now_ns();
+  if (service_called_ns_ != 0 && now - service_called_ns_ < kPatienceNs) return;
+  service_called_ns_ = now;
+  ++service_request_;
+  if (vmsrs_window* const window = platform_->window(index_))
+    store_word(window->status.service_request, service_request_, std::memory_order_release);
+}
+
+}  // namespace vmsrs::recovery

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "recovery/user_table.hpp"
+
+namespace vmsrs::recovery {
+
+void UserTable::initialise(void* memory) {
+  clear_bytes(memory, kBytes);
+  users_ = static_cast<User*>(memory);
+  places_ = reinterpret_cast<Slot*>(users_ + VMSRS_MAX_USERS);
+  free_ = places_ + kPlaces;
+  for (std::uint32_t i = 0; i < kPlaces; ++i) places_[i] = kNoSlot;
+  for (std::uint32_t i = 0; i < VMSRS_MAX_USERS; ++i)
+    free_[i] = static_cast<Slot>(VMSRS_MAX_USERS - 1 - i);
+  open_count_ = 0;
+}
+
+Slot UserTable::find(std::uint64_t thread) const {
+  for (std::uint32_t at = place_for(thread);; at = (at + 1) % kPlaces) {
+    const Slot slot = places_[at];
+    if (slot == kNoSlot || users_[slot].thread == thread) return slot;
+  }
+}
+
+Slot UserTable::open(std::uint64_t thread) {
+  if (open_count_ == VMSRS_MAX_USERS) return kNoSlot;
+  const Slot slot = free_[VMSRS_MAX_USERS - 1 - open_count_++];
+  User& user = users_[slot];
+  const std::uint64_t generation = user.generation;
+  const std::uint64_t checked = user.checked_generation;
+  user = User{};
+  user.generation = generation;
+  user.checked_generation = checked;
+  user.thread = thread;
+  user.state = VMSRS_USER_ACTIVE;
+  std::uint32_t at = place_for(thread);
+  while (places_[at] != kNoSlot) at = (at + 1) % kPlaces;
+  places_[at] = slot;
+  return slot;
+}
+
+void UserTable::close(Slot slot) {
+  User& user = users_[slot];
+  forget(user.thread);
+  user.state = VMSRS_USER_FREE;
+  ++user.generation;
+  free_[VMSRS_MAX_USERS - open_count_--] = slot;
+}
+
+// Backward-shift deletion: what was pushed past the hole moves into it, so that no probe ends
+// early.
+void UserTable::forget(std::uint64_t thread) {
+  std::uint32_t hole = place_for(thread);
+  while (users_[places_[hole]].thread != thread) hole = (hole + 1) % kPlaces;
+  for (std::uint32_t at = (hole + 1) % kPlaces; places_[at] != kNoSlot; at = (at + 1) % kPlaces) {
+    const std::uint32_t home = place_for(users_[places_[at]].thread);
+    if ((at - home) % kPlaces < (at - hole) % kPlaces) continue;
+    places_[hole] = places_[at];
+    hole = at;
+  }
+  places_[hole] = kNoSlot;
+}
+
+}  // namespace vmsrs::recovery

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vmsrs/abi.h>
+
+#include <cstdint>
+
+#include "recovery/record.hpp"
+
+namespace vmsrs::recovery {
+
+// A slot for an unfinished user.
+struct User {
+  std::uint64_t generation;  // never goes back, not even when the server's process changes
+  std::uint64_t thread;
+  std::uint64_t label;
+  std::uint64_t begin_ns;
+  std::uint64_t crash_ns;
+  std::uint64_t crash_epoch;  // the epoch from which it counts as crashed
+  std::uint64_t suppressed_store_count;
+  std::uint64_t restore_count;
+  std::uint64_t restore_stamp;  // the last restoration that it was counted for
+  std::uint64_t record_count;
+  std::uint64_t checked_generation;  // what the last check saw
+  vmsrs_fault fault;
+  RecordId records;
+  std::uint32_t depth;  // 0 while crashed: at its end point
+  std::uint32_t fault_count;
+  std::uint8_t state;  // enum vmsrs_user_state
+  bool collect_requested;
+  bool restored;  // collected ahead of its end point: must hold no record
+  std::uint8_t reserved;
+
+  bool crashed() const { return state >= VMSRS_USER_CRASHED; }
+  std::uint64_t word() const { return generation << 2 | state; }
+};
+
+using Slot = std::uint16_t;
+constexpr Slot kNoSlot = 0xffff;
+
+// The users of one server, found by the thread that began them: open addressing with linear
+// probing, at most half full. Not thread-safe: under the server's lock.
+class UserTable {
+ public:
+  static constexpr std::size_t kBytes =
+      sizeof(User) * VMSRS_MAX_USERS + sizeof(Slot) * (2 * VMSRS_MAX_USERS + VMSRS_MAX_USERS);
+
+  void initialise(void* memory);  // kBytes of it
+
+  User& operator[](Slot slot) { return users_[slot]; }
+  const User& operator[](Slot slot) const { return users_[slot]; }
+
+  Slot find(std::uint64_t thread) const;
+  // A free slot for the thread, now ACTIVE, or kNoSlot.
+  Slot open(std::uint64_t thread);
+  // The slot is free again, with its next generation.
+  void close(Slot slot);
+  std::uint32_t open_count() const { return open_count_; }
+
+ private:
+  friend struct EngineProbe;
+  static constexpr std::uint32_t kPlaces = 2 * VMSRS_MAX_USERS;
+
+  static std::uint32_t place_for(std::uint64_t thread) {
+    return static_cast<std::uint32_t>((thread * 0x9e3779b97f4a7c15ull) >> 53);
+  }
+  void forget(std::uint64_t thread);
+
+  User* users_ = nullptr;
+  Slot* places_ = nullptr;
+  Slot* free_ = nullptr;  // a stack: the slot freed last is used first
+  std::uint32_t open_count_ = 0;
+};
+static_assert(2 * VMSRS_MAX_USERS == 1u << (64 - 53));
+
+}  // namespace vmsrs::recovery

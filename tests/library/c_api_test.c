@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The C interface from C11, with the seam of the hypervisor: on a machine without VMSRS it says so
+ * and everything else behaves like plain memory.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <vmsrs/vmsrs.h>
+
+static void body(void* argument) { vmsrs_store_u32((uint32_t*)argument, 1); }
+
+#define EXPECT(condition)                                            \
+  do {                                                               \
+    if (!(condition)) {                                              \
+      printf("%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
+      return 1;                                                      \
+    }                                                                \
+  } while (0)
+
+int main(void) {
+  const vmsrs_options options = {.server_name = "shop", .secret_file = "/nonexistent"};
+  uint32_t word = 0;
+  char text[8];
+  const int attached = vmsrs_attach(&options);
+  if (attached == VMSRS_ERROR_CONFIGURATION) return 77; /* this is a guest of VMSRS: skipped */
+  EXPECT(attached == VMSRS_ERROR_NO_PLATFORM);
+  printf("%s\n", vmsrs_error_message());
+  EXPECT(strstr(vmsrs_error_message(), "CPUID leaf 0x40000000") != NULL);
+  EXPECT(vmsrs_attach(&options) == VMSRS_ERROR_NO_PLATFORM);
+  EXPECT(vmsrs_detach() == VMSRS_ERROR_STATE);
+  EXPECT(Init_profile() == VMSRS_ERROR_STATE);
+  EXPECT(profile(&word, 64, 8) == VMSRS_ERROR_STATE);
+  EXPECT(vmsrs_run_user(1, body, &word, NULL, NULL) == VMSRS_ERROR_STATE);
+  EXPECT(vmsrs_user_begin(1) == VMSRS_ERROR_STATE);
+  EXPECT(vmsrs_user_end() == VMSRS_ERROR_STATE);
+  EXPECT(crash_suppression_os(VMSRS_FAULT_CHECK, NULL) == VMSRS_ERROR_STATE);
+  EXPECT(!vmsrs_user_crashed());
+  EXPECT(word == 0);
+  body(&word);
+  EXPECT(vmsrs_load_u32(&word) == 1);
+  vmsrs_store_range(text, "1234567", sizeof text);
+  EXPECT(strcmp(text, "1234567") == 0);
+  return 0;
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vmsrs/abi.h>
+#include <vmsrs/vmsrs.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+// The engine in the test's own process, under the library: what the hypervisor is under a server.
+namespace vmsrs::test {
+
+// Everything the seam does that a test may want to see or bend.
+struct SeamState {
+  std::atomic<std::uint64_t> call_count{0};
+  std::atomic<std::uint64_t> touch_count{0};
+  // Every n-th call finds a page not present, as if Linux had just taken it; 0: never.
+  std::atomic<std::uint32_t> touch_every{0};
+  // Called before each call, with all signals blocked; for interleavings. May be empty.
+  std::atomic<void (*)(std::uint64_t call)> before_call{nullptr};
+};
+extern SeamState seam;
+
+inline constexpr const char* kServerName = "test";
+inline constexpr std::size_t kRegionBytes = 256 * 1024;
+
+// A secret file of mode 0400 with the test server's secret. Removed by the destructor.
+class SecretFile {
+ public:
+  explicit SecretFile(const std::string& content = good_content(), unsigned mode = 0400);
+  ~SecretFile();
+  SecretFile(const SecretFile&) = delete;
+  SecretFile& operator=(const SecretFile&) = delete;
+  const char* path() const { return path_.c_str(); }
+  static std::string good_content();
+
+ private:
+  std::string path_;
+};
+
+// fork() while no thread is inside a call.
+int fork_between_calls();
+
+// Makes the engine (once a process) and the server's definition.
+void start_engine();
+// What the engine counts for the server.
+vmsrs_server_info server_info();
+
+// A server attached, with one region of granule 8 that holds 1, 2, 3, ... in 64-bit words. At the
+// end: nobody is left, every invariant holds, and the server is detached.
+class AttachedServer {
+ public:
+  explicit AttachedServer(std::uint32_t fault_limit = 0, std::uint32_t suppression_limit_ms = 0);
+  ~AttachedServer();
+  AttachedServer(const AttachedServer&) = delete;
+  AttachedServer& operator=(const AttachedServer&) = delete;
+
+  std::uint64_t* words() { return words_; }
+  static constexpr std::size_t word_count() { return kRegionBytes / 8; }
+  // Is every word what the constructor put there?
+  bool is_pristine() const;
+  // An address range of this process at which nothing is mapped, or nothing may be accessed.
+  std::uint64_t* wild() { return wild_; }
+
+ private:
+  SecretFile secret_;
+  std::uint64_t* words_ = nullptr;
+  std::uint64_t* wild_ = nullptr;
+};
+
+// The same with small bounds, and as fixtures without arguments.
+struct DefaultServer : AttachedServer {};
+
+template <typename Body>
+int run(Body body, void (*on_crash)(void*) = nullptr, void* argument = nullptr,
+        std::uint64_t label = 7) {
+  return vmsrs_run_user(
+      label, [](void* p) { (*static_cast<Body*>(p))(); }, &body, on_crash, argument);
+}
+
+}  // namespace vmsrs::test

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "support/host_platform.hpp"
+
+#include <chrono>
+#include <thread>
+
+namespace vmsrs::test {
+
+HostPlatform::HostPlatform() : memory_(new std::array<vmsrs_window, VMSRS_MAX_SERVERS>()) {
+  for (std::uint32_t i = 0; i < VMSRS_MAX_SERVERS; ++i) windows_[i] = &(*memory_)[i];
+  hidden_.examined_count = 1;
+}
+
+std::uint64_t HostPlatform::now_ns() const {
+  const auto since = std::chrono::steady_clock::now().time_since_epoch();
+  return static_cast<std::uint64_t>(
+             std::chrono::duration_cast<std::chrono::nanoseconds>(since).count()) +
+         offset_ns_;
+}
+
+// SplitMix64: repeatable, which is what a test wants of its random numbers.
+std::uint64_t HostPlatform::random() {
+  std::uint64_t z = random_.fetch_add(0x9e3779b97f4a7c15ull);
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+  return z ^ (z >> 31);
+}
+
+void HostPlatform::relax() const { std::this_thread::yield(); }
+
+vmsrs_window* HostPlatform::window(std::uint32_t server) {
+  if (observer_) observer_();
+  return server < VMSRS_MAX_SERVERS ? windows_[server] : nullptr;
+}
+
+bool HostPlatform::exits(std::uint32_t cpu, vmsrs_exits& out) const {
+  if (cpu >= cpu_count()) return false;
+  out = vmsrs_exits{};
+  out.cpu = cpu;
+  return true;
+}
+
+}  // namespace vmsrs::test
