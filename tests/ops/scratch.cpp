@@ -63,7 +63,11 @@ void Program::signal(int number) const { ::kill(process_id_, number); }
 
 Finished Program::wait() {
   int status = 0;
-  ::waitpid(process_id_, &status, 0);
+  const auto ended = [&] { return ::waitpid(process_id_, &status, WNOHANG) == process_id_; };
+  if (!eventually(ended)) {
+    ::kill(process_id_, SIGKILL);
+    ::waitpid(process_id_, &status, 0);
+  }
   process_id_ = -1;
   const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return {code, read_file(scratch_.path("out")), read_file(scratch_.path("err"))};
