@@ -109,7 +109,8 @@ BOOST_AUTO_TEST_CASE(ranges_under_suppression) {
       vmsrs_load_range(copy.data(), bytes + kOffset, kLong);
       BOOST_CHECK(copy == good);
       // An assignment must not carry pollution on.
-      run([&] { vmsrs_assign(words() + 30'000, words() + 25'000, 800); });
+      const int outcome = run([&] { vmsrs_assign(words() + 30'000, words() + 25'000, 800); });
+      BOOST_CHECK_MESSAGE(outcome == VMSRS_FINISHED, outcome << " " << vmsrs_error_message());
     }).join();
   });
   BOOST_CHECK_EQUAL(words()[30'000], 25'001u);
