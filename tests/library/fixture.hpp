@@ -75,6 +75,23 @@ struct DefaultServer : AttachedServer {
   DefaultServer() : AttachedServer(0, 300'000) {}
 };
 
+// The processor's trap flag: a SIGTRAP after every instruction.
+inline void start_single_stepping() {
+  asm volatile(
+      "lea -128(%%rsp), %%rsp\n\tpushfq\n\torq $0x100, (%%rsp)\n\tpopfq\n\tlea 128(%%rsp), %%rsp"
+      :
+      :
+      : "memory", "cc");
+}
+inline void stop_single_stepping() {
+  asm volatile(
+      "lea -128(%%rsp), %%rsp\n\tpushfq\n\tandq $~0x100, (%%rsp)\n\tpopfq\n\tlea 128(%%rsp), "
+      "%%rsp"
+      :
+      :
+      : "memory", "cc");
+}
+
 template <typename Body>
 int run(Body body, void (*on_crash)(void*) = nullptr, void* argument = nullptr,
         std::uint64_t label = 7) {
