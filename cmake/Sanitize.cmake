@@ -5,6 +5,6 @@ set(VMSRS_SANITIZE "" CACHE STRING "Sanitizers for host builds, as -fsanitize ta
 add_library(vmsrs_sanitize INTERFACE)
 if(VMSRS_SANITIZE)
   target_compile_options(vmsrs_sanitize INTERFACE
-    -fsanitize=${VMSRS_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    -fsanitize=${VMSRS_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -O1)
   target_link_options(vmsrs_sanitize INTERFACE -fsanitize=${VMSRS_SANITIZE})
 endif()

@@ -77,6 +77,12 @@ bool user_is_crashed() {
   if ((__atomic_load_n(&window->status.mode, __ATOMIC_ACQUIRE) & VMSRS_MODE_SUPPRESSION) == 0)
     return false;
   const ThreadContext& context = thread_context();
+  if (!seal_holds(context)) {
+    // This thread has written over what the library knows of it (or never had a user): an error that
+    // the library itself has found. The hypervisor knows whose it is.
+    const CallResult result = crash_user(VMSRS_FAULT_CHECK, to_register(&context), 0);
+    return result.status == VMSRS_OK || result.status == VMSRS_CRASHED;
+  }
   if (context.depth == 0 || context.slot >= VMSRS_MAX_USERS) return false;
   const std::uint64_t word = __atomic_load_n(&window->users[context.slot], __ATOMIC_ACQUIRE);
   const std::uint64_t state = word & 3u;

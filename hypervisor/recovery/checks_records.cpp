@@ -45,7 +45,7 @@ void Server::check_chains(vmsrs_check_result& result) const {
 void Server::check_collected(vmsrs_check_result& result) const {
   for (std::uint32_t i = 0; i < VMSRS_MAX_USERS && defined_; ++i) {
     const User& user = ledger_.users[static_cast<Slot>(i)];
-    result.examined_count += user.restored;
+    ++result.examined_count;
     if (user.crashed() && user.restored && user.records != kNoRecord) violated(result, index_, i);
   }
   if (crashed_count_ > 0 || suppressing()) return;

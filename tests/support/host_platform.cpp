@@ -29,6 +29,7 @@ std::uint64_t HostPlatform::random() {
 void HostPlatform::relax() const { std::this_thread::yield(); }
 
 vmsrs_window* HostPlatform::window(std::uint32_t server) {
+  if (observer_) observer_();
   return server < VMSRS_MAX_SERVERS ? windows_[server] : nullptr;
 }
 

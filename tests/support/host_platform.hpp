@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "recovery/platform.hpp"
@@ -33,6 +34,9 @@ class HostPlatform final : public recovery::Platform {
   void advance_ns(std::uint64_t ns) { offset_ns_ += ns; }
   // Lets a test supply the window's memory itself; nullptr: the machine has no such window.
   void set_window(std::uint32_t server, vmsrs_window* window) { windows_[server] = window; }
+  // Called each time the engine is about to write to a window: what a server's thread would see
+  // just then.
+  void set_window_observer(std::function<void()> observer) { observer_ = std::move(observer); }
   // What check_hidden shall say.
   void set_hidden_result(const vmsrs_check_result& result) { hidden_ = result; }
 
@@ -42,6 +46,7 @@ class HostPlatform final : public recovery::Platform {
   std::atomic<std::uint64_t> offset_ns_{0};
   std::atomic<std::uint64_t> random_{0x9e3779b97f4a7c15ull};
   vmsrs_check_result hidden_{};
+  std::function<void()> observer_;
 };
 
 }  // namespace vmsrs::test

@@ -318,7 +318,7 @@ struct vmsrs_user_info {
   uint64_t suppressed_ns; /* until collection, or until now */
   uint64_t suppressed_store_count;
   uint64_t restore_count; /* granules of this user's that were restored */
-  uint64_t record_count;  /* granules it has records in, now */
+  uint64_t record_count;  /* records it holds, now: one or more for each granule it wrote */
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_user_info) == 104, "layout");
 

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "output.hpp"
+
+#include <unistd.h>
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <set>
+
+namespace vmsrs::cli {
+namespace {
+
+bool colours_wanted() {
+  const char* no_color = std::getenv("NO_COLOR");
+  return (no_color == nullptr || *no_color == '\0') && ::isatty(STDOUT_FILENO) == 1;
+}
+
+std::string painted(const Cell& cell) {
+  static const bool wanted = colours_wanted();
+  if (!wanted || cell.colour == Colour::kNone) return cell.text;
+  const char* code = cell.colour == Colour::kGood      ? "\x1b[32m"
+                     : cell.colour == Colour::kWarning ? "\x1b[33m"
+                                                       : "\x1b[31m";
+  return code + cell.text + "\x1b[0m";
+}
+
+// Plain only if no YAML reader could take it for something else than a string.
+bool is_plain(const std::string& text) {
+  static const std::set<std::string> kTaken = {"true", "false", "yes", "no",  "on", "off",
+                                               "null", "y",     "n",   "nan", "inf"};
+  std::string lower = text;
+  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) {
+    return static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  });
+  if (text.empty() || kTaken.contains(lower) || lower.front() < 'a' || lower.front() > 'z') {
+    return false;
+  }
+  return lower.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_-") == std::string::npos;
+}
+
+void emit(YAML::Emitter& out, const Json& value) {
+  if (value.is_object()) {
+    out << YAML::BeginMap;
+    for (const auto& [key, member] : value.items()) {
+      out << YAML::Key << key << YAML::Value;
+      emit(out, member);
+    }
+    out << YAML::EndMap;
+  } else if (value.is_array()) {
+    if (value.empty()) out << YAML::Flow;
+    out << YAML::BeginSeq;
+    for (const Json& item : value) emit(out, item);
+    out << YAML::EndSeq;
+  } else if (value.is_string()) {
+    const auto text = value.get<std::string>();
+    if (!is_plain(text)) out << YAML::DoubleQuoted;
+    out << text;
+  } else if (value.is_null()) {
+    out << YAML::Null;
+  } else {
+    out << value.dump();  // numbers and booleans are written as in JSON
+  }
+}
+
+std::string rounded(double number, const char* unit) {
+  char text[48];
+  std::snprintf(text, sizeof(text), number < 10 ? "%.1f %s" : "%.0f %s", number, unit);
+  return text;
+}
+
+}  // namespace
+
+void Table::print() const {
+  std::vector<std::size_t> widths;
+  for (const auto& row : rows_) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      widths[i] = std::max(widths[i], row[i].text.size());
+    }
+  }
+  for (const auto& row : rows_) {
+    if (row.empty()) continue;
+    std::string line;
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      line += painted(row[i]);
+      if (i + 1 < row.size()) line.append(widths[i] - row[i].text.size() + 2, ' ');
+    }
+    std::printf("%s\n", line.c_str());
+  }
+}
+
+void print(Format format, const Json& document, const std::function<void()>& table) {
+  if (format == Format::kTable) {
+    table();
+  } else if (format == Format::kJson) {
+    std::printf("%s\n", document.dump(2).c_str());
+  } else {
+    YAML::Emitter out;
+    emit(out, document);
+    std::printf("%s\n", out.c_str());
+  }
+}
+
+std::string words(const Json& value) {
+  if (value.is_null()) return "-";
+  if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+std::string size_words(const Json& bytes) {
+  if (!bytes.is_number()) return words(bytes);
+  auto number = bytes.get<double>();
+  if (number < 1024) return std::to_string(bytes.get<std::uint64_t>()) + " B";
+  const char* unit = "B";
+  for (const char* next : {"KiB", "MiB", "GiB", "TiB"}) {
+    if (number < 1024) break;
+    number /= 1024;
+    unit = next;
+  }
+  return rounded(number, unit);
+}
+
+std::string duration_words(const Json& seconds) {
+  if (!seconds.is_number()) return words(seconds);
+  const auto number = seconds.get<double>();
+  if (number < 1) return rounded(number * 1000, "ms");
+  if (number < 120) return rounded(number, "s");
+  if (number < 2 * 3600) return rounded(number / 60, "min");
+  if (number < 2 * 86400) return rounded(number / 3600, "h");
+  return rounded(number / 86400, "d");
+}
+
+Cell mode_cell(const Json& mode) {
+  const std::string text = words(mode);
+  return {text, text == "normal" ? Colour::kGood : Colour::kWarning};
+}
+
+Cell state_cell(const Json& state) {
+  const std::string text = words(state);
+  if (text == "stuck") return {text, Colour::kBad};
+  return {text, text == "crashed" ? Colour::kWarning : Colour::kNone};
+}
+
+Cell count_cell(const Json& count, Colour colour) {
+  return {words(count), count == 0 ? Colour::kNone : colour};
+}
+
+}  // namespace vmsrs::cli

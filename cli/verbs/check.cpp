@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ops_common/exit_codes.hpp>
+
+#include "verbs/verbs.hpp"
+
+namespace vmsrs::cli {
+namespace {
+
+Cell verdict_cell(const Json& verdict) {
+  const std::string text = words(verdict);
+  if (text == "ok") return {text, Colour::kGood};
+  return {text, text == "violated" ? Colour::kBad : Colour::kWarning};
+}
+
+void print_checks(const Json& answer) {
+  Table table({"INVARIANT", "VERDICT", "EXAMINED", "VIOLATIONS", "FIRST"});
+  for (const Json& check : answer.at("checks")) {
+    std::string first = "-";
+    if (!check.at("first_detail").is_null()) {
+      first = words(check.at("first_server")) + " " + words(check.at("first_detail"));
+    }
+    table.add({words(check.at("name")), verdict_cell(check.at("verdict")),
+               words(check.at("examined")), words(check.at("violations")), first});
+  }
+  table.print();
+}
+
+std::string names_with(const Json& answer, const char* verdict) {
+  std::string names;
+  for (const Json& check : answer.at("checks")) {
+    if (check.at("verdict") == verdict) {
+      names += (names.empty() ? "" : ", ") + words(check.at("name"));
+    }
+  }
+  return names;
+}
+
+int check(const Context& context) {
+  // Without a limit of the caller's the daemon's own holds, of which this end knows only the bound.
+  constexpr std::chrono::minutes kLongestCheck{10};
+  Json body = Json::object();
+  if (context.timeout_given) body["timeout_ms"] = context.timeout().count();
+  const Client client(context.socket, context.timeout_given ? context.timeout() : kLongestCheck);
+  const Json answer = client.post("/v1/check", body);
+  print(context.format(), answer, [&] { print_checks(answer); });
+  const std::string violated = names_with(answer, "violated");
+  const std::string unverified = names_with(answer, "unverified");
+  if (!violated.empty()) {
+    throw Failure(ops::kExitInvariantViolated,
+                  "violated: " + violated +
+                      (unverified.empty() ? "" : "; unverified: " + unverified) +
+                      ": see docs/invariants.md for what it means and what to do");
+  }
+  if (!unverified.empty()) {
+    throw Failure(ops::kExitFailed, "unverified: " + unverified +
+                                        ": no thread of a server has looked in time; try again, "
+                                        "or give a longer --timeout");
+  }
+  return ops::kExitOk;
+}
+
+}  // namespace
+
+void add_check(CLI::App& app, Context& context) {
+  CLI::App* verb = app.add_subcommand("check", "Prove the invariants of the recovery engine");
+  verb->callback([&context] { context.work = [&context] { return check(context); }; });
+}
+
+}  // namespace vmsrs::cli

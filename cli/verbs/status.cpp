@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ops_common/exit_codes.hpp>
+
+#include "verbs/verbs.hpp"
+
+namespace vmsrs::cli {
+namespace {
+
+std::string check_words(const Json& check) {
+  if (check.is_null()) return "never since vmsrsd was started (run: vmsrsctl check)";
+  if (check.at("ok").get<bool>()) return "ok";
+  return words(check.at("violated")) + " violated, " + words(check.at("unverified")) +
+         " unverified (run: vmsrsctl check)";
+}
+
+std::string fault_words(const Json& faults) {
+  std::uint64_t total = 0;
+  std::string kinds;
+  for (const auto& [kind, count] : faults.items()) {
+    const auto number = count.get<std::uint64_t>();
+    if (number == 0) continue;
+    total += number;
+    kinds += (kinds.empty() ? "" : ", ") + kind + " " + std::to_string(number);
+  }
+  return std::to_string(total) + (kinds.empty() ? "" : " (" + kinds + ")");
+}
+
+void print_status(const Json& status) {
+  const Json& restores = status.at("restores");
+  Table host;
+  host.add({"Mode", mode_cell(status.at("mode"))});
+  host.add({"Isolation", words(status.at("isolation"))});
+  host.add({"Up for", duration_words(status.at("uptime_seconds"))});
+  host.add({"Users", words(status.at("active_users")) + " active, " +
+                         words(status.at("suppressed_users")) + " under suppression, " +
+                         words(status.at("stuck_users")) + " stuck, " +
+                         words(status.at("users_collected")) + " collected, " +
+                         words(status.at("users_finished")) + " finished"});
+  host.add({"Faults", fault_words(status.at("faults"))});
+  host.add({"Suppressed stores", words(status.at("suppressed_stores"))});
+  host.add({"Restored granules", words(restores.at("demand")) + " on demand, " +
+                                     words(restores.at("collection")) + " at collection"});
+  host.add({"Recovery storage", size_words(status.at("storage_used_bytes")) + " of " +
+                                    size_words(status.at("storage_bytes")) + " used"});
+  host.add({"Hidden memory", size_words(status.at("hidden_bytes"))});
+  host.add({"Refused", words(status.at("hidden_accesses_refused")) +
+                           " accesses to hidden memory, " +
+                           words(status.at("window_writes_refused")) + " window writes, " +
+                           words(status.at("denied_calls")) + " calls denied, " +
+                           words(status.at("refused_calls")) + " calls with bad arguments"});
+  host.add({"Last check", check_words(status.at("last_check"))});
+  host.print();
+
+  if (status.at("servers").empty()) return;
+  std::printf("\n");
+  Table servers({"SERVER", "ATTACHED", "MODE", "ACTIVE", "SUPPRESSED", "STUCK"});
+  for (const Json& server : status.at("servers")) {
+    servers.add({words(server.at("name")), words(server.at("attached")),
+                 mode_cell(server.at("mode")), words(server.at("active_users")),
+                 count_cell(server.at("suppressed_users"), Colour::kWarning),
+                 count_cell(server.at("stuck_users"), Colour::kBad)});
+  }
+  servers.print();
+}
+
+}  // namespace
+
+void add_status(CLI::App& app, Context& context) {
+  CLI::App* verb = app.add_subcommand("status", "Show the host on one screen");
+  verb->callback([&context] {
+    context.work = [&context] {
+      const Json status = context.client().get("/v1/status");
+      print(context.format(), status, [&] { print_status(status); });
+      return ops::kExitOk;
+    };
+  });
+}
+
+}  // namespace vmsrs::cli

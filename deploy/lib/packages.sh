@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash disable=SC2034,SC2154  # variables are shared with quickstart.sh
+# Debian packages: what is needed for which purpose, and installing what is missing.
+
+build_packages=(
+  cmake ninja-build g++ ccache pkg-config libzydis-dev libyaml-cpp-dev libspdlog-dev libcli11-dev
+  prometheus-cpp-dev libcpp-httplib-dev nlohmann-json3-dev libssl-dev)
+machine_packages=(
+  qemu-system-x86 seabios busybox-static cpio e2fsprogs python3 socat openssl)
+test_packages=(libboost-test-dev shellcheck procps)
+
+# Installs those of the named packages that are missing. Says nothing if none is.
+need_packages() { # log package...
+  local log=$1 package missing=()
+  shift
+  for package in "$@"; do
+    [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] ||
+      missing+=("$package")
+  done
+  ((${#missing[@]} > 0)) || return 0
+  [[ $(id -u) == 0 ]] || fail "needs root to install ${missing[*]}"
+  say "installing ${#missing[@]} Debian packages: ${missing[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  if ! apt-get -q -o Acquire::Retries=2 update >"$log" 2>&1 ||
+    grep -q '^\(E\|W\): Failed to fetch' "$log"; then
+    apt_failed "$log" "apt cannot reach its package source"
+  fi
+  apt-get -q -y -o Acquire::Retries=2 -o Dpkg::Use-Pty=0 install --no-install-recommends \
+    "${missing[@]}" >>"$log" 2>&1 || apt_failed "$log" "apt cannot install ${missing[*]}"
+}
+
+apt_failed() { # log what
+  local reason
+  reason=$(grep -m 1 '^\(E\|W\):' "$1" || tail -n 1 "$1")
+  fail "$2: ${reason:-no reason given} (log: $1)"
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "boot/acpi.hpp"
+
+namespace vmsrs::boot {
+namespace {
+
+struct [[gnu::packed]] Rsdp {
+  char signature[8];
+  std::uint8_t checksum;
+  char oem[6];
+  std::uint8_t revision;
+  std::uint32_t rsdt;
+  std::uint32_t length;
+  std::uint64_t xsdt;
+};
+struct [[gnu::packed]] Header {
+  char signature[4];
+  std::uint32_t length;
+  std::uint8_t rest[28];
+};
+static_assert(sizeof(Header) == 36);
+struct [[gnu::packed]] Madt {
+  Header header;
+  std::uint32_t local_apic, flags;
+};
+struct [[gnu::packed]] MadtEntry {
+  std::uint8_t type, length;
+};
+struct [[gnu::packed]] MadtLocalApic {
+  MadtEntry entry;
+  std::uint8_t acpi_id, apic_id;
+  std::uint32_t flags;
+};
+struct [[gnu::packed]] MadtLocalX2Apic {
+  MadtEntry entry;
+  std::uint16_t reserved;
+  std::uint32_t apic_id, flags, acpi_id;
+};
+constexpr std::uint8_t kLocalApicEntry = 0, kLocalX2ApicEntry = 9;
+constexpr std::uint32_t kEnabled = 1;
+constexpr std::uint64_t kFourGiB = std::uint64_t{1} << 32;
+
+template <class T>
+const T* at(std::uint64_t address) {
+  return reinterpret_cast<const T*>(address);
+}
+
+bool sums_to_zero(const void* table, std::uint32_t length) {
+  std::uint8_t sum = 0;
+  for (std::uint32_t i = 0; i < length; ++i) {
+    sum = static_cast<std::uint8_t>(sum + static_cast<const std::uint8_t*>(table)[i]);
+  }
+  return sum == 0;
+}
+
+const Rsdp* search(std::uint64_t begin, std::uint64_t end) {
+  for (std::uint64_t address = begin; address < end; address += 16) {
+    if (__builtin_memcmp(at<char>(address), "RSD PTR ", 8) == 0 &&
+        sums_to_zero(at<char>(address), 20)) {
+      return at<Rsdp>(address);
+    }
+  }
+  return nullptr;
+}
+
+const Rsdp* find_rsdp() {
+  constexpr std::uint64_t kEbdaSegment = 0x40e;
+  std::uint64_t segment_at = kEbdaSegment;
+  asm("" : "+r"(segment_at));  // the compiler takes small constants for null pointers
+  const std::uint64_t ebda = std::uint64_t{*at<std::uint16_t>(segment_at)} << 4;
+  if (ebda >= 0x80000 && ebda < 0xa0000) {
+    if (const Rsdp* found = search(ebda, ebda + 1024)) return found;
+  }
+  return search(0xe0000, 0x100000);
+}
+
+void add_cpu(CpuList& cpus, std::uint32_t apic_id, std::uint32_t flags) {
+  if ((flags & kEnabled) == 0) return;
+  if (cpus.count == CpuList::kCapacity || apic_id >= 0xff) {
+    cpus.has_more = true;
+    return;
+  }
+  for (std::uint32_t i = 0; i < cpus.count; ++i) {
+    if (cpus.apic_ids[i] == apic_id) return;
+  }
+  cpus.apic_ids[cpus.count++] = apic_id;
+}
+
+void read_madt(const Madt& madt, CpuList& cpus) {
+  const std::uint64_t end = reinterpret_cast<std::uint64_t>(&madt) + madt.header.length;
+  for (std::uint64_t address = reinterpret_cast<std::uint64_t>(&madt + 1);
+       address + sizeof(MadtEntry) <= end;) {
+    const auto* entry = at<MadtEntry>(address);
+    if (entry->length < sizeof(MadtEntry)) return;
+    if (entry->type == kLocalApicEntry) {
+      const auto* local = at<MadtLocalApic>(address);
+      add_cpu(cpus, local->apic_id, local->flags);
+    } else if (entry->type == kLocalX2ApicEntry) {
+      const auto* local = at<MadtLocalX2Apic>(address);
+      add_cpu(cpus, local->apic_id, local->flags);
+    }
+    address += entry->length;
+  }
+}
+
+}  // namespace
+
+bool find_cpus(CpuList& cpus) {
+  const Rsdp* rsdp = find_rsdp();
+  if (rsdp == nullptr) return false;
+  const bool wide = rsdp->revision >= 2 && rsdp->xsdt != 0 && rsdp->xsdt < kFourGiB;
+  const auto* root = at<Header>(wide ? rsdp->xsdt : rsdp->rsdt);
+  const std::uint64_t step = wide ? 8 : 4;
+  const std::uint64_t first = reinterpret_cast<std::uint64_t>(root) + sizeof(Header);
+  const std::uint64_t end = reinterpret_cast<std::uint64_t>(root) + root->length;
+  for (std::uint64_t address = first; address + step <= end; address += step) {
+    std::uint64_t table = 0;
+    __builtin_memcpy(&table, at<char>(address), step);
+    if (table >= kFourGiB || __builtin_memcmp(at<char>(table), "APIC", 4) != 0) continue;
+    read_madt(*at<Madt>(table), cpus);
+    return cpus.count > 0;
+  }
+  return false;
+}
+
+}  // namespace vmsrs::boot

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+namespace vmsrs::boot {
+
+// Local APIC numbers of the CPUs that the firmware calls usable (ACPI specification, MADT).
+struct CpuList {
+  static constexpr std::uint32_t kCapacity = 64;
+  std::uint32_t apic_ids[kCapacity] = {};
+  std::uint32_t count = 0;
+  bool has_more = false;  // past the capacity, or with numbers that only x2APIC reaches
+};
+
+// False without ACPI tables. Needs the first 4 GiB mapped.
+bool find_cpus(CpuList& cpus);
+
+}  // namespace vmsrs::boot

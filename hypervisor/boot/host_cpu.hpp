@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "boot/acpi.hpp"
+#include "svm/page_pool.hpp"
+
+namespace vmsrs::boot {
+
+// This CPU's interrupt table: the same one for all.
+void load_interrupt_table();
+
+// Ticks of the time-stamp counter in a millisecond, against the programmable interval timer.
+std::uint64_t measure_tsc();
+void wait_us(std::uint64_t microseconds, std::uint64_t tsc_per_ms);
+
+// Memory that `count` CPUs need from the pool.
+std::uint64_t processor_bytes(std::uint32_t count);
+
+// Makes a Processor for every CPU (the calling one is number 0) and brings the others up: each
+// waits in the hypervisor for the guest's start-up IPI. Stops with a clear line if one stays
+// silent.
+void start_processors(const CpuList& cpus, svm::PagePool& pool);
+
+}  // namespace vmsrs::boot

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "boot/acpi.hpp"
+#include "boot/host_cpu.hpp"
+#include "boot/layout.hpp"
+#include "boot/linux_loader.hpp"
+#include "boot/multiboot.hpp"
+#include "boot/options.hpp"
+#include "boot/windows.hpp"
+#include "monitor/monitor.hpp"
+#include "svm/apic.hpp"
+#include "svm/console.hpp"
+#include "svm/features.hpp"
+#include "svm/machine.hpp"
+#include "svm/msr_permissions.hpp"
+#include "svm/processor_start.hpp"
+#include "svm/svm_exit_handler.hpp"
+#include "svm/svm_platform.hpp"
+#include "svm/x86.hpp"
+
+extern "C" [[noreturn]] void hypervisor_main(std::uint32_t magic, std::uint64_t information);
+
+namespace vmsrs::boot {
+namespace {
+
+using console::Hex;
+using console::say;
+using console::stop;
+
+constexpr std::uint64_t kFourGiB = std::uint64_t{1} << 32;
+// Where the host sees each server's window in one piece, whatever frames the image has it in.
+constexpr std::uint64_t kWindowAlias = std::uint64_t{1} << 45;
+constexpr std::uint64_t kApicBaseX2Apic = 1u << 10;
+constexpr std::uint64_t kApicBaseAddress = 0x000ffffffffff000;
+
+// Too large for the stack, and needed only until Linux runs.
+constinit BootInformation boot_information;
+constinit Layout layout;
+constinit WindowFrames window_frames;
+constinit svm::PagePool pool;
+constinit svm::PageTable host_table;
+constinit svm::SvmPlatform platform;
+
+void check_processor() {
+  svm::detect_features();
+  if (!svm::features().svm) stop("this processor has no SVM (AMD-V)");
+  if (svm::features().svm_disabled) stop("SVM (AMD-V) is switched off in the firmware's setup");
+  const std::uint64_t apic_base = x86::read_msr(x86::kMsrApicBase);
+  if ((apic_base & kApicBaseX2Apic) != 0 || (apic_base & kApicBaseAddress) != svm::kLocalApic) {
+    stop("the firmware left the local APIC in x2APIC mode or at an unusual address");
+  }
+}
+
+void parse(const BootInformation& information, Options& options) {
+  const OptionError error = parse_options(information.options.c_str(), options);
+  // Even a wrong command line may say how to end.
+  console::set_debug_exit_port(options.debug_exit_port);
+  if (error.what != nullptr) stop("bad option '", error.word, "': ", error.what);
+}
+
+void check_modules(const BootInformation& information) {
+  constexpr const char* kNames[kModuleCount] = {"0, the Linux kernel", "1, the initrd",
+                                                "2, the windows image"};
+  for (std::uint32_t i = 0; i < kModuleCount; ++i) {
+    if (i >= information.module_count || information.modules[i].bytes() == 0) {
+      stop("missing module ", kNames[i], "; expected: kernel, initrd, windows image");
+    }
+  }
+}
+
+void copy_module(const Module& module, svm::PhysicalRange to) {
+  __builtin_memset(reinterpret_cast<void*>(to.begin), 0, to.bytes());
+  __builtin_memcpy(reinterpret_cast<void*>(to.begin), reinterpret_cast<const void*>(module.begin),
+                   module.bytes());
+}
+
+void fill_machine(const CpuList& cpus) {
+  svm::Machine& m = svm::machine();
+  m.image = layout.image;
+  m.hidden = layout.hidden;
+  m.windows = layout.windows;
+  for (const MemoryRange& range : layout.linux_map) {
+    if (range.type != kUsable) continue;
+    if (m.guest_memory_count == svm::Machine::kMaxRanges) stop("memory is in too many pieces");
+    m.guest_memory[m.guest_memory_count++] = {range.begin, range.end};
+  }
+  pool = svm::PagePool({layout.hidden.begin, layout.hidden.begin + layout.own_bytes});
+  auto* const msr_permissions = static_cast<std::uint8_t*>(pool.take(svm::kMsrPermissionBytes));
+  svm::fill_msr_permissions(msr_permissions);
+  m.msr_permissions = msr_permissions;
+  m.io_permissions = pool.take(svm::kIoPermissionBytes);
+  m.tsc_per_ms = measure_tsc();
+  if (cpus.has_more) say("warning: more CPUs than the hypervisor can use; Linux gets ", cpus.count);
+}
+
+void build_host_tables() {
+  svm::Machine& m = svm::machine();
+  const std::uint64_t top = boot_information.memory.top();
+  bool good = host_table.initialise(pool, svm::features().huge_pages) &&
+              host_table.set(0, top > kFourGiB ? top : kFourGiB, svm::kHostFlags) &&
+              host_table.set(svm::kLocalApic, svm::kLocalApic + svm::kPage,
+                             svm::kHostFlags | svm::kPteUncached);
+  for (std::uint64_t server = 0; server < VMSRS_MAX_SERVERS; ++server) {
+    const std::uint64_t alias = kWindowAlias + server * VMSRS_WINDOW_BYTES;
+    for (std::uint64_t page = 0; page < VMSRS_WINDOW_PAGES; ++page) {
+      const std::uint64_t at = alias + page * svm::kPage;
+      good = good && host_table.set(at, at + svm::kPage, svm::kHostFlags,
+                                    window_frames.frame[server][page] - at);
+    }
+    m.server_windows[server] = reinterpret_cast<vmsrs_window*>(alias);
+  }
+  if (!good || !svm::build_nested_tables(pool)) stop("the hypervisor's own memory is used up");
+  m.host_cr3 = value(host_table.root());
+  x86::write_cr3(m.host_cr3);
+}
+
+void start_engine(const Options& options) {
+  monitor::MonitorConfig config{};
+  config.has_secret = options.has_secret;
+  __builtin_memcpy(config.secret_hash, options.secret_hash, sizeof(config.secret_hash));
+  auto* const storage = reinterpret_cast<void*>(layout.hidden.begin + layout.own_bytes);
+  const std::uint64_t bytes = layout.hidden.bytes() - layout.own_bytes;
+  platform.start_clock();
+  if (!monitor::initialise(platform, storage, bytes, config)) {
+    stop("hidden=", bytes >> 20, "M is too small for the recovery engine");
+  }
+}
+
+[[noreturn]] void boot(std::uint32_t magic, std::uint64_t information) {
+  console::console_initialise();
+  say("hypervisor, ABI ", std::uint64_t{VMSRS_ABI_MAJOR}, ".", std::uint64_t{VMSRS_ABI_MINOR});
+  load_interrupt_table();
+  copy_multiboot(magic, information, boot_information);
+  Options options;
+  parse(boot_information, options);
+  check_processor();
+  check_modules(boot_information);
+  CpuList cpus;
+  if (!find_cpus(cpus)) stop("no ACPI table of the processors (MADT)");
+
+  const LinuxKernel kernel = inspect_kernel(boot_information.modules[kKernelModule]);
+  const std::uint64_t own_bytes = svm::page_table_bytes() + processor_bytes(cpus.count) +
+                                  svm::kMsrPermissionBytes + svm::kIoPermissionBytes;
+  choose_layout(boot_information, kernel, options.hidden_bytes, own_bytes, layout);
+  copy_module(boot_information.modules[kWindowsModule], layout.windows);
+  copy_module(boot_information.modules[kInitrdModule], layout.initrd);
+  adopt_windows(layout.windows, window_frames);
+
+  fill_machine(cpus);
+  build_host_tables();
+  start_processors(cpus, pool);
+  start_engine(options);
+  const std::uint32_t boot_params =
+      load_kernel(kernel, layout.initrd, boot_information.modules[kInitrdModule].bytes(),
+                  layout.linux_map, boot_information.linux_options.c_str());
+
+  svm::Processor& self = *svm::processors.list[0];
+  svm::enable_svm(self);
+  svm::enter_protected_mode(self, static_cast<std::uint32_t>(kernel.load_address), boot_params);
+  say("hidden ", Hex{layout.hidden.begin}, "-", Hex{layout.hidden.end}, " and ",
+      Hex{layout.image.begin}, "-", Hex{layout.image.end}, ", windows ", Hex{layout.windows.begin},
+      "-", Hex{layout.windows.end}, ", ", svm::processors.count, " CPUs");
+  svm::run_guest(self);
+}
+
+}  // namespace
+}  // namespace vmsrs::boot
+
+void hypervisor_main(std::uint32_t magic, std::uint64_t information) {
+  vmsrs::boot::boot(magic, information);
+}

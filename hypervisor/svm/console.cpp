@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "svm/console.hpp"
+
+#include "svm/spin_lock.hpp"
+#include "svm/x86.hpp"
+
+namespace vmsrs::console {
+namespace {
+
+constexpr std::uint16_t kDebugConsole = 0xe9;
+constexpr std::uint16_t kSerial = 0x3f8;
+constexpr std::uint8_t kSerialTransmitEmpty = 0x20;
+
+constinit svm::SpinLock line_lock;
+constinit bool has_debug_console = false;
+constinit bool has_serial = false;
+constinit std::uint16_t debug_exit_port = 0;
+using StopOthers = void (*)();
+constinit StopOthers stop_other_cpus = nullptr;
+
+void serial_put(char c) {
+  // Bounded: a port that never empties must not hold the machine.
+  for (int i = 0; i < 100000; ++i) {
+    if ((x86::in8(kSerial + 5) & kSerialTransmitEmpty) != 0) break;
+  }
+  x86::out8(kSerial, static_cast<std::uint8_t>(c));
+}
+
+}  // namespace
+
+void Line::add(const char* text) {
+  for (; *text != '\0'; ++text) put(*text);
+}
+
+void Line::add(std::uint64_t number) {
+  char digits[20];
+  int count = 0;
+  do {
+    digits[count++] = static_cast<char>('0' + number % 10);
+    number /= 10;
+  } while (number != 0);
+  while (count > 0) put(digits[--count]);
+}
+
+void Line::add(Hex number) {
+  add("0x");
+  int shift = 60;
+  while (shift > 0 && ((number.value >> shift) & 15) == 0) shift -= 4;
+  for (; shift >= 0; shift -= 4) put("0123456789abcdef"[(number.value >> shift) & 15]);
+}
+
+void console_initialise() {
+  has_debug_console = x86::in8(kDebugConsole) == kDebugConsole;  // QEMU reads back the port number
+  x86::out8(kSerial + 7, 0x5a);
+  has_serial = x86::in8(kSerial + 7) == 0x5a;
+}
+
+void emit(const Line& line, bool serial_too) {
+  line_lock.lock();
+  for (std::size_t i = 0; i < line.length(); ++i) {
+    if (has_debug_console) x86::out8(kDebugConsole, static_cast<std::uint8_t>(line.text()[i]));
+    if (serial_too && has_serial) serial_put(line.text()[i]);
+  }
+  if (has_debug_console) x86::out8(kDebugConsole, '\n');
+  if (serial_too && has_serial) {
+    serial_put('\r');
+    serial_put('\n');
+  }
+  line_lock.unlock();
+}
+
+void set_debug_exit_port(std::uint16_t port) { debug_exit_port = port; }
+void set_stop_others(void (*stop_others)()) { stop_other_cpus = stop_others; }
+
+void end_machine() {
+  if (stop_other_cpus != nullptr) stop_other_cpus();
+  // isa-debug-exit ends QEMU with status (value << 1) | 1.
+  if (debug_exit_port != 0) x86::out32(debug_exit_port, 0x7f);
+  x86::halt_for_ever();
+}
+
+}  // namespace vmsrs::console

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "svm/event_injection.hpp"
+#include "svm/processor.hpp"
+
+// One function for each kind of exit; svm_exit_handler chooses. Each leaves the guest ready to be
+// entered again.
+namespace vmsrs::svm {
+
+void handle_cpuid(Processor& processor);
+void handle_msr(Processor& processor);
+void handle_vmmcall(Processor& processor);
+void handle_general_protection(Processor& processor);
+// Returns the reason to count: a store to the local APIC is one of its own.
+vmsrs_exit_reason handle_nested_page_fault(Processor& processor);
+
+// Gives the guest an exception; a triple fault ends the machine.
+void refuse(Processor& processor, Vector vector, std::uint32_t error_code = 0);
+
+// The guest can go no further, or something happened that cannot: registers, then the end.
+[[noreturn]] void dump_and_end(const Processor& processor, const char* why);
+
+}  // namespace vmsrs::svm

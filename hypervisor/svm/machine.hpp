@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vmsrs/abi.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "svm/address.hpp"
+#include "svm/page_table.hpp"
+
+namespace vmsrs::svm {
+
+constexpr std::uint64_t kLocalApic = 0xfee00000;
+
+// What every CPU must know of the machine. Filled on the boot CPU before any guest runs, constant
+// afterwards but for the two counters.
+struct Machine {
+  static constexpr std::size_t kMaxRanges = 64;
+
+  PhysicalRange image;    // the hypervisor itself
+  PhysicalRange hidden;   // its page tables and stacks, then the recovery storage
+  PhysicalRange windows;  // read-only for the guest
+  PhysicalRange guest_memory[kMaxRanges];
+  std::size_t guest_memory_count = 0;
+  PageTable nested;
+  std::uint64_t host_cr3 = 0;
+  void* msr_permissions = nullptr;
+  void* io_permissions = nullptr;
+  vmsrs_window* server_windows[VMSRS_MAX_SERVERS] = {};
+  std::uint64_t tsc_per_ms = 1;
+
+  std::atomic<std::uint64_t> hidden_access_count{0};
+  std::atomic<std::uint64_t> window_write_count{0};
+
+  bool is_hidden(std::uint64_t address) const {
+    return image.contains(address) || hidden.contains(address);
+  }
+  // Plain memory of the guest: not hidden, not a window, not a device.
+  bool owned_by_guest(GuestPhysical address) const {
+    for (std::size_t i = 0; i < guest_memory_count; ++i) {
+      if (guest_memory[i].contains(value(address))) return true;
+    }
+    return false;
+  }
+};
+
+Machine& machine();
+
+// Builds the nested tables: the whole physical address space at its own addresses, but for the
+// hidden ranges (absent), the windows and the local APIC's page (read-only).
+[[nodiscard]] bool build_nested_tables(PagePool& pool);
+// Bytes of page tables that build_nested_tables and the host's tables need at most.
+std::uint64_t page_table_bytes();
+// The number of nested entries that let a guest into hidden memory or write a window: zero.
+vmsrs_check_result check_nested_tables();
+
+}  // namespace vmsrs::svm

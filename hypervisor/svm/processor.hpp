@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vmsrs/abi.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "svm/address.hpp"
+#include "svm/guest_walk.hpp"
+#include "svm/spin_lock.hpp"
+#include "svm/vmcb.hpp"
+
+namespace vmsrs::svm {
+
+constexpr std::uint32_t kMaxProcessors = 64;
+
+// Exits by reason, of one CPU. Written by that CPU, read by any (SEMANTICS.md 6, MGMT_EXITS).
+struct ExitStatistics {
+  std::atomic<std::uint64_t> count[VMSRS_EXIT_REASON_COUNT];
+  std::atomic<std::uint64_t> cycles[VMSRS_EXIT_REASON_COUNT];
+
+  void add(vmsrs_exit_reason reason, std::uint64_t spent) {
+    // One writer: a plain load and store, no locked instruction.
+    count[reason].store(count[reason].load(std::memory_order_relaxed) + 1,
+                        std::memory_order_relaxed);
+    cycles[reason].store(cycles[reason].load(std::memory_order_relaxed) + spent,
+                         std::memory_order_relaxed);
+  }
+};
+
+// One CPU: its virtual machine control block and what other CPUs may ask of it. Whole pages of its
+// own, so that no cache line is shared between CPUs but for the requests.
+struct alignas(kPage) Processor {
+  std::uint32_t index;
+  std::uint32_t apic_id;
+  Vmcb* vmcb;
+  void* host_save_area;
+  std::uint8_t* stack_top;
+  GeneralRegs general_regs;
+  ExitStatistics exits;
+  CallerMemory caller_memory;
+
+  bool nmi_blocked;  // an NMI was injected and its IRET has not been seen
+  bool nmi_pending;
+
+  // Requests from other CPUs, seen at the next exit; an NMI makes that happen now.
+  alignas(64) SpinLock request_lock;  // for the change between running and waiting
+  std::atomic<bool> started;          // has come up in the hypervisor
+  std::atomic<bool> waits_for_sipi;
+  std::atomic<bool> init_request;
+  std::atomic<std::uint32_t> sipi_request;  // kSipiValid | vector
+  std::atomic<bool> stop_request;
+  std::atomic<bool> kicked;  // the next NMI is the hypervisor's own
+};
+constexpr std::uint32_t kSipiValid = 0x100;
+
+// All CPUs; filled at boot, fixed afterwards.
+struct Processors {
+  Processor* list[kMaxProcessors];
+  std::uint32_t count;
+  Processor* find(std::uint32_t apic_id) const {
+    for (std::uint32_t i = 0; i < count; ++i) {
+      if (list[i]->apic_id == apic_id) return list[i];
+    }
+    return nullptr;
+  }
+};
+extern Processors processors;
+
+}  // namespace vmsrs::svm

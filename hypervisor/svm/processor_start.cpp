@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "svm/processor_start.hpp"
+
+#include "svm/apic.hpp"
+#include "svm/console.hpp"
+#include "svm/x86.hpp"
+
+extern "C" void host_sleep();  // boot/host_vectors.S
+
+namespace vmsrs::svm {
+
+constinit Processors processors{};
+
+namespace {
+
+void kick(Processor& target) {
+  target.kicked = true;
+  send_ipi(target.apic_id, kIpiNmi | kIpiAssert);
+}
+
+// Kicks are sent with the lock held, so after it all that were sent are on their way: lets them in,
+// for some time, lest one becomes the next guest's NMI.
+void forget_kicks(Processor& processor) {
+  asm volatile("stgi" ::: "memory");
+  for (int i = 0; i < 64; ++i) x86::pause();
+  asm volatile("clgi" ::: "memory");
+  processor.kicked = false;
+}
+
+void stop_if_asked(const Processor& processor) {
+  if (processor.stop_request) x86::halt_for_ever();
+}
+
+}  // namespace
+
+void request_init(Processor& target) {
+  target.request_lock.lock();
+  target.sipi_request = 0;
+  if (!target.waits_for_sipi) {
+    target.init_request = true;
+    kick(target);
+  }
+  target.request_lock.unlock();
+}
+
+void request_start_up(Processor& target, std::uint8_t vector) {
+  // Without an INIT before it a start-up IPI does nothing. Linux sends two: the second comes late.
+  target.request_lock.lock();
+  if (target.waits_for_sipi || target.init_request) {
+    target.sipi_request = kSipiValid | vector;
+    kick(target);
+  }
+  target.request_lock.unlock();
+}
+
+void stop_other_processors() {
+  for (std::uint32_t i = 0; i < processors.count; ++i) {
+    Processor& target = *processors.list[i];
+    if (target.apic_id == apic_read(kApicId) >> 24) continue;
+    target.stop_request = true;
+    kick(target);
+  }
+}
+
+void wait_for_start_up(Processor& processor) {
+  std::uint32_t request = 0;
+  while (request == 0) {
+    while (processor.sipi_request == 0) {
+      stop_if_asked(processor);
+      host_sleep();  // every request comes with a kick
+    }
+    // An INIT that came in between has taken the start-up IPI back.
+    processor.request_lock.lock();
+    request = processor.sipi_request.exchange(0);
+    if (request != 0) processor.waits_for_sipi = false;
+    processor.request_lock.unlock();
+  }
+  forget_kicks(processor);
+  enter_real_mode(processor, static_cast<std::uint8_t>(request));
+}
+
+void obey_requests(Processor& processor) {
+  stop_if_asked(processor);
+  if (!processor.init_request) return;
+  processor.request_lock.lock();
+  processor.waits_for_sipi = true;
+  processor.init_request = false;
+  processor.request_lock.unlock();
+  forget_kicks(processor);
+  reset_local_apic();
+  wait_for_start_up(processor);
+}
+
+}  // namespace vmsrs::svm

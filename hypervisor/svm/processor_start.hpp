@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "svm/processor.hpp"
+
+// How CPUs come into and out of the guest, and what one CPU may ask of another.
+namespace vmsrs::svm {
+
+// Turns SVM on for this CPU and writes the parts of its VMCB that never change. GIF is 0 from here
+// on.
+void enable_svm(Processor& processor);
+
+// Where a 32-bit kernel starts: flat segments, protection on, paging off (Linux's boot protocol,
+// "32-bit boot protocol").
+void enter_protected_mode(Processor& processor, std::uint32_t entry, std::uint32_t boot_params);
+
+// State after INIT and a start-up IPI (APM vol. 2, 14.1.3 and 16.5): real mode at vector << 12.
+void enter_real_mode(Processor& processor, std::uint8_t vector);
+
+// From any CPU. An NMI makes a running target look at once.
+void request_init(Processor& target);
+void request_start_up(Processor& target, std::uint8_t vector);
+void stop_other_processors();
+
+// On the CPU itself, before every entry. After an INIT it stays in here until the start-up IPI
+// comes.
+void obey_requests(Processor& processor);
+
+// With waits_for_sipi set: waits for the start-up IPI and prepares this CPU's guest state.
+void wait_for_start_up(Processor& processor);
+
+}  // namespace vmsrs::svm

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "svm/svm_platform.hpp"
+
+#include "svm/features.hpp"
+#include "svm/machine.hpp"
+#include "svm/processor.hpp"
+#include "svm/x86.hpp"
+
+namespace vmsrs::svm {
+
+__extension__ using Uint128 = unsigned __int128;
+
+void SvmPlatform::start_clock() {
+  constexpr std::uint64_t kNsPerMs = 1000000;
+  begin_tsc_ = x86::read_tsc();
+  ns_per_tick_ = (kNsPerMs << 32) / machine().tsc_per_ms;
+}
+
+std::uint32_t SvmPlatform::isolation() const { return VMSRS_ISOLATION_HYPERVISOR; }
+
+std::uint64_t SvmPlatform::now_ns() const {
+  const std::uint64_t now = x86::read_tsc();
+  // Another CPU's counter may lag a little behind the one the clock was started on.
+  const std::uint64_t ticks = now > begin_tsc_ ? now - begin_tsc_ : 0;
+  return static_cast<std::uint64_t>((Uint128{ticks} * ns_per_tick_) >> 32);
+}
+
+std::uint64_t SvmPlatform::cycles() const { return x86::read_tsc(); }
+
+std::uint64_t SvmPlatform::random() {
+  if (features().rdrand) {
+    for (int i = 0; i < 16; ++i) {
+      std::uint64_t word = 0;
+      bool good = false;
+      asm volatile("rdrand %0" : "=r"(word), "=@ccc"(good));
+      if (good) return word;
+    }
+  }
+  // No generator: the counter, stirred (the finaliser of MurmurHash3).
+  std::uint64_t x = x86::read_tsc();
+  x = (x ^ (x >> 33)) * 0xff51afd7ed558ccd;
+  x = (x ^ (x >> 33)) * 0xc4ceb9fe1a85ec53;
+  return x ^ (x >> 33);
+}
+
+void SvmPlatform::relax() const { x86::pause(); }
+
+vmsrs_window* SvmPlatform::window(std::uint32_t server) {
+  return server < VMSRS_MAX_SERVERS ? machine().server_windows[server] : nullptr;
+}
+
+std::uint32_t SvmPlatform::cpu_count() const { return processors.count; }
+
+std::uint64_t SvmPlatform::hidden_bytes() const {
+  return machine().image.bytes() + machine().hidden.bytes();
+}
+
+std::uint64_t SvmPlatform::hidden_access_count() const {
+  return machine().hidden_access_count.load(std::memory_order_relaxed);
+}
+
+std::uint64_t SvmPlatform::window_write_count() const {
+  return machine().window_write_count.load(std::memory_order_relaxed);
+}
+
+bool SvmPlatform::exits(std::uint32_t cpu, vmsrs_exits& out) const {
+  if (cpu >= processors.count) return false;
+  const ExitStatistics& exits = processors.list[cpu]->exits;
+  out = vmsrs_exits{};
+  out.cpu = cpu;
+  for (unsigned i = 0; i < VMSRS_EXIT_REASON_COUNT; ++i) {
+    out.count[i] = exits.count[i].load(std::memory_order_relaxed);
+    out.cycles[i] = exits.cycles[i].load(std::memory_order_relaxed);
+  }
+  return true;
+}
+
+vmsrs_check_result SvmPlatform::check_hidden() const { return check_nested_tables(); }
+
+}  // namespace vmsrs::svm

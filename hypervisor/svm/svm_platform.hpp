@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "recovery/platform.hpp"
+
+namespace vmsrs::svm {
+
+// The engine's Platform on the machine: every answer comes from `machine()` and `processors`.
+class SvmPlatform final : public recovery::Platform {
+ public:
+  // Once, at boot: where zero is on the clock.
+  void start_clock();
+
+  std::uint32_t isolation() const override;
+  std::uint64_t now_ns() const override;
+  std::uint64_t cycles() const override;
+  std::uint64_t random() override;
+  void relax() const override;
+  vmsrs_window* window(std::uint32_t server) override;
+  std::uint32_t cpu_count() const override;
+  std::uint64_t hidden_bytes() const override;
+  std::uint64_t hidden_access_count() const override;
+  std::uint64_t window_write_count() const override;
+  bool exits(std::uint32_t cpu, vmsrs_exits& out) const override;
+  vmsrs_check_result check_hidden() const override;
+
+ private:
+  std::uint64_t begin_tsc_ = 0;
+  std::uint64_t ns_per_tick_ = 0;  // fixed point, 32 bits behind the point
+};
+
+}  // namespace vmsrs::svm

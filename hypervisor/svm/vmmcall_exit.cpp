@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "monitor/monitor.hpp"
+#include "svm/exit_handlers.hpp"
+#include "svm/page_table.hpp"
+#include "svm/x86.hpp"
+
+namespace vmsrs::svm {
+
+// VMMCALL from any privilege level: who calls is taken from processor state, then the monitor.
+void handle_vmmcall(Processor& processor) {
+  Vmcb& vmcb = *processor.vmcb;
+  GeneralRegs& regs = processor.general_regs;
+  processor.caller_memory.begin_call({vmcb.save.cr0, vmcb.save.cr3, vmcb.save.cr4, vmcb.save.efer});
+  const monitor::Caller caller{
+      .address_space = vmcb.save.cr3 & kPteAddress,
+      .thread = x86::read_msr(x86::kMsrFsBase),  // still the guest's: the hypervisor has none
+      .privilege_level = static_cast<std::uint8_t>(vmcb.save.cpl == 0 ? 0 : 3),
+      .memory = &processor.caller_memory,
+  };
+  monitor::CallRegisters call{vmcb.save.rax, regs.rdi, regs.rsi, regs.rdx,
+                              regs.r10,      regs.r8,  regs.r9};
+  monitor::dispatch(caller, call);
+  vmcb.save.rax = call.rax;
+  regs.rdi = call.rdi;
+  regs.rsi = call.rsi;
+  regs.rdx = call.rdx;
+  regs.r10 = call.r10;
+  regs.r8 = call.r8;
+  regs.r9 = call.r9;
+  skip_instruction(vmcb, 3);
+}
+
+}  // namespace vmsrs::svm

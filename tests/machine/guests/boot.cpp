@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cpuid.h>
+#include <signal.h>
+
+#include "guest.hpp"
+
+// Stock Linux is up on all processors, and each of them is below the hypervisor.
+void test_boot() {
+  const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+  EXPECT(cpus >= 2);
+  for (int cpu = 0; cpu < cpus; ++cpu) {
+    guest::pin_to(cpu);
+    EXPECT(guest::has_signature());
+    guest::Call version{.number = VMSRS_CALL_VERSION};
+    EXPECT_EQUAL(guest::hypercall(version), std::uint64_t{VMSRS_OK});
+    EXPECT_EQUAL(version.rdx, std::uint64_t{VMSRS_ABI_VERSION});
+    EXPECT_EQUAL(version.rsi, std::uint64_t{VMSRS_ISOLATION_HYPERVISOR});
+    guest::Call unknown{.number = 0xfffff};
+    EXPECT_EQUAL(guest::hypercall(unknown), std::uint64_t{VMSRS_UNKNOWN_CALL});
+  }
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  __cpuid(VMSRS_CPUID_VERSION_LEAF, eax, ebx, ecx, edx);
+  EXPECT_EQUAL(eax, VMSRS_ABI_VERSION);
+  const std::uint64_t token = guest::open_management();
+  EXPECT_EQUAL(guest::stats(token).cpu_count, static_cast<std::uint32_t>(cpus));
+  for (int cpu = 0; cpu < cpus; ++cpu) {
+    const vmsrs_exits exits = guest::exits(token, static_cast<std::uint64_t>(cpu));
+    EXPECT(exits.count[VMSRS_EXIT_CPUID] > 0);
+    EXPECT(exits.cycles[VMSRS_EXIT_CPUID] > 0);
+    std::printf("CPU %d: vmmcall %llu cpuid %llu msr %llu apic %llu nmi %llu other %llu\n", cpu,
+                static_cast<unsigned long long>(exits.count[VMSRS_EXIT_VMMCALL]),
+                static_cast<unsigned long long>(exits.count[VMSRS_EXIT_CPUID]),
+                static_cast<unsigned long long>(exits.count[VMSRS_EXIT_MSR]),
+                static_cast<unsigned long long>(exits.count[VMSRS_EXIT_APIC]),
+                static_cast<unsigned long long>(exits.count[VMSRS_EXIT_NMI]),
+                static_cast<unsigned long long>(exits.count[VMSRS_EXIT_OTHER]));
+  }
+  vmsrs_check_report report{};
+  guest::Call check{.number = VMSRS_CALL_MGMT_CHECK,
+                    .rdi = token,
+                    .rsi = 1,
+                    .rdx = reinterpret_cast<std::uint64_t>(&report),
+                    .r10 = sizeof(report)};
+  std::uint64_t status = guest::hypercall(check);
+  while (status == VMSRS_AGAIN) {
+    check = {.number = VMSRS_CALL_MGMT_CHECK,
+             .rdi = token,
+             .rsi = 0,
+             .rdx = reinterpret_cast<std::uint64_t>(&report),
+             .r10 = sizeof(report)};
+    status = guest::hypercall(check);
+  }
+  EXPECT_EQUAL(status, std::uint64_t{VMSRS_OK});
+  EXPECT_EQUAL(report.results[VMSRS_CHECK_HIDDEN].verdict, std::uint32_t{VMSRS_VERDICT_OK});
+  EXPECT(report.results[VMSRS_CHECK_HIDDEN].examined_count > 100);
+}
+
+// The guest's processor has no SVM, x2APIC or broadcast invalidation.
+void test_svm_hidden() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  __cpuid(0x80000001, eax, ebx, ecx, edx);
+  EXPECT((ecx & (1u << 2)) == 0);
+  __cpuid(1, eax, ebx, ecx, edx);
+  EXPECT((ecx & (1u << 21)) == 0);
+  EXPECT((ecx & (1u << 31)) != 0);
+  __cpuid(0x80000008, eax, ebx, ecx, edx);
+  EXPECT((ebx & (1u << 3)) == 0);
+  __cpuid(0x8000000a, eax, ebx, ecx, edx);
+  EXPECT_EQUAL(eax | ebx | ecx | edx, 0u);
+  __cpuid(VMSRS_CPUID_VERSION_LEAF + 1, eax, ebx, ecx, edx);
+  EXPECT_EQUAL(eax | ebx | ecx | edx, 0u);
+  EXPECT_EQUAL(guest::in_child([] {
+                 asm volatile("vmrun %%rax" ::"a"(0x1000ul));
+                 return 0;
+               }),
+               -SIGILL);
+  EXPECT_EQUAL(guest::in_child([] {
+                 asm volatile("vmsave %%rax" ::"a"(0x1000ul));
+                 return 0;
+               }),
+               -SIGILL);
+  EXPECT_EQUAL(guest::in_child([] {
+                 asm volatile("stgi");
+                 return 0;
+               }),
+               -SIGILL);
+  // An ordinary #GP still arrives as one.
+  EXPECT_EQUAL(guest::in_child([] {
+                 asm volatile("hlt");
+                 return 0;
+               }),
+               -SIGSEGV);
+}

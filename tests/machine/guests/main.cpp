@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstdio>
+#include <string_view>
+
+#include "guest.hpp"
+
+void test_boot();
+void test_svm_hidden();
+void test_hidden_memory();
+void test_guest_memory();
+void test_windows();
+void test_offline();
+
+int main(int argc, char** argv) {
+  const std::string_view name = argc > 1 ? argv[1] : "";
+  if (name == "boot") {
+    test_boot();
+    test_svm_hidden();
+  } else if (name == "hidden_memory") {
+    test_hidden_memory();
+  } else if (name == "guest_memory") {
+    test_guest_memory();
+  } else if (name == "windows") {
+    test_windows();
+  } else if (name == "offline") {
+    test_offline();
+  } else {
+    std::printf("RESULT: FAILURE no test named '%s'\n", argc > 1 ? argv[1] : "");
+    return 0;
+  }
+  std::printf("RESULT: SUCCESS\n");
+  return 0;
+}

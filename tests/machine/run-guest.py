@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Boots hypervisor, kernel and initramfs in QEMU and reports what the guest found.
+
+The guest prints one line `RESULT: SUCCESS`, `RESULT: SKIP why` or `RESULT: FAILURE why` on its serial
+port. What this script prints last, and its exit code:
+  SUCCESS 0   the guest said so (or, with --expect-stop, the hypervisor refused in these words)
+  FAILURE 1   the guest found something wrong
+  ERROR   2   the test itself could not be run (no QEMU, a file is missing)
+  CRASH   3   no result: the machine ended, hung past the time limit, or the hypervisor stopped
+  SKIP   77   the guest said that this cannot be shown here
+"""
+import argparse
+import hashlib
+import os
+import re
+import selectors
+import shutil
+import subprocess
+import sys
+import time
+
+CODES = {"SUCCESS": 0, "FAILURE": 1, "ERROR": 2, "CRASH": 3, "SKIP": 77}
+
+
+def finish(word, text=""):
+    print(f"{word}{': ' if text else ''}{text}", flush=True)
+    sys.exit(CODES[word])
+
+
+def accelerator():
+    """KVM only where it offers SVM to guests and really works; else TCG, which emulates SVM."""
+    try:
+        with open("/sys/module/kvm_amd/parameters/nested", encoding="ascii") as file:
+            nested = file.read().strip() in ("1", "Y")
+        os.close(os.open("/dev/kvm", os.O_RDWR))
+        return "kvm" if nested else "tcg,thread=multi"
+    except OSError:
+        return "tcg,thread=multi"
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--hypervisor", required=True, help="vmsrs-hypervisor.elf32")
+    parser.add_argument("--kernel", help="module 0")
+    parser.add_argument("--initrd", help="module 1")
+    parser.add_argument("--windows", help="module 2")
+    parser.add_argument("--append", default="", help="more of the kernel's command line")
+    parser.add_argument("--hypervisor-options", default="", help="more of the hypervisor's")
+    parser.add_argument("--secret", help="management secret, 32 characters; its hash is passed on")
+    parser.add_argument("--cpus", type=int, default=2)
+    parser.add_argument("--memory", type=int, default=1024, help="MiB")
+    parser.add_argument("--cpu", default="EPYC,+svm,+npt")
+    parser.add_argument("--machine", default="q35")
+    parser.add_argument("--timeout", type=float, default=180, help="seconds")
+    parser.add_argument("--log", help="the hypervisor's log; default: beside the initrd")
+    parser.add_argument("--expect-stop", help="SUCCESS if the hypervisor refuses with these words")
+    return parser.parse_args()
+
+
+def command_line(args, log):
+    modules = []
+    for name in (args.kernel, args.initrd, args.windows):
+        if name is None:
+            break
+        if not os.path.isfile(name):
+            finish("ERROR", f"no such file: {name}")
+        modules.append(name.replace(",", ",,"))
+    if modules:
+        # no_timer_check: on a busy host an emulated timer may look dead to Linux's boot-time check.
+        options = f"console=ttyS0 panic=-1 no_timer_check {args.append}"
+        modules[0] += " " + options.strip().replace(",", ",,")
+    options = f"debug_exit=0xf4 {args.hypervisor_options}"
+    if args.secret:
+        options += " secret_sha256=" + hashlib.sha256(args.secret.encode()).hexdigest()
+    command = [
+        "qemu-system-x86_64", "-machine", args.machine, "-accel", accelerator(), "-cpu", args.cpu,
+        "-smp", str(args.cpus), "-m", str(args.memory), "-nodefaults", "-display", "none",
+        "-serial", "stdio", "-debugcon", f"file:{log}", "-no-reboot",
+        "-device", "isa-debug-exit,iobase=0xf4", "-kernel", args.hypervisor,
+        "-append", options.strip(),
+    ]
+    return command + (["-initrd", ",".join(modules)] if modules else [])
+
+
+def main():
+    args = parse_arguments()
+    if shutil.which("qemu-system-x86_64") is None:
+        finish("ERROR", "no qemu-system-x86_64 (Debian package qemu-system-x86)")
+    if not os.path.isfile(args.hypervisor):
+        finish("ERROR", f"no such file: {args.hypervisor}")
+    log = args.log or (args.initrd or args.hypervisor) + ".hv.log"
+    os.makedirs(os.path.dirname(os.path.abspath(log)), exist_ok=True)
+    if os.path.exists(log):
+        os.unlink(log)
+    begin = time.monotonic()
+    with subprocess.Popen(command_line(args, log), stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as qemu:
+        try:
+            word, text = watch(qemu, args, begin)
+        finally:
+            qemu.kill()
+    print(f"-- {time.monotonic() - begin:.1f} s; hypervisor's log: {log}")
+    if word != "SUCCESS" and os.path.exists(log):
+        with open(log, encoding="utf-8", errors="replace") as file:
+            sys.stdout.write(file.read())
+    finish(word, text)
+
+
+def watch(qemu, args, begin):
+    """The result word and what goes with it, as soon as one of the lines says so."""
+    pending = b""
+    stopped = None
+    with selectors.DefaultSelector() as selector:
+        selector.register(qemu.stdout, selectors.EVENT_READ)
+        while True:
+            left = begin + args.timeout - time.monotonic()
+            if left <= 0:
+                return "CRASH", f"no result after {args.timeout:.0f} s"
+            if not selector.select(left):
+                continue
+            data = os.read(qemu.stdout.fileno(), 65536)
+            if not data:
+                return "CRASH", stopped or "the machine ended without a result"
+            pending += data
+            *lines, pending = pending.split(b"\n")
+            for raw in lines:
+                line = raw.decode(errors="replace").rstrip("\r")
+                if "TCG doesn't support requested feature" in line:
+                    continue
+                print(line, flush=True)
+                if match := re.search(r"RESULT: (SUCCESS|SKIP|FAILURE)\s*(.*)", line):
+                    if args.expect_stop:
+                        return "FAILURE", "the guest ran, but the hypervisor should have refused"
+                    return match.group(1), match.group(2)
+                if match := re.search(r"vmsrs: error: (.*)", line):
+                    stopped = match.group(1)
+                    if args.expect_stop:
+                        if args.expect_stop in stopped:
+                            return "SUCCESS", ""
+                        return "FAILURE", f"expected '{args.expect_stop}', got: {stopped}"
+
+
+if __name__ == "__main__":
+    main()

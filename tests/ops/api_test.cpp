@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <boost/test/unit_test.hpp>
+#include <nlohmann/json.hpp>
+
+#include "served_api.hpp"
+
+namespace vmsrs::test {
+namespace {
+
+using Json = nlohmann::json;
+
+struct Reply {
+  int status = 0;
+  Json body;
+};
+
+Reply reply_of(const httplib::Result& result) {
+  BOOST_REQUIRE(result);
+  return {result->status, Json::parse(result->body)};
+}
+
+struct Fixture : ServedApi {
+  httplib::Client http{socket};
+  Fixture() {
+    http.set_address_family(AF_UNIX);
+    http.set_default_headers({{"Host", "test"}});
+  }
+  Reply get(const std::string& path) { return reply_of(http.Get(path)); }
+  Reply post(const std::string& path, const std::string& body = "") {
+    return reply_of(http.Post(path, body, "application/json"));
+  }
+};
+
+void check_error(const Reply& reply, int status, const std::string& code) {
+  BOOST_TEST(reply.status == status);
+  BOOST_TEST(reply.body.at("error").at("code") == code);
+  BOOST_TEST(!reply.body.at("error").at("message").get<std::string>().empty());
+  BOOST_TEST(!reply.body.at("error").at("hint").get<std::string>().empty());
+}
+
+int stale_socket(const std::string& path, bool listening) {
+  const int descriptor = ::socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+  BOOST_REQUIRE(::bind(descriptor, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0);
+  if (listening) BOOST_REQUIRE(::listen(descriptor, 1) == 0);
+  return descriptor;
+}
+
+std::unique_ptr<api::Listener> listen_at(const std::string& path, const std::string& group = "") {
+  return api::Listener::on_socket(path, 0600, group, [](httplib::Server&) {});
+}
+
+bool fails_with(const std::string& path, const std::string& group, const std::string& words) {
+  try {
+    (void)listen_at(path, group);
+  } catch (const std::runtime_error& error) {
+    return std::string(error.what()).find(words) != std::string::npos;
+  }
+  return false;
+}
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_SUITE(api_over_a_socket, Fixture)
+
+BOOST_AUTO_TEST_CASE(status_sums_over_servers) {
+  const Reply reply = get("/v1/status");
+  BOOST_TEST(reply.status == 200);
+  BOOST_TEST(reply.body.at("mode") == "suppression");
+  BOOST_TEST(reply.body.at("isolation") == "hypervisor");
+  BOOST_TEST(reply.body.at("suppressed_users") == 2);
+  BOOST_TEST(reply.body.at("stuck_users") == 1);
+  BOOST_TEST(reply.body.at("servers_attached") == 1);
+  BOOST_TEST(reply.body.at("faults").at("wild") == 4);
+  BOOST_TEST(reply.body.at("restores").at("demand") == 21);
+  BOOST_TEST(reply.body.at("last_check").is_null());
+  BOOST_TEST(reply.body.at("servers").size() == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(status_is_normal_without_crashed_users) {
+  fake.servers_now[0].mode = 6 << 1;
+  BOOST_TEST(get("/v1/status").body.at("mode") == "normal");
+}
+
+BOOST_AUTO_TEST_CASE(users_come_from_all_answers_and_are_filtered) {
+  BOOST_TEST(get("/v1/users").body.at("users").size() == 4u);  // two records an answer
+  const Json crashed = get("/v1/users?state=crashed,stuck,collected").body.at("users");
+  BOOST_REQUIRE(crashed.size() == 3u);
+  BOOST_TEST(crashed[0].at("state") == "crashed");
+  BOOST_TEST(crashed[0].at("label") == 103);
+  BOOST_TEST(crashed[0].at("first_fault").at("kind") == "wild");
+  BOOST_TEST(crashed[0].at("first_fault").at("address") == "0xdeadbeef000");
+  BOOST_TEST(crashed[2].at("state") == "collected");
+  BOOST_TEST(get("/v1/users?state=active").body.at("users")[0].at("first_fault").is_null());
+  check_error(get("/v1/users?state=dead"), 400, "bad_request");
+}
+
+BOOST_AUTO_TEST_CASE(collection_waits_until_it_is_done) {
+  fake.collections_pending = 3;
+  const Reply reply = post("/v1/gc", R"({"server":"shop"})");
+  BOOST_TEST(reply.status == 200);
+  BOOST_TEST(reply.body.at("complete") == true);
+  BOOST_TEST(reply.body.at("collections")[0].at("records_left") == 0);
+  BOOST_TEST(fake.calls.size() == 4u);
+  BOOST_TEST(fake.calls[0] == "collect 0 all");
+}
+
+BOOST_AUTO_TEST_CASE(collection_that_ends_too_late_is_incomplete) {
+  fake.collections_pending = 1000000;
+  const Reply reply = post("/v1/gc", R"({"server":"shop","user":3,"timeout_ms":30})");
+  BOOST_TEST(reply.status == 200);
+  BOOST_TEST(reply.body.at("complete") == false);
+  BOOST_TEST(reply.body.at("collections")[0].at("records_left") == 5);
+  BOOST_TEST(fake.calls[0] == "collect 0 3");
+}
+
+BOOST_AUTO_TEST_CASE(collection_everywhere_leaves_quiet_servers_alone) {
+  BOOST_TEST(post("/v1/gc").body.at("collections").size() == 1u);
+  BOOST_TEST(fake.calls.size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(bad_collections_are_refused) {
+  check_error(post("/v1/gc", "{"), 400, "bad_request");
+  check_error(post("/v1/gc", "[]"), 400, "bad_request");
+  check_error(post("/v1/gc", R"({"sever":"shop"})"), 400, "bad_request");
+  check_error(post("/v1/gc", R"({"user":3})"), 400, "bad_request");
+  check_error(post("/v1/gc", R"({"server":"shop","user":1024})"), 400, "bad_request");
+  check_error(post("/v1/gc", R"({"server":"shop","user":-1})"), 400, "bad_request");
+  check_error(post("/v1/gc", R"({"server":7})"), 400, "bad_request");
+  check_error(post("/v1/gc", R"({"server":"none"})"), 404, "not_found");
+  check_error(post("/v1/gc", R"({"server":"shop","user":1})"), 409, "wrong_state");
+  check_error(post("/v1/gc", std::string(70000, ' ')), 413, "too_large");
+  BOOST_TEST(fake.calls.size() == 1u);  // the one with user 1
+}
+
+BOOST_AUTO_TEST_CASE(check_goes_on_until_nothing_is_pending) {
+  fake.checks_pending = 3;
+  const Reply reply = post("/v1/check");
+  BOOST_TEST(reply.body.at("ok") == true);
+  BOOST_TEST(reply.body.at("checks").size() == 8u);
+  BOOST_TEST(reply.body.at("checks")[4].at("name") == "mirror");
+  BOOST_TEST(reply.body.at("checks")[4].at("verdict") == "ok");
+  const std::vector<std::string> expected = {"check anew", "check on", "check on", "check on"};
+  BOOST_TEST(fake.calls == expected, boost::test_tools::per_element());
+  BOOST_TEST(get("/v1/status").body.at("last_check").at("ok") == true);
+}
+
+BOOST_AUTO_TEST_CASE(check_that_nobody_answers_is_unverified) {
+  fake.checks_pending = 1000000;
+  const Reply reply = post("/v1/check");  // the configured 60 ms
+  BOOST_TEST(reply.body.at("ok") == false);
+  BOOST_TEST(reply.body.at("unverified") == 1);
+  BOOST_TEST(reply.body.at("checks")[4].at("verdict") == "unverified");
+}
+
+BOOST_AUTO_TEST_CASE(what_was_found_before_the_time_was_over_is_violated) {
+  fake.checks_pending = 1000000;
+  fake.report_now.results[VMSRS_CHECK_MIRROR].violation_count = 2;
+  const Reply reply = post("/v1/check", R"({"timeout_ms":10})");
+  BOOST_TEST(reply.body.at("checks")[4].at("verdict") == "violated");
+  BOOST_TEST(reply.body.at("checks")[4].at("first_server") == "shop");
+}
+
+BOOST_AUTO_TEST_CASE(violation_is_told_and_counted) {
+  fake.report_now.results[VMSRS_CHECK_CHAINS] = {VMSRS_VERDICT_VIOLATED, 1, 12, 2, 0x40};
+  const Reply reply = post("/v1/check");
+  BOOST_TEST(reply.body.at("ok") == false);
+  BOOST_TEST(reply.body.at("violated") == 1);
+  BOOST_TEST(reply.body.at("checks")[2].at("first_server") == "roster");
+  BOOST_TEST(reply.body.at("checks")[2].at("first_detail") == "0x40");
+  BOOST_TEST(ledger.totals()[VMSRS_CHECK_CHAINS] == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(other_documents_are_there) {
+  BOOST_TEST(get("/v1/exits").body.at("cpus")[1].at("reasons").at("cpuid").at("count") == 201);
+  BOOST_TEST(get("/v1/version").body.at("isolation") == "hypervisor");
+  const Json stats = get("/v1/stats").body;
+  BOOST_TEST(stats.at("host").at("hidden_accesses_refused") == 2);
+  BOOST_TEST(stats.at("servers")[0].at("suppressed_stores") == 33);
+  BOOST_TEST(stats.at("exits").size() == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(refusals_of_the_hypervisor_become_errors) {
+  fake.stats_status = VMSRS_DENIED;
+  check_error(get("/v1/status"), 403, "denied");
+  fake.stats_status = VMSRS_BAD_ADDRESS;
+  check_error(get("/v1/stats"), 502, "hypervisor_error");
+}
+
+BOOST_AUTO_TEST_CASE(unknown_paths_and_methods_are_json_errors) {
+  check_error(get("/v1/nothing"), 404, "no_such_path");
+  check_error(post("/v1/status"), 404, "no_such_path");
+}
+
+BOOST_AUTO_TEST_CASE(server_names_cannot_break_the_document) {
+  std::memset(fake.servers_now[0].name, 0xff, VMSRS_NAME_BYTES);
+  BOOST_TEST(get("/v1/servers").body.at("servers")[0].at("name") ==
+             std::string(VMSRS_NAME_BYTES, '?'));
+}
+
+BOOST_AUTO_TEST_CASE(many_clients_at_once) {
+  std::vector<std::thread> threads;
+  std::atomic<int> good = 0;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&] {
+      httplib::Client client(socket);
+      client.set_address_family(AF_UNIX);
+      client.set_default_headers({{"Host", "test"}});
+      for (int n = 0; n < 10; ++n) {
+        const auto result = n % 2 == 0 ? client.Get("/v1/users") : client.Post("/v1/check");
+        if (result && result->status == 200) ++good;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  BOOST_TEST(good == 80);
+}
+
+BOOST_AUTO_TEST_CASE(socket_has_its_mode_and_goes_with_the_daemon) {
+  struct stat status {};
+  BOOST_REQUIRE(::stat(socket.c_str(), &status) == 0);
+  BOOST_TEST((status.st_mode & 07777) == 0640u);
+  BOOST_TEST(fails_with(socket, "", "another daemon answers there"));
+  listener.reset();
+  BOOST_TEST(::stat(socket.c_str(), &status) != 0);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(api_socket)
+
+BOOST_AUTO_TEST_CASE(stale_socket_is_replaced) {
+  const Scratch scratch;
+  ::close(stale_socket(scratch.path("s"), false));
+  BOOST_TEST(listen_at(scratch.path("s")) != nullptr);
+}
+
+BOOST_AUTO_TEST_CASE(silent_listener_is_somebody) {
+  const Scratch scratch;
+  const int descriptor = stale_socket(scratch.path("s"), true);
+  BOOST_TEST(fails_with(scratch.path("s"), "", "another daemon answers there"));
+  ::close(descriptor);
+}
+
+BOOST_AUTO_TEST_CASE(ordinary_file_is_left_alone) {
+  const Scratch scratch;
+  scratch.write("s", "precious");
+  BOOST_TEST(fails_with(scratch.path("s"), "", "no socket"));
+  BOOST_TEST(read_file(scratch.path("s")) == "precious");
+}
+
+BOOST_AUTO_TEST_CASE(group_is_a_name_or_a_number) {
+  const Scratch scratch;
+  BOOST_TEST(fails_with(scratch.path("s"), "no-such-group", "there is no group"));
+  BOOST_TEST(listen_at(scratch.path("s"), std::to_string(::getegid())) != nullptr);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+}  // namespace vmsrs::test

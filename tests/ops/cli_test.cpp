@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <yaml-cpp/yaml.h>
+
+#include <boost/test/data/monomorphic.hpp>
+#include <boost/test/data/test_case.hpp>
+#include <boost/test/unit_test.hpp>
+#include <nlohmann/json.hpp>
+
+#include "served_api.hpp"
+
+namespace vmsrs::test {
+namespace {
+
+using Json = nlohmann::json;
+using Words = std::vector<std::string>;
+
+struct Fixture : ServedApi {
+  Finished ctl(Words words) const {
+    words.insert(words.begin(), {VMSRS_VMSRSCTL, "--socket", socket});
+    return run(words);
+  }
+};
+
+Finished ctl_without_daemon(Words words) {
+  words.insert(words.begin(), VMSRS_VMSRSCTL);
+  return run(words, {"VMSRS_SOCKET=/nowhere/api.sock"});
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+// JSON and YAML of a verb tell the same: every scalar as the same text.
+void check_same(const Json& json, const YAML::Node& yaml, const std::string& where) {
+  if (json.is_object()) {
+    BOOST_REQUIRE_MESSAGE(yaml.IsMap() && yaml.size() == json.size(), where);
+    for (const auto& [key, value] : json.items()) check_same(value, yaml[key], where + "." + key);
+  } else if (json.is_array()) {
+    BOOST_REQUIRE_MESSAGE(yaml.IsSequence() && yaml.size() == json.size(), where);
+    for (std::size_t i = 0; i < json.size(); ++i) {
+      check_same(json[i], yaml[i], where + "[" + std::to_string(i) + "]");
+    }
+  } else if (json.is_null()) {
+    BOOST_TEST(yaml.IsNull(), where);
+  } else if (json.is_boolean()) {
+    BOOST_TEST(yaml.as<bool>() == json.get<bool>(), where);
+  } else if (json.is_number()) {
+    BOOST_TEST(yaml.Tag() == "?", where);  // plain: readers make a number of it
+    BOOST_TEST(yaml.as<double>() == json.get<double>(), where);
+  } else {
+    BOOST_TEST(yaml.Scalar() == json.get<std::string>(), where);
+    const bool number = json.get<std::string>().find_first_of("0123456789") == 0;
+    BOOST_TEST((!number || yaml.Tag() == "!"), where);  // quoted: readers keep it a string
+  }
+}
+
+// Uptimes and the like move between two calls: only shapes are compared then.
+const std::vector<Words> kVerbs = {{"status"},
+                                   {"users", "list"},
+                                   {"users", "list", "--crashed"},
+                                   {"servers", "list"},
+                                   {"version"},
+                                   {"gc", "--dry-run"},
+                                   {"gc", "--yes"},
+                                   {"gc", "--yes", "--server", "shop", "--user", "3"}};
+
+struct BadUsage {
+  Words words;
+  std::string message;
+};
+
+const std::vector<BadUsage> kBadUsages = {
+    {{}, "a verb is missing (there are: status, users, servers, gc, check, version)"},
+    {{"staus"}, "no verb \"staus\", did you mean \"status\"?"},
+    {{"--output", "json", "chek"}, "no verb \"chek\", did you mean \"check\"?"},
+    {{"users", "lst"}, "no verb \"lst\", did you mean \"list\"?"},
+    {{"users"}, "a verb is missing (there are: list)"},
+    {{"frobnicate"}, "no verb \"frobnicate\" (there are: "},
+    {{"status", "--outptu", "json"}, "--outptu"},
+    {{"status", "--output", "xml"}, "xml not in {table,json,yaml}"},
+    {{"status", "--timeout", "0"}, "--timeout"},
+    {{"gc", "--user", "x"}, "--user"},
+    {{"gc", "--user", "1024"}, "--user"},
+    {{"gc", "--user", "3", "--yes"}, "--user needs --server"},
+    {{"gc"}, "give --yes where nobody can be asked"},
+    {{"check", "surplus"}, "surplus"},
+};
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_SUITE(vmsrsctl, Fixture)
+
+BOOST_AUTO_TEST_CASE(every_verb_has_every_output) {
+  for (const Words& verb : kVerbs) {
+    for (const char* form : {"table", "json", "yaml"}) {
+      Words words = verb;
+      words.insert(words.end(), {"--output", form});
+      const Finished finished = ctl(words);
+      BOOST_TEST(finished.exit_code == 0, verb[0] << " " << form << ": " << finished.err);
+      BOOST_TEST(finished.err == "");
+      BOOST_TEST(!finished.out.empty());
+      BOOST_TEST(!contains(finished.out, "\x1b["));  // no terminal, no colours
+    }
+    Words json = verb;
+    Words yaml = verb;
+    json.insert(json.end(), {"-o", "json"});
+    yaml.insert(yaml.begin(), {"-o", "yaml"});
+    check_same(Json::parse(ctl(json).out), YAML::Load(ctl(yaml).out), verb[0]);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(tables_tell_what_is_there) {
+  const std::string status = ctl({"status"}).out;
+  BOOST_TEST(contains(status, "suppression"));
+  BOOST_TEST(contains(status, "5 (wild 4, arithmetic 1)"));
+  BOOST_TEST(contains(status, "21 on demand, 8 at collection"));
+  BOOST_TEST(contains(status, "3.0 MiB of 60 MiB used"));
+  BOOST_TEST(contains(status, "never since vmsrsd was started"));
+  const std::string users = ctl({"users", "list"}).out;
+  BOOST_TEST(count_lines(users) == 5u);
+  BOOST_TEST(contains(users, "wild at 0xdeadbeef000"));
+  BOOST_TEST(contains(users, "collected"));
+  BOOST_TEST(count_lines(ctl({"users", "list", "--crashed"}).out) == 4u);
+  BOOST_TEST(contains(ctl({"servers", "list"}).out, "roster"));
+}
+
+BOOST_AUTO_TEST_CASE(dry_run_changes_nothing) {
+  const Finished finished = ctl({"gc", "--dry-run", "--server", "shop"});
+  BOOST_TEST(finished.exit_code == 0);
+  BOOST_TEST(contains(finished.out, "Would collect server shop, slot 3 (crashed): 5 records"));
+  BOOST_TEST(fake.calls.empty());
+}
+
+BOOST_AUTO_TEST_CASE(collection_without_an_end_fails) {
+  fake.collections_pending = 1000000;
+  const Finished finished = ctl({"gc", "--yes", "--server", "shop", "--timeout", "0.05"});
+  BOOST_TEST(finished.exit_code == 1);
+  BOOST_TEST(contains(finished.out, "not finished, 5 records left"));
+  BOOST_TEST(contains(finished.err, "did not end in time"));
+}
+
+BOOST_AUTO_TEST_CASE(unknown_server_fails) {
+  const Finished finished = ctl({"gc", "--yes", "--server", "none"});
+  BOOST_TEST(finished.exit_code == 1);
+  BOOST_TEST(contains(finished.err, "no server is called \"none\""));
+}
+
+BOOST_AUTO_TEST_CASE(clean_check_is_ok) {
+  const Finished finished = ctl({"check", "--output", "json"});
+  BOOST_TEST(finished.exit_code == 0);
+  const Json checks = Json::parse(finished.out).at("checks");
+  BOOST_REQUIRE(checks.size() == 8u);
+  for (const Json& check : checks) BOOST_TEST(check.at("verdict") == "ok");
+}
+
+BOOST_AUTO_TEST_CASE(violated_invariant_exits_3_in_every_form) {
+  fake.report_now.results[VMSRS_CHECK_MIRROR] = {VMSRS_VERDICT_VIOLATED, 0, 12, 3, 64};
+  for (const char* form : {"table", "json", "yaml"}) {
+    const Finished finished = ctl({"check", "--output", form});
+    BOOST_TEST(finished.exit_code == 3);
+    BOOST_TEST(contains(finished.out, "violated"));
+    BOOST_TEST(contains(finished.err, "violated: mirror"));
+    BOOST_TEST(count_lines(finished.err) == 1u);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(unverified_invariant_is_not_ok) {
+  fake.checks_pending = 1000000;
+  const Finished finished = ctl({"check", "--timeout", "0.05"});
+  BOOST_TEST(finished.exit_code == 1);
+  BOOST_TEST(contains(finished.err, "unverified: mirror"));
+}
+
+BOOST_AUTO_TEST_CASE(denied_exits_5) {
+  fake.stats_status = VMSRS_DENIED;
+  const Finished finished = ctl({"status"});
+  BOOST_TEST(finished.exit_code == 5);
+  BOOST_TEST(count_lines(finished.err) == 1u);
+  BOOST_TEST(finished.out == "");
+}
+
+BOOST_AUTO_TEST_CASE(bad_usage_exits_2_with_one_line) {
+  for (const BadUsage& usage : kBadUsages) {
+    const Finished finished = ctl(usage.words);
+    BOOST_TEST(finished.exit_code == 2, usage.message);
+    BOOST_TEST(contains(finished.err, usage.message), finished.err);
+    BOOST_TEST(count_lines(finished.err) == 1u, finished.err);
+    BOOST_TEST(finished.out == "");
+  }
+  BOOST_TEST(fake.calls.empty());
+}
+
+BOOST_AUTO_TEST_CASE(help_is_data) {
+  const Finished finished = ctl({"--help"});
+  BOOST_TEST(finished.exit_code == 0);
+  BOOST_TEST(contains(finished.out, "Exit codes:"));
+  BOOST_TEST(finished.err == "");
+}
+
+BOOST_AUTO_TEST_CASE(without_daemon_exits_4_with_one_line) {
+  for (Words words : {Words{"status"},
+                      {"users", "list"},
+                      {"servers", "list"},
+                      {"check"},
+                      {"gc", "--yes"},
+                      {"gc", "--dry-run"},
+                      {"version"}}) {
+    words.insert(words.end(), {"--output", "json"});
+    const Finished finished = ctl_without_daemon(words);
+    BOOST_TEST(finished.exit_code == 4, words[0]);
+    BOOST_TEST(finished.err ==
+               "vmsrsctl: no vmsrsd answers at /nowhere/api.sock: start it (systemctl start "
+               "vmsrsd), or name its socket with --socket\n");
+    BOOST_TEST(finished.out == "");
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+}  // namespace vmsrs::test

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "config/config.hpp"
+
+#include <boost/test/data/monomorphic.hpp>
+#include <boost/test/data/test_case.hpp>
+#include <boost/test/unit_test.hpp>
+#include <sstream>
+
+#include "config/secrets.hpp"
+#include "scratch.hpp"
+
+namespace vmsrs::test {
+namespace {
+
+const std::string kHash(64, 'a');
+
+struct Case {
+  const char* content;
+  const char* message;  // after `FILE:`
+};
+
+std::ostream& operator<<(std::ostream& out, const Case& one) { return out << one.content; }
+
+const Case kBroken[] = {
+    {"metrics: [1, 2\n", "2: document: expected well-formed YAML, found: "},
+    {"- a\n",
+     "1: document: expected a mapping with management, metrics, api, log, check, reap, "
+     "servers, found a list"},
+    {"metrics:\n  listen: 127.0.0.1:9470\nmetrcs:\n  listen: x\n",
+     "3: metrcs: expected one of management, metrics, api, log, check, reap, servers, found the "
+     "unknown key \"metrcs\"; did you mean \"metrics\"?"},
+    {"\napi:\n  sokcet: /run/x\n",
+     "3: api.sokcet: expected one of socket, socket_mode, socket_group, found the unknown key "
+     "\"sokcet\"; did you mean \"socket\"?"},
+    {"api:\n  zzzzzz: 1\n",
+     "2: api.zzzzzz: expected one of socket, socket_mode, socket_group, found the unknown key "
+     "\"zzzzzz\""},
+    {"api:\n  socket: run/x\n",
+     "2: api.socket: expected an absolute path of at most 107 characters, found \"run/x\""},
+    {"api:\n  socket_mode: 0999\n",
+     "2: api.socket_mode: expected an octal file mode such as 0660, found \"0999\""},
+    {"api:\n  socket_mode: 01777\n",
+     "2: api.socket_mode: expected an octal file mode such as 0660, found \"01777\""},
+    {"metrics:\n  listen: 9470\n",
+     "2: metrics.listen: expected host:port such as 127.0.0.1:9470 or [::1]:9470, found \"9470\""},
+    {"metrics:\n  listen: localhost:70000\n",
+     "2: metrics.listen: expected host:port such as 127.0.0.1:9470 or [::1]:9470, with a port from "
+     "1 to 65535, found \"localhost:70000\""},
+    {"metrics:\n  listen:\n    host: a\n",
+     "3: metrics.listen: expected host:port such as 127.0.0.1:9470 or [::1]:9470, found a mapping"},
+    {"metrics:\n  listen: a:1\n  listen: a:2\n",
+     "3: metrics.listen: expected each key once, found \"listen\" again"},
+    {"log:\n  level: inof\n",
+     "2: log.level: expected one of trace, debug, info, warn, error, off, found \"inof\"; did you "
+     "mean \"info\"?"},
+    {"check:\n  timeout_ms: 5s\n",
+     "2: check.timeout_ms: expected a whole number from 1 to 600000, found \"5s\""},
+    {"check:\n  timeout_ms: 0\n",
+     "2: check.timeout_ms: expected a whole number from 1 to 600000, found \"0\""},
+    {"reap:\n  interval_ms: -1\n",
+     "2: reap.interval_ms: expected a whole number from 0 to 3600000, found \"-1\""},
+    {"management: secret\n",
+     "1: management: expected a mapping with secret_file, found \"secret\""},
+    {"servers:\n  name: shop\n", "2: servers: expected a list, found a mapping"},
+    {"servers:\n  - attach_secret_sha256: HASH\n",
+     "2: servers[0].name: expected a name of 1 to 31 letters, digits, '-', '_' or '.', found "
+     "nothing"},
+    {"servers:\n  - name: a b\n",
+     "2: servers[0].name: expected a name of 1 to 31 letters, digits, '-', '_' or '.', found \"a "
+     "b\""},
+    {"servers:\n  - name: shop\n",
+     "2: servers[0]: expected exactly one of attach_secret_file and attach_secret_sha256, found "
+     "neither"},
+    {"servers:\n  - name: shop\n    attach_secret_sha256: HASH\n    attach_secret_file: /x\n",
+     "2: servers[0]: expected exactly one of attach_secret_file and attach_secret_sha256, found "
+     "both"},
+    {"servers:\n  - name: shop\n    attach_secret_sha256: abc\n",
+     "3: servers[0].attach_secret_sha256: expected 64 hexadecimal digits, found \"abc\""},
+    {"servers:\n  - name: shop\n    attach_secret_sha256: HASH\n    users: many\n",
+     "4: servers[0].users: expected a whole number from 1 to 1024, found \"many\""},
+    {"servers:\n  - name: shop\n    attach_secret_sha256: HASH\n    users: 1025\n",
+     "4: servers[0].users: expected a whole number from 1 to 1024, found \"1025\""},
+    {"servers:\n  - name: shop\n    attach_secret_sha256: HASH\n    storage_quota: 64 MB\n",
+     "4: servers[0].storage_quota: expected a size such as 64MiB (units B, KiB, MiB, GiB, TiB), or "
+     "0, found \"64 MB\""},
+    {"servers:\n  - name: shop\n    attach_secret_sha256: HASH\n    storage_quota: 99999999TiB\n",
+     "4: servers[0].storage_quota: expected a size such as 64MiB (units B, KiB, MiB, GiB, TiB), or "
+     "0, found \"99999999TiB\""},
+    {"servers:\n  - name: shop\n    attach_secret_sha256: HASH\n  - name: shop\n"
+     "    attach_secret_sha256: HASH\n",
+     "4: servers[1].name: expected a name that no other server has, found \"shop\""},
+};
+
+std::string error_of(const std::string& file) {
+  try {
+    (void)config::load(file);
+  } catch (const config::Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+std::string with_hash(std::string content) {
+  for (std::size_t at; (at = content.find("HASH")) != std::string::npos;) {
+    content.replace(at, 4, kHash);
+  }
+  return content;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(configuration)
+
+BOOST_DATA_TEST_CASE(names_file_line_and_key, boost::unit_test::data::make(kBroken), one) {
+  const Scratch scratch;
+  const std::string file = scratch.write("vmsrs.yaml", with_hash(one.content));
+  const std::string expected = file + ":" + one.message;
+  // Of a syntax error only the beginning: the rest is the YAML library's.
+  BOOST_TEST(error_of(file).substr(0, std::max(expected.size(), std::size_t{1})) == expected);
+}
+
+BOOST_AUTO_TEST_CASE(more_servers_than_the_hypervisor_has_are_an_error) {
+  std::string content = "servers:\n";
+  for (int i = 0; i < 17; ++i) {
+    content += "  - {name: s" + std::to_string(i) + ", attach_secret_sha256: " + kHash + "}\n";
+  }
+  const Scratch scratch;
+  const std::string file = scratch.write("vmsrs.yaml", content);
+  BOOST_TEST(error_of(file) == file + ":2: servers: expected at most 16 servers, found 17");
+}
+
+BOOST_AUTO_TEST_CASE(missing_file_is_an_error) {
+  BOOST_TEST(error_of("/nowhere/vmsrs.yaml") ==
+             "/nowhere/vmsrs.yaml:1: document: expected a readable file, found: No such file or "
+             "directory");
+}
+
+BOOST_AUTO_TEST_CASE(empty_file_gives_the_defaults) {
+  const Scratch scratch;
+  const config::Config config = config::load(scratch.write("vmsrs.yaml", ""));
+  BOOST_TEST(config.metrics_host == "127.0.0.1");
+  BOOST_TEST(config.metrics_port == 9470);
+  BOOST_TEST(config.servers.empty());
+}
+
+BOOST_AUTO_TEST_CASE(reference_file_holds_the_defaults) {
+  const config::Config file = config::load(VMSRS_REFERENCE_CONFIG);
+  const config::Config defaults;
+  BOOST_TEST(file.management_secret_file == defaults.management_secret_file);
+  BOOST_TEST(file.metrics_host == defaults.metrics_host);
+  BOOST_TEST(file.metrics_port == defaults.metrics_port);
+  BOOST_TEST(file.api_socket == defaults.api_socket);
+  BOOST_TEST(file.api_socket_mode == defaults.api_socket_mode);
+  BOOST_TEST(file.api_socket_group == defaults.api_socket_group);
+  BOOST_TEST(file.log_level == defaults.log_level);
+  BOOST_TEST(file.check_timeout_ms == defaults.check_timeout_ms);
+  BOOST_TEST(file.reap_interval_ms == defaults.reap_interval_ms);
+  BOOST_TEST(file.servers.empty());
+}
+
+BOOST_AUTO_TEST_CASE(example_in_the_reference_file_is_good) {
+  std::istringstream lines(read_file(VMSRS_REFERENCE_CONFIG));
+  std::string example;
+  for (std::string line; std::getline(lines, line);) {
+    if (line == "# servers:" || !example.empty()) {
+      if (line == "servers: []") break;
+      example += line.substr(2) + "\n";
+    }
+  }
+  const Scratch scratch;
+  const config::Config config = config::load(scratch.write("vmsrs.yaml", example));
+  BOOST_REQUIRE(config.servers.size() == 2);
+  BOOST_TEST(config.servers[0].name == "bookshop");
+  BOOST_TEST(config.servers[0].storage_quota_bytes == 64u << 20);
+  BOOST_TEST(config.servers[0].users == 256);
+  BOOST_TEST(config.servers[1].users == 1024);
+  BOOST_TEST(config.servers[1].attach_secret_sha256.has_value());
+}
+
+BOOST_AUTO_TEST_CASE(ipv6_address_is_taken_out_of_its_brackets) {
+  const Scratch scratch;
+  const auto config = config::load(scratch.write("vmsrs.yaml", "metrics: {listen: '[::1]:80'}\n"));
+  BOOST_TEST(config.metrics_host == "::1");
+  BOOST_TEST(config.metrics_port == 80);
+}
+
+BOOST_AUTO_TEST_CASE(attach_hash_is_the_sha256_of_the_bytes) {
+  const Scratch scratch;
+  config::Server server;
+  server.where = "f:1: servers[0]";
+  server.attach_secret_file = scratch.write("secret", "  " + std::string(64, '0') + "\n");
+  // SHA-256 of 32 zero bytes.
+  const auto expected =
+      config::parse_hex("66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925");
+  BOOST_TEST((config::attach_hash(server) == expected.value()));
+  server.attach_secret_file = scratch.write("secret", "1234");
+  BOOST_CHECK_EXCEPTION((void)config::attach_hash(server), config::Error, [&](const auto& error) {
+    return std::string(error.what())
+        .starts_with(
+            "f:1: servers[0].attach_secret_file: expected a readable file of 64 hexadecimal "
+            "digits");
+  });
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+}  // namespace vmsrs::test

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fake_channel.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace vmsrs::test {
+namespace {
+
+constexpr std::uint64_t kSecond = 1000000000;
+
+vmsrs_server_info shop() {
+  vmsrs_server_info info{};
+  std::strcpy(info.name, "shop");
+  info.server = 0;
+  info.attached = 1;
+  info.process_id = 4242;
+  info.region_count = 2;
+  info.region_bytes = 1 << 20;
+  info.storage_used_bytes = 3 << 20;
+  info.mode = (5 << 1) | VMSRS_MODE_SUPPRESSION;
+  info.active_users = 3;
+  info.crashed_users = 2;
+  info.stuck_users = 1;
+  info.oldest_suppression_age_ns = 90 * kSecond;
+  info.suppression_ns = 120 * kSecond + kSecond / 2;
+  info.faults[VMSRS_FAULT_WILD] = 4;
+  info.faults[VMSRS_FAULT_ARITHMETIC] = 1;
+  info.user_count = 1000;
+  info.finished_count = 990;
+  info.collected_count = 5;
+  info.store_count = 50000;
+  info.load_count = 700;
+  info.suppressed_store_count = 33;
+  info.demand_restore_count = 21;
+  info.collect_restore_count = 8;
+  info.restore_cycles = 123456;
+  info.suppression_count = 4;
+  info.suppression_histogram[0] = 1;
+  info.suppression_histogram[3] = 2;
+  info.suppression_histogram[11] = 2;
+  info.ended_suppression_ns = 700 * kSecond;
+  info.contended_granules = 6;
+  info.record_count = 17;
+  info.no_storage_count = 9;
+  return info;
+}
+
+vmsrs_user_info user(std::uint32_t slot, std::uint32_t state) {
+  vmsrs_user_info info{};
+  info.slot = slot;
+  info.generation = 10 + slot;
+  info.label = 100 + slot;
+  info.state = state;
+  info.begin_age_ns = 2 * kSecond;
+  if (state == VMSRS_USER_ACTIVE) return info;
+  info.fault_count = 1;
+  info.fault = {VMSRS_FAULT_WILD, 77, 0xdeadbeef000, 0x401000};
+  info.crash_age_ns = kSecond;
+  info.suppressed_ns = kSecond / 4;
+  info.suppressed_store_count = 11;
+  info.restore_count = 7;
+  info.record_count = state == VMSRS_USER_FREE ? 0 : 5;
+  return info;
+}
+
+vmsrs_exits exits_of(std::uint32_t cpu) {
+  vmsrs_exits exits{};
+  exits.cpu = cpu;
+  for (std::uint32_t i = 0; i < VMSRS_EXIT_REASON_COUNT; ++i) {
+    exits.count[i] = 100 * (cpu + 1) + i;
+    exits.cycles[i] = 1000 * exits.count[i];
+  }
+  return exits;
+}
+
+}  // namespace
+
+FakeChannel::FakeChannel() {
+  stats_now.abi_version = VMSRS_ABI_VERSION;
+  stats_now.isolation = VMSRS_ISOLATION_HYPERVISOR;
+  stats_now.cpu_count = 2;
+  stats_now.server_count = 2;
+  stats_now.uptime_ns = 3600 * kSecond;
+  stats_now.hidden_bytes = 64 << 20;
+  stats_now.storage_bytes = 60 << 20;
+  stats_now.storage_used_bytes = 3 << 20;
+  stats_now.hidden_access_count = 2;
+  stats_now.window_write_count = 3;
+  stats_now.denied_call_count = 4;
+  stats_now.refused_call_count = 5;
+  stats_now.faults[VMSRS_FAULT_WILD] = 4;
+  stats_now.faults[VMSRS_FAULT_ARITHMETIC] = 1;
+
+  vmsrs_server_info roster{};
+  std::strcpy(roster.name, "roster");
+  roster.server = 1;
+  servers_now = {shop(), roster};
+  users_now[0] = {user(1, VMSRS_USER_ACTIVE), user(3, VMSRS_USER_CRASHED),
+                  user(4, VMSRS_USER_STUCK), user(7, VMSRS_USER_FREE)};
+  exits_now = {exits_of(0), exits_of(1)};
+  for (vmsrs_check_result& result : report_now.results) result.examined_count = 12;
+}
+
+vmsrs_status FakeChannel::version(channel::Version& version) {
+  version = {VMSRS_ABI_VERSION, VMSRS_ISOLATION_HYPERVISOR};
+  return VMSRS_OK;
+}
+
+vmsrs_status FakeChannel::stats(vmsrs_stats& stats) {
+  stats = stats_now;
+  return stats_status;
+}
+
+vmsrs_status FakeChannel::exits(std::uint32_t cpu, vmsrs_exits& exits) {
+  if (exits_status != VMSRS_OK) return exits_status;
+  if (cpu >= exits_now.size()) return VMSRS_NOT_FOUND;
+  exits = exits_now[cpu];
+  return VMSRS_OK;
+}
+
+vmsrs_status FakeChannel::server(std::uint32_t index, vmsrs_server_info& info) {
+  if (index >= servers_now.size()) return VMSRS_NOT_FOUND;
+  info = servers_now[index];
+  return VMSRS_OK;
+}
+
+vmsrs_status FakeChannel::users(std::uint32_t server, std::uint64_t cursor,
+                                std::span<vmsrs_user_info> records, channel::UsersPage& page) {
+  const std::vector<vmsrs_user_info>& all = users_now[server];
+  page = {};
+  while (cursor < all.size() && page.count < std::min(users_in_answer, records.size())) {
+    records[page.count++] = all[cursor++];
+  }
+  page.next_cursor = cursor < all.size() ? cursor : 0;
+  return VMSRS_OK;
+}
+
+vmsrs_status FakeChannel::check(bool start_anew, vmsrs_check_report& report) {
+  calls.push_back(start_anew ? "check anew" : "check on");
+  report = report_now;
+  if (checks_pending == 0) return VMSRS_OK;
+  --checks_pending;
+  report.results[VMSRS_CHECK_MIRROR].verdict = VMSRS_VERDICT_PENDING;
+  return VMSRS_AGAIN;
+}
+
+vmsrs_status FakeChannel::define(const vmsrs_server_definition& definition, std::uint32_t& server) {
+  calls.push_back(std::string("define ") + definition.name);
+  server = static_cast<std::uint32_t>(servers_now.size());
+  return VMSRS_OK;
+}
+
+vmsrs_status FakeChannel::collect(std::uint32_t server, std::uint64_t slot,
+                                  std::uint64_t& records_left) {
+  calls.push_back("collect " + std::to_string(server) +
+                  (slot == channel::kEveryCrashedUser ? " all" : " " + std::to_string(slot)));
+  records_left = 0;
+  if (slot == 1) return VMSRS_WRONG_STATE;
+  if (collections_pending == 0) return VMSRS_OK;
+  --collections_pending;
+  records_left = 5;
+  return VMSRS_AGAIN;
+}
+
+vmsrs_status FakeChannel::reap(std::uint32_t server, std::uint32_t process_id) {
+  calls.push_back("reap " + std::to_string(server) + " " + std::to_string(process_id));
+  return VMSRS_OK;
+}
+
+daemon::Clock fixed_clock() {
+  return {[] { return 1700000000.0; }, [] { return 5.0; }};
+}
+
+}  // namespace vmsrs::test

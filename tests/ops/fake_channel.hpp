@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "channel/channel.hpp"
+#include "daemon/clock.hpp"
+
+namespace vmsrs::test {
+
+// A hypervisor of fixed numbers: two processors, the servers "shop" (attached, in suppression) and
+// "roster" (never attached). Not locked: put a SerialChannel around it for more than one thread.
+class FakeChannel final : public channel::Channel {
+ public:
+  FakeChannel();
+
+  vmsrs_stats stats_now{};
+  std::vector<vmsrs_server_info> servers_now;
+  std::map<std::uint32_t, std::vector<vmsrs_user_info>> users_now;
+  std::vector<vmsrs_exits> exits_now;
+  vmsrs_check_report report_now{};
+
+  int checks_pending = 0;       // so many more check calls answer VMSRS_AGAIN
+  int collections_pending = 0;  // the same for collect
+  std::size_t users_in_answer = 2;
+  vmsrs_status stats_status = VMSRS_OK;
+  vmsrs_status exits_status = VMSRS_OK;
+  std::vector<std::string> calls;  // that change something, in order
+
+  vmsrs_status version(channel::Version& version) override;
+  vmsrs_status stats(vmsrs_stats& stats) override;
+  vmsrs_status exits(std::uint32_t cpu, vmsrs_exits& exits) override;
+  vmsrs_status server(std::uint32_t index, vmsrs_server_info& info) override;
+  vmsrs_status users(std::uint32_t server, std::uint64_t cursor, std::span<vmsrs_user_info> records,
+                     channel::UsersPage& page) override;
+  vmsrs_status check(bool start_anew, vmsrs_check_report& report) override;
+  vmsrs_status define(const vmsrs_server_definition& definition, std::uint32_t& server) override;
+  vmsrs_status collect(std::uint32_t server, std::uint64_t slot,
+                       std::uint64_t& records_left) override;
+  vmsrs_status reap(std::uint32_t server, std::uint32_t process_id) override;
+};
+
+// Always 2023-11-14 22:13:20 UTC.
+[[nodiscard]] daemon::Clock fixed_clock();
+
+}  // namespace vmsrs::test

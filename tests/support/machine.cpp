@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "support/machine.hpp"
+
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+
+#include "monitor/sha256.hpp"
+
+namespace vmsrs::test {
+
+Secret secret_of(std::uint8_t byte) {
+  Secret secret;
+  secret.fill(byte);
+  return secret;
+}
+
+Result Client::call(std::uint64_t number, std::uint64_t rdi, std::uint64_t rsi, std::uint64_t rdx,
+                    std::uint64_t r10, std::uint64_t r8, std::uint64_t r9) {
+  caller_.memory = &memory;
+  memory.begin_call();
+  monitor::CallRegisters registers{number, rdi, rsi, rdx, r10, r8, r9};
+  monitor::dispatch(caller_, registers);
+  return {static_cast<vmsrs_status>(registers.rax), registers.rdx, registers.rsi};
+}
+
+Result Client::attach(const std::string& name, const Secret& secret, std::uint32_t process_id) {
+  vmsrs_attach_request request{};
+  name.copy(request.name, sizeof request.name);
+  std::memcpy(request.secret, secret.data(), secret.size());
+  request.abi_version = VMSRS_ABI_VERSION;
+  request.process_id = process_id;
+  return call(VMSRS_CALL_ATTACH, address_of(&request));
+}
+
+Result Client::profile(void* address, std::size_t bytes, unsigned granule) {
+  const Result region = call(VMSRS_CALL_PROFILE, address_of(address), bytes, granule);
+  if (region.status != VMSRS_OK) return region;
+  Result fill{VMSRS_AGAIN, 0, 0};
+  while (fill.status == VMSRS_AGAIN) fill = call(VMSRS_CALL_PROFILE_FILL, region.rdx, fill.rdx);
+  return {fill.status, region.rdx, 0};
+}
+
+Result Client::crash(vmsrs_fault_kind kind) {
+  const vmsrs_fault fault{static_cast<std::uint32_t>(kind), 1, 0xdead, 0x400000};
+  return call(VMSRS_CALL_USER_CRASH, address_of(&fault));
+}
+
+Result Client::open(std::uint64_t capabilities) {
+  const Secret secret = Machine::management_secret();
+  return call(VMSRS_CALL_MGMT_OPEN, address_of(secret.data()), capabilities);
+}
+
+Result Client::define(std::uint64_t token, const std::string& name, const Secret& secret,
+                      std::uint64_t storage_quota, std::uint32_t user_quota) {
+  vmsrs_server_definition definition{};
+  name.copy(definition.name, sizeof definition.name);
+  monitor::sha256(secret.data(), secret.size(), definition.secret_hash);
+  definition.storage_quota_bytes = storage_quota;
+  definition.user_quota = user_quota;
+  return call(VMSRS_CALL_MGMT_DEFINE, token, address_of(&definition));
+}
+
+void Machine::Free::operator()(void* memory) const { std::free(memory); }
+
+Machine::Machine(std::size_t storage_bytes, bool has_secret)
+    : storage_bytes_(storage_bytes),
+      has_secret_(has_secret),
+      storage_(std::aligned_alloc(VMSRS_PAGE_BYTES, storage_bytes)) {
+  std::memset(storage_.get(), 0xee, storage_bytes);  // it need not be cleared
+  restart();
+}
+
+void Machine::restart() {
+  monitor::MonitorConfig config{};
+  config.has_secret = has_secret_;
+  const Secret secret = management_secret();
+  monitor::sha256(secret.data(), secret.size(), config.secret_hash);
+  if (!monitor::initialise(platform, storage_.get(), storage_bytes_, config))
+    throw std::runtime_error("storage too small");
+}
+
+}  // namespace vmsrs::test

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vmsrs/abi.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace vmsrs::api {
+
+using Json = nlohmann::ordered_json;
+
+// What a request is answered with: HTTP's status and a JSON document. Errors have the form
+// {"error": {"code", "message", "hint"}}; the codes are listed in docs/api.md.
+struct Answer {
+  int http_status = 200;
+  Json body;
+};
+
+[[nodiscard]] Answer error_answer(int http_status, const std::string& code,
+                                  const std::string& message, const std::string& hint);
+[[nodiscard]] Answer bad_request(const std::string& message, const std::string& hint);
+// For a status of the hypervisor that is not VMSRS_OK. `doing`: "reading the list of servers".
+[[nodiscard]] Answer status_answer(vmsrs_status status, const std::string& doing);
+
+}  // namespace vmsrs::api

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "api/documents.hpp"
+
+#include <cstdio>
+
+#include "channel/names.hpp"
+#include "daemon/version.hpp"
+
+namespace vmsrs::api {
+namespace {
+
+double seconds(std::uint64_t ns) { return static_cast<double>(ns) / 1e9; }
+
+// Addresses are strings: JSON's readers often keep only 53 bits of a number.
+std::string hexadecimal(std::uint64_t number) {
+  char text[2 + 16 + 1];
+  std::snprintf(text, sizeof(text), "0x%llx", static_cast<unsigned long long>(number));
+  return text;
+}
+
+const char* mode_name(bool suppression) { return suppression ? "suppression" : "normal"; }
+
+Json fault_document(const vmsrs_fault& fault) {
+  if (fault.kind == VMSRS_FAULT_NONE) return nullptr;
+  return {{"kind", channel::fault_kind_name(fault.kind)},
+          {"thread", fault.thread_id},
+          {"address", hexadecimal(fault.address)},
+          {"instruction", hexadecimal(fault.instruction)}};
+}
+
+template <typename Number>
+std::uint64_t sum(const std::vector<vmsrs_server_info>& servers,
+                  Number vmsrs_server_info::*member) {
+  std::uint64_t total = 0;
+  for (const vmsrs_server_info& info : servers) total += info.*member;
+  return total;
+}
+
+}  // namespace
+
+bool in_suppression(const vmsrs_server_info& info) {
+  return (info.mode & VMSRS_MODE_SUPPRESSION) != 0;
+}
+
+Json faults_document(const std::uint64_t (&faults)[VMSRS_FAULT_KIND_COUNT]) {
+  Json document = Json::object();
+  for (std::uint32_t kind = VMSRS_FAULT_NONE + 1; kind < VMSRS_FAULT_KIND_COUNT; ++kind) {
+    document[channel::fault_kind_name(kind)] = faults[kind];
+  }
+  return document;
+}
+
+Json server_document(const vmsrs_server_info& info) {
+  return {{"name", channel::server_name(info)},
+          {"id", info.server},
+          {"attached", info.attached != 0},
+          {"process", info.attached != 0 ? Json(info.process_id) : Json(nullptr)},
+          {"mode", mode_name(in_suppression(info))},
+          {"active_users", info.active_users},
+          {"suppressed_users", info.crashed_users},
+          {"stuck_users", info.stuck_users},
+          {"oldest_suppression_seconds", info.oldest_suppression_age_ns == 0
+                                             ? Json(nullptr)
+                                             : Json(seconds(info.oldest_suppression_age_ns))},
+          {"suppression_seconds", seconds(info.suppression_ns)},
+          {"regions", info.region_count},
+          {"region_bytes", info.region_bytes},
+          {"storage_used_bytes", info.storage_used_bytes},
+          {"records", info.record_count},
+          {"contended_granules", info.contended_granules},
+          {"users_begun", info.user_count},
+          {"users_finished", info.finished_count},
+          {"users_collected", info.collected_count},
+          {"stores", info.store_count},
+          {"loads", info.load_count},
+          {"suppressed_stores", info.suppressed_store_count},
+          {"restores",
+           {{"demand", info.demand_restore_count}, {"collection", info.collect_restore_count}}},
+          {"restore_cycles", info.restore_cycles},
+          {"suppressions_ended", info.suppression_count},
+          {"storage_exhausted", info.no_storage_count},
+          {"faults", faults_document(info.faults)}};
+}
+
+Json user_document(const vmsrs_user_info& info, const std::string& server) {
+  return {{"server", server},
+          {"slot", info.slot},
+          {"generation", info.generation},
+          {"label", info.label},
+          {"state", channel::user_state_name(info.state)},
+          {"faults", info.fault_count},
+          {"first_fault", fault_document(info.fault)},
+          {"age_seconds", seconds(info.begin_age_ns)},
+          {"crashed_seconds_ago",
+           info.crash_age_ns == 0 ? Json(nullptr) : Json(seconds(info.crash_age_ns))},
+          {"suppressed_seconds", seconds(info.suppressed_ns)},
+          {"suppressed_stores", info.suppressed_store_count},
+          {"restores", info.restore_count},
+          {"records", info.record_count}};
+}
+
+Json exits_document(const std::vector<vmsrs_exits>& cpus) {
+  Json list = Json::array();
+  for (const vmsrs_exits& exits : cpus) {
+    Json reasons = Json::object();
+    for (std::size_t i = 0; i < VMSRS_EXIT_REASON_COUNT; ++i) {
+      reasons[channel::kExitReasonNames[i]] = {{"count", exits.count[i]},
+                                               {"cycles", exits.cycles[i]}};
+    }
+    list.push_back({{"cpu", exits.cpu}, {"reasons", std::move(reasons)}});
+  }
+  return list;
+}
+
+Json host_document(const vmsrs_stats& stats) {
+  return {{"isolation", channel::isolation_name(stats.isolation)},
+          {"version", daemon::kVersion},
+          {"abi", channel::dotted_version(stats.abi_version)},
+          {"cpus", stats.cpu_count},
+          {"uptime_seconds", seconds(stats.uptime_ns)},
+          {"hidden_bytes", stats.hidden_bytes},
+          {"storage_bytes", stats.storage_bytes},
+          {"storage_used_bytes", stats.storage_used_bytes},
+          {"hidden_accesses_refused", stats.hidden_access_count},
+          {"window_writes_refused", stats.window_write_count},
+          {"denied_calls", stats.denied_call_count},
+          {"refused_calls", stats.refused_call_count},
+          {"faults", faults_document(stats.faults)}};
+}
+
+Json status_document(const vmsrs_stats& stats, const std::vector<vmsrs_server_info>& servers) {
+  using Info = vmsrs_server_info;
+  bool suppression = false;
+  for (const Info& info : servers) suppression = suppression || in_suppression(info);
+  Json document = {{"mode", mode_name(suppression)},
+                   {"servers_defined", servers.size()},
+                   {"servers_attached", sum(servers, &Info::attached)},
+                   {"active_users", sum(servers, &Info::active_users)},
+                   {"suppressed_users", sum(servers, &Info::crashed_users)},
+                   {"stuck_users", sum(servers, &Info::stuck_users)},
+                   {"users_finished", sum(servers, &Info::finished_count)},
+                   {"users_collected", sum(servers, &Info::collected_count)},
+                   {"suppressed_stores", sum(servers, &Info::suppressed_store_count)},
+                   {"restores",
+                    {{"demand", sum(servers, &Info::demand_restore_count)},
+                     {"collection", sum(servers, &Info::collect_restore_count)}}}};
+  document.update(host_document(stats));
+  Json list = Json::array();
+  for (const Info& info : servers) {
+    list.push_back({{"name", channel::server_name(info)},
+                    {"attached", info.attached != 0},
+                    {"mode", mode_name(in_suppression(info))},
+                    {"active_users", info.active_users},
+                    {"suppressed_users", info.crashed_users},
+                    {"stuck_users", info.stuck_users}});
+  }
+  document["servers"] = std::move(list);
+  return document;
+}
+
+Json checks_document(const vmsrs_check_report& report,
+                     const std::vector<vmsrs_server_info>& servers) {
+  Json list = Json::array();
+  for (std::size_t i = 0; i < VMSRS_CHECK_COUNT; ++i) {
+    const vmsrs_check_result& result = report.results[i];
+    Json check = {{"name", channel::kInvariantNames[i]},
+                  {"verdict", channel::verdict_name(result.verdict)},
+                  {"examined", result.examined_count},
+                  {"violations", result.violation_count},
+                  {"first_server", nullptr},
+                  {"first_detail", nullptr}};
+    if (result.verdict == VMSRS_VERDICT_VIOLATED) {
+      for (const vmsrs_server_info& info : servers) {
+        if (info.server == result.server) check["first_server"] = channel::server_name(info);
+      }
+      check["first_detail"] = hexadecimal(result.detail);
+    }
+    list.push_back(std::move(check));
+  }
+  return list;
+}
+
+Json last_check_document(const std::optional<daemon::CheckLedger::Entry>& last) {
+  if (!last) return nullptr;
+  std::uint64_t violated = 0;
+  std::uint64_t unverified = 0;
+  for (const vmsrs_check_result& result : last->report.results) {
+    if (result.verdict == VMSRS_VERDICT_VIOLATED) ++violated;
+    if (result.verdict == VMSRS_VERDICT_UNVERIFIED) ++unverified;
+  }
+  return {{"time", last->unix_time},
+          {"ok", violated == 0 && unverified == 0},
+          {"violated", violated},
+          {"unverified", unverified}};
+}
+
+}  // namespace vmsrs::api

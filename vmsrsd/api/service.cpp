@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "api/service.hpp"
+
+#include <algorithm>
+#include <thread>
+
+#include "api/documents.hpp"
+#include "channel/lists.hpp"
+#include "channel/names.hpp"
+#include "daemon/version.hpp"
+
+namespace vmsrs::api {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds kPollInterval{5};
+
+}  // namespace
+
+void Service::pause_before(steady_clock::time_point deadline) const {
+  std::this_thread::sleep_until(std::min(deadline, steady_clock::now() + kPollInterval));
+}
+
+bool Service::is_over(steady_clock::time_point deadline) const {
+  return stopping_ || steady_clock::now() >= deadline;
+}
+
+Answer Service::status() {
+  vmsrs_stats stats;
+  if (const vmsrs_status status = channel_.stats(stats); status != VMSRS_OK) {
+    return status_answer(status, "reading the counters");
+  }
+  std::vector<vmsrs_server_info> servers;
+  if (const vmsrs_status status = channel::read_servers(channel_, servers); status != VMSRS_OK) {
+    return status_answer(status, "reading the list of servers");
+  }
+  Json body = status_document(stats, servers);
+  body["last_check"] = last_check_document(ledger_.last());
+  return {200, std::move(body)};
+}
+
+Answer Service::servers() {
+  std::vector<vmsrs_server_info> servers;
+  if (const vmsrs_status status = channel::read_servers(channel_, servers); status != VMSRS_OK) {
+    return status_answer(status, "reading the list of servers");
+  }
+  Json list = Json::array();
+  for (const vmsrs_server_info& info : servers) list.push_back(server_document(info));
+  return {200, {{"servers", std::move(list)}}};
+}
+
+Answer Service::users(const std::vector<std::string>& states) {
+  std::vector<vmsrs_server_info> servers;
+  if (const vmsrs_status status = channel::read_servers(channel_, servers); status != VMSRS_OK) {
+    return status_answer(status, "reading the list of servers");
+  }
+  Json list = Json::array();
+  for (const vmsrs_server_info& info : servers) {
+    const std::string name = channel::server_name(info);
+    std::vector<vmsrs_user_info> users;
+    const vmsrs_status status = channel::read_users(channel_, info.server, users);
+    if (status != VMSRS_OK) return status_answer(status, "reading the users of " + name);
+    for (const vmsrs_user_info& user : users) {
+      const std::string state = channel::user_state_name(user.state);
+      const bool wanted =
+          states.empty() || std::find(states.begin(), states.end(), state) != states.end();
+      if (wanted) list.push_back(user_document(user, name));
+    }
+  }
+  return {200, {{"users", std::move(list)}}};
+}
+
+Answer Service::collect(const CollectRequest& request) {
+  std::vector<vmsrs_server_info> servers;
+  if (const vmsrs_status status = channel::read_servers(channel_, servers); status != VMSRS_OK) {
+    return status_answer(status, "reading the list of servers");
+  }
+  if (request.server) {
+    std::erase_if(servers, [&](const vmsrs_server_info& info) {
+      return channel::server_name(info) != *request.server;
+    });
+    if (servers.empty()) {
+      return error_answer(404, "not_found", "no server is called \"" + *request.server + "\"",
+                          "look at the list of servers");
+    }
+  } else {
+    std::erase_if(servers, [](const vmsrs_server_info& info) { return info.crashed_users == 0; });
+  }
+
+  const auto deadline = steady_clock::now() + request.timeout;
+  const std::uint64_t slot = request.slot ? *request.slot : channel::kEveryCrashedUser;
+  Json list = Json::array();
+  bool complete = true;
+  for (const vmsrs_server_info& info : servers) {
+    const std::string name = channel::server_name(info);
+    std::uint64_t left = 0;
+    vmsrs_status status = channel_.collect(info.server, slot, left);
+    while (status == VMSRS_AGAIN && !is_over(deadline)) {
+      pause_before(deadline);
+      status = channel_.collect(info.server, slot, left);
+    }
+    if (status != VMSRS_OK && status != VMSRS_AGAIN) {
+      return status_answer(status, "collecting in " + name);
+    }
+    complete = complete && status == VMSRS_OK;
+    list.push_back({{"server", name},
+                    {"slot", request.slot ? Json(*request.slot) : Json(nullptr)},
+                    {"complete", status == VMSRS_OK},
+                    {"records_left", left}});
+  }
+  return {200, {{"complete", complete}, {"collections", std::move(list)}}};
+}
+
+vmsrs_status Service::run_check(steady_clock::time_point deadline, vmsrs_check_report& report) {
+  vmsrs_status status = channel_.check(true, report);
+  while (status == VMSRS_AGAIN && !is_over(deadline)) {
+    pause_before(deadline);
+    status = channel_.check(false, report);
+  }
+  if (status != VMSRS_AGAIN) return status;
+  for (vmsrs_check_result& result : report.results) {
+    if (result.verdict != VMSRS_VERDICT_PENDING) continue;
+    // What has been found already does not wait for the rest.
+    result.verdict =
+        result.violation_count > 0 ? VMSRS_VERDICT_VIOLATED : VMSRS_VERDICT_UNVERIFIED;
+  }
+  return VMSRS_OK;
+}
+
+Answer Service::check(std::optional<std::chrono::milliseconds> timeout) {
+  const std::lock_guard lock(check_mutex_);
+  const double begin = clock_.steady_time();
+  vmsrs_check_report report{};
+  const vmsrs_status status =
+      run_check(steady_clock::now() + timeout.value_or(check_timeout_), report);
+  if (status != VMSRS_OK) return status_answer(status, "checking the invariants");
+  ledger_.record(report, clock_.unix_time());
+
+  std::vector<vmsrs_server_info> servers;  // only for names: a check without them is one, too
+  (void)channel::read_servers(channel_, servers);
+  Json body = last_check_document(ledger_.last());
+  body["seconds"] = clock_.steady_time() - begin;
+  body["checks"] = checks_document(report, servers);
+  return {200, std::move(body)};
+}
+
+Answer Service::exits() {
+  std::vector<vmsrs_exits> cpus;
+  if (const vmsrs_status status = channel::read_exits(channel_, cpus); status != VMSRS_OK) {
+    return status_answer(status, "reading the exits");
+  }
+  return {200, {{"cpus", exits_document(cpus)}}};
+}
+
+Answer Service::version() {
+  channel::Version version;
+  if (const vmsrs_status status = channel_.version(version); status != VMSRS_OK) {
+    return status_answer(status, "asking for the version");
+  }
+  return {200,
+          {{"daemon", daemon::kVersion},
+           {"abi", channel::dotted_version(version.abi)},
+           {"isolation", channel::isolation_name(version.isolation)}}};
+}
+
+Answer Service::stats() {
+  vmsrs_stats stats;
+  if (const vmsrs_status status = channel_.stats(stats); status != VMSRS_OK) {
+    return status_answer(status, "reading the counters");
+  }
+  Answer list = servers();
+  if (list.http_status != 200) return list;
+  Answer cpus = exits();
+  if (cpus.http_status != 200) return cpus;
+  Json body = {{"host", host_document(stats)}};
+  body["servers"] = std::move(list.body["servers"]);
+  body["exits"] = std::move(cpus.body["cpus"]);
+  return {200, std::move(body)};
+}
+
+}  // namespace vmsrs::api

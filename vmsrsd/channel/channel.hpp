@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vmsrs/abi.h>
+
+#include <cstdint>
+#include <span>
+
+// The management calls of the ABI as functions: the daemon's only way to the hidden region.
+// HypercallChannel makes them, SerialChannel puts a lock around each; tests have a fake.
+namespace vmsrs::channel {
+
+struct Version {
+  std::uint32_t abi = 0;
+  std::uint32_t isolation = 0;  // enum vmsrs_isolation
+};
+
+struct UsersPage {
+  std::size_t count = 0;          // records written
+  std::uint64_t next_cursor = 0;  // 0 = that was the end
+};
+
+constexpr std::uint64_t kEveryCrashedUser = ~std::uint64_t{0};
+
+// Every call returns the hypervisor's status; results are good after VMSRS_OK, and after
+// VMSRS_AGAIN where a function says so.
+class Channel {
+ public:
+  virtual ~Channel() = default;
+
+  [[nodiscard]] virtual vmsrs_status version(Version& version) = 0;
+  [[nodiscard]] virtual vmsrs_status stats(vmsrs_stats& stats) = 0;
+  // VMSRS_NOT_FOUND past the last one, for both.
+  [[nodiscard]] virtual vmsrs_status exits(std::uint32_t cpu, vmsrs_exits& exits) = 0;
+  [[nodiscard]] virtual vmsrs_status server(std::uint32_t index, vmsrs_server_info& info) = 0;
+  [[nodiscard]] virtual vmsrs_status users(std::uint32_t server, std::uint64_t cursor,
+                                           std::span<vmsrs_user_info> records, UsersPage& page) = 0;
+  // VMSRS_AGAIN (report filled) while a verdict is pending: the caller waits and goes on.
+  [[nodiscard]] virtual vmsrs_status check(bool start_anew, vmsrs_check_report& report) = 0;
+  [[nodiscard]] virtual vmsrs_status define(const vmsrs_server_definition& definition,
+                                            std::uint32_t& server) = 0;
+  // VMSRS_AGAIN (records_left filled) until a thread of the server has done it: wait and repeat.
+  [[nodiscard]] virtual vmsrs_status collect(std::uint32_t server, std::uint64_t slot,
+                                             std::uint64_t& records_left) = 0;
+  [[nodiscard]] virtual vmsrs_status reap(std::uint32_t server, std::uint32_t process_id) = 0;
+};
+
+}  // namespace vmsrs::channel

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+// The seam between the daemon and what is below Linux: one call with the ABI's register map. On the
+// machine it is VMMCALL; tests put the monitor's dispatcher here.
+namespace vmsrs::channel {
+
+struct Registers {
+  std::uint64_t rax = 0, rdi = 0, rsi = 0, rdx = 0, r10 = 0, r8 = 0, r9 = 0;
+};
+
+class Hypercall {
+ public:
+  virtual ~Hypercall() = default;
+  // Status in rax, results in rdx and rsi. Any thread.
+  virtual void call(Registers& registers) = 0;
+};
+
+struct Probe {
+  std::unique_ptr<Hypercall> hypercall;  // null: there is none, and `problem` says so
+  std::string problem;                   // one line: what is missing and what to do
+};
+
+// Looks for the hypervisor by CPUID; without it VMMCALL would be an illegal instruction.
+[[nodiscard]] Probe probe_machine();
+
+}  // namespace vmsrs::channel

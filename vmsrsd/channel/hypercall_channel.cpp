@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "channel/hypercall_channel.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+namespace vmsrs::channel {
+namespace {
+
+// Far more pages than any buffer here has, far more pieces than any call here is done in: past it
+// the other side is broken, and a status is better than a daemon that hangs.
+constexpr int kMostTouches = 64;
+constexpr int kMostPieces = 100000;
+
+std::uint64_t address_of(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer); }
+
+template <typename T>
+std::span<std::byte> bytes_of(T& object) {
+  return std::as_writable_bytes(std::span<T, 1>(&object, 1));
+}
+
+vmsrs_status to_status(std::uint64_t rax) {
+  return rax < VMSRS_STATUS_COUNT ? static_cast<vmsrs_status>(rax) : VMSRS_STATUS_COUNT;
+}
+
+// Makes the page at `address` present and writable by writing to a byte of `buffer` in it what is
+// there already. False if the buffer has no byte in that page.
+bool touch(std::uint64_t address, std::span<std::byte> buffer) {
+  const std::uint64_t page = address & ~std::uint64_t{VMSRS_PAGE_BYTES - 1};
+  const std::uint64_t first = std::max(page, address_of(buffer.data()));
+  const std::uint64_t end =
+      std::min(page + VMSRS_PAGE_BYTES, address_of(buffer.data()) + buffer.size());
+  if (buffer.empty() || first >= end) return false;
+  auto* byte = reinterpret_cast<unsigned char*>(first);
+  __atomic_fetch_or(byte, static_cast<unsigned char>(0), __ATOMIC_RELAXED);
+  return true;
+}
+
+}  // namespace
+
+HypercallChannel::~HypercallChannel() {
+  if (!is_open_) return;
+  Registers registers{.rax = VMSRS_CALL_MGMT_CLOSE, .rdi = token_};
+  hypercall_.call(registers);
+}
+
+vmsrs_status HypercallChannel::call(Registers& registers, std::span<std::byte> buffer) {
+  for (int touches = 0;; ++touches) {
+    Registers attempt = registers;
+    hypercall_.call(attempt);
+    const auto status = to_status(attempt.rax);
+    if (status == VMSRS_TOUCH && touches < kMostTouches && touch(attempt.rdx, buffer)) continue;
+    registers = attempt;
+    return status;
+  }
+}
+
+vmsrs_status HypercallChannel::call_to_end(Registers& registers, std::span<std::byte> buffer) {
+  for (int pieces = 0;; ++pieces) {
+    Registers attempt = registers;
+    const vmsrs_status status = call(attempt, buffer);
+    if (status == VMSRS_AGAIN && pieces < kMostPieces) continue;
+    registers = attempt;
+    return status;
+  }
+}
+
+vmsrs_status HypercallChannel::open(std::span<const std::uint8_t, VMSRS_SECRET_BYTES> secret,
+                                    std::uint64_t capabilities) {
+  std::array<std::uint8_t, VMSRS_SECRET_BYTES> copy;
+  std::copy(secret.begin(), secret.end(), copy.begin());
+  Registers registers{
+      .rax = VMSRS_CALL_MGMT_OPEN, .rdi = address_of(copy.data()), .rsi = capabilities};
+  const vmsrs_status status = call_to_end(registers, bytes_of(copy));
+  explicit_bzero(copy.data(), copy.size());
+  if (status == VMSRS_OK) {
+    token_ = registers.rdx;
+    is_open_ = true;
+  }
+  return status;
+}
+
+vmsrs_status HypercallChannel::version(Version& version) {
+  Registers registers{.rax = VMSRS_CALL_VERSION};
+  const vmsrs_status status = call(registers);
+  version = {static_cast<std::uint32_t>(registers.rdx), static_cast<std::uint32_t>(registers.rsi)};
+  return status;
+}
+
+vmsrs_status HypercallChannel::stats(vmsrs_stats& stats) {
+  stats = {};
+  Registers registers{
+      .rax = VMSRS_CALL_MGMT_STATS, .rdi = token_, .rsi = address_of(&stats), .rdx = sizeof(stats)};
+  return call_to_end(registers, bytes_of(stats));
+}
+
+template <typename Structure>
+vmsrs_status HypercallChannel::read(std::uint64_t number, std::uint64_t selector,
+                                    Structure& structure) {
+  structure = {};
+  Registers registers{.rax = number,
+                      .rdi = token_,
+                      .rsi = selector,
+                      .rdx = address_of(&structure),
+                      .r10 = sizeof(structure)};
+  return call_to_end(registers, bytes_of(structure));
+}
+
+vmsrs_status HypercallChannel::exits(std::uint32_t cpu, vmsrs_exits& exits) {
+  return read(VMSRS_CALL_MGMT_EXITS, cpu, exits);
+}
+
+vmsrs_status HypercallChannel::server(std::uint32_t index, vmsrs_server_info& info) {
+  return read(VMSRS_CALL_MGMT_SERVER, index, info);
+}
+
+vmsrs_status HypercallChannel::users(std::uint32_t server, std::uint64_t cursor,
+                                     std::span<vmsrs_user_info> records, UsersPage& page) {
+  Registers registers{.rax = VMSRS_CALL_MGMT_USERS,
+                      .rdi = token_,
+                      .rsi = server,
+                      .rdx = cursor,
+                      .r10 = address_of(records.data()),
+                      .r8 = records.size_bytes()};
+  const vmsrs_status status = call_to_end(registers, std::as_writable_bytes(records));
+  page = {};
+  if (status == VMSRS_OK) {
+    page.count = std::min<std::size_t>(registers.rdx, records.size());
+    page.next_cursor = registers.rsi;
+  }
+  return status;
+}
+
+vmsrs_status HypercallChannel::check(bool start_anew, vmsrs_check_report& report) {
+  report = {};
+  Registers registers{.rax = VMSRS_CALL_MGMT_CHECK,
+                      .rdi = token_,
+                      .rsi = start_anew ? 1u : 0u,
+                      .rdx = address_of(&report),
+                      .r10 = sizeof(report)};
+  return call(registers, bytes_of(report));
+}
+
+vmsrs_status HypercallChannel::define(const vmsrs_server_definition& definition,
+                                      std::uint32_t& server) {
+  vmsrs_server_definition copy = definition;
+  Registers registers{.rax = VMSRS_CALL_MGMT_DEFINE, .rdi = token_, .rsi = address_of(&copy)};
+  const vmsrs_status status = call_to_end(registers, bytes_of(copy));
+  if (status == VMSRS_OK) server = static_cast<std::uint32_t>(registers.rdx);
+  return status;
+}
+
+vmsrs_status HypercallChannel::collect(std::uint32_t server, std::uint64_t slot,
+                                       std::uint64_t& records_left) {
+  Registers registers{.rax = VMSRS_CALL_MGMT_COLLECT, .rdi = token_, .rsi = server, .rdx = slot};
+  const vmsrs_status status = call(registers);
+  if (status == VMSRS_OK || status == VMSRS_AGAIN) records_left = registers.rdx;
+  return status;
+}
+
+vmsrs_status HypercallChannel::reap(std::uint32_t server, std::uint32_t process_id) {
+  Registers registers{.rax = VMSRS_CALL_MGMT_REAP, .rdi = token_, .rsi = server, .rdx = process_id};
+  return call_to_end(registers);
+}
+
+}  // namespace vmsrs::channel

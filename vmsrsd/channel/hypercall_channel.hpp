@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "channel/channel.hpp"
+#include "channel/hypercall.hpp"
+
+namespace vmsrs::channel {
+
+// The management channel over hypercalls. Opened once with the secret; the token that this gives is
+// good in the opening address space only, so never fork and go on. Not thread-safe: SerialChannel.
+class HypercallChannel final : public Channel {
+ public:
+  explicit HypercallChannel(Hypercall& hypercall) : hypercall_(hypercall) {}
+  ~HypercallChannel() override;
+  HypercallChannel(const HypercallChannel&) = delete;
+  HypercallChannel& operator=(const HypercallChannel&) = delete;
+
+  // `capabilities`: bits of enum vmsrs_capability.
+  [[nodiscard]] vmsrs_status open(std::span<const std::uint8_t, VMSRS_SECRET_BYTES> secret,
+                                  std::uint64_t capabilities);
+
+  vmsrs_status version(Version& version) override;
+  vmsrs_status stats(vmsrs_stats& stats) override;
+  vmsrs_status exits(std::uint32_t cpu, vmsrs_exits& exits) override;
+  vmsrs_status server(std::uint32_t index, vmsrs_server_info& info) override;
+  vmsrs_status users(std::uint32_t server, std::uint64_t cursor, std::span<vmsrs_user_info> records,
+                     UsersPage& page) override;
+  vmsrs_status check(bool start_anew, vmsrs_check_report& report) override;
+  vmsrs_status define(const vmsrs_server_definition& definition, std::uint32_t& server) override;
+  vmsrs_status collect(std::uint32_t server, std::uint64_t slot,
+                       std::uint64_t& records_left) override;
+  vmsrs_status reap(std::uint32_t server, std::uint32_t process_id) override;
+
+ private:
+  // Makes the call; touches pages of `buffer` and repeats as long as the hypervisor asks for it.
+  vmsrs_status call(Registers& registers, std::span<std::byte> buffer = {});
+  // The same, and repeats on VMSRS_AGAIN: for calls that wait for nobody else.
+  vmsrs_status call_to_end(Registers& registers, std::span<std::byte> buffer = {});
+  template <typename Structure>
+  vmsrs_status read(std::uint64_t number, std::uint64_t selector, Structure& structure);
+
+  Hypercall& hypercall_;
+  std::uint64_t token_ = 0;
+  bool is_open_ = false;
+};
+
+}  // namespace vmsrs::channel

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "channel/lists.hpp"
+
+#include <array>
+
+namespace vmsrs::channel {
+namespace {
+
+constexpr std::uint32_t kMostCpus = 4096;
+// The hypervisor may put fewer records into an answer than fit; users that come and go between two
+// answers add some. More answers than this are no list.
+constexpr std::size_t kMostUserPages = 4 * (VMSRS_MAX_USERS + VMSRS_RECENT_USERS);
+constexpr std::size_t kUsersInPage = 64;
+
+}  // namespace
+
+vmsrs_status read_servers(Channel& channel, std::vector<vmsrs_server_info>& servers) {
+  for (std::uint32_t index = 0; index < VMSRS_MAX_SERVERS; ++index) {
+    vmsrs_server_info info;
+    const vmsrs_status status = channel.server(index, info);
+    if (status == VMSRS_NOT_FOUND) break;
+    if (status != VMSRS_OK) return status;
+    servers.push_back(info);
+  }
+  return VMSRS_OK;
+}
+
+vmsrs_status read_users(Channel& channel, std::uint32_t server,
+                        std::vector<vmsrs_user_info>& users) {
+  std::array<vmsrs_user_info, kUsersInPage> records;
+  std::uint64_t cursor = 0;
+  for (std::size_t pages = 0; pages < kMostUserPages; ++pages) {
+    UsersPage page;
+    const vmsrs_status status = channel.users(server, cursor, records, page);
+    if (status != VMSRS_OK) return status;
+    users.insert(users.end(), records.begin(),
+                 records.begin() + static_cast<std::ptrdiff_t>(page.count));
+    if (page.next_cursor == 0) return VMSRS_OK;
+    cursor = page.next_cursor;
+  }
+  return VMSRS_OK;
+}
+
+vmsrs_status read_exits(Channel& channel, std::vector<vmsrs_exits>& exits) {
+  for (std::uint32_t cpu = 0; cpu < kMostCpus; ++cpu) {
+    vmsrs_exits one;
+    const vmsrs_status status = channel.exits(cpu, one);
+    if (status == VMSRS_NOT_FOUND) break;
+    if (status != VMSRS_OK) return status;
+    exits.push_back(one);
+  }
+  return VMSRS_OK;
+}
+
+}  // namespace vmsrs::channel

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vector>
+
+#include "channel/channel.hpp"
+
+// Whole lists from the channel's one-by-one calls. On a status other than VMSRS_OK the list holds
+// what had been read before.
+namespace vmsrs::channel {
+
+[[nodiscard]] vmsrs_status read_servers(Channel& channel, std::vector<vmsrs_server_info>& servers);
+[[nodiscard]] vmsrs_status read_users(Channel& channel, std::uint32_t server,
+                                      std::vector<vmsrs_user_info>& users);
+[[nodiscard]] vmsrs_status read_exits(Channel& channel, std::vector<vmsrs_exits>& exits);
+
+}  // namespace vmsrs::channel

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "channel/names.hpp"
+
+#include <cstring>
+
+namespace vmsrs::channel {
+namespace {
+
+template <std::size_t N>
+const char* name_in(const std::array<const char*, N>& names, std::uint32_t number) {
+  return number < names.size() ? names[number] : "unknown";
+}
+
+constexpr std::array<const char*, 4> kIsolationNames = {"unknown", "hypervisor", "process", "none"};
+constexpr std::array<const char*, 4> kUserStateNames = {"collected", "active", "crashed", "stuck"};
+constexpr std::array<const char*, 4> kVerdictNames = {"ok", "violated", "pending", "unverified"};
+constexpr std::array<const char*, VMSRS_STATUS_COUNT> kStatusNames = {
+    "ok",        "unknown call",  "bad version",  "bad argument", "bad address", "bad length",
+    "unaligned", "page to touch", "not attached", "busy",         "denied",      "no storage",
+    "no region", "overlap",       "no user",      "user exists",  "no slot",     "crashed",
+    "again",     "not found",     "wrong state",  "throttled"};
+
+}  // namespace
+
+const std::array<const char*, VMSRS_FAULT_KIND_COUNT> kFaultKindNames = {
+    "none",    "wild",  "null",  "non_canonical", "bus",   "arithmetic",
+    "illegal", "abort", "check", "storage",       "stack", "operator"};
+const std::array<const char*, VMSRS_EXIT_REASON_COUNT> kExitReasonNames = {
+    "vmmcall",         "cpuid",     "msr",  "nested_page_fault", "apic", "nmi", "init",
+    "svm_instruction", "interrupt", "other"};
+const std::array<const char*, VMSRS_CHECK_COUNT> kInvariantNames = {
+    "hidden", "storage", "chains", "users", "mirror", "collected", "accounting", "windows"};
+
+const char* fault_kind_name(std::uint32_t kind) { return name_in(kFaultKindNames, kind); }
+const char* isolation_name(std::uint32_t isolation) { return name_in(kIsolationNames, isolation); }
+const char* user_state_name(std::uint32_t state) { return name_in(kUserStateNames, state); }
+const char* verdict_name(std::uint32_t verdict) { return name_in(kVerdictNames, verdict); }
+
+std::string status_name(vmsrs_status status) {
+  const auto number = static_cast<std::size_t>(status);
+  return number < kStatusNames.size() ? kStatusNames[number] : "a status that is not known here";
+}
+
+std::string dotted_version(std::uint32_t abi_version) {
+  return std::to_string(abi_version >> 16) + "." + std::to_string(abi_version & 0xffffu);
+}
+
+std::string server_name(const vmsrs_server_info& info) {
+  std::string name(info.name, strnlen(info.name, sizeof(info.name)));
+  for (char& c : name) {
+    if (c < ' ' || c > '~') c = '?';
+  }
+  return name;
+}
+
+}  // namespace vmsrs::channel

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vmsrs/abi.h>
+
+#include <array>
+#include <cstdint>
+#include <string>
+
+// The ABI's numbers as words: the closed sets of metric labels and of the API's fields. A number
+// out of its set (a newer hypervisor) is "unknown".
+namespace vmsrs::channel {
+
+extern const std::array<const char*, VMSRS_FAULT_KIND_COUNT> kFaultKindNames;
+extern const std::array<const char*, VMSRS_EXIT_REASON_COUNT> kExitReasonNames;
+extern const std::array<const char*, VMSRS_CHECK_COUNT> kInvariantNames;
+
+[[nodiscard]] const char* fault_kind_name(std::uint32_t kind);
+[[nodiscard]] const char* isolation_name(std::uint32_t isolation);
+[[nodiscard]] const char* user_state_name(std::uint32_t state);
+[[nodiscard]] const char* verdict_name(std::uint32_t verdict);
+[[nodiscard]] std::string status_name(vmsrs_status status);
+[[nodiscard]] std::string dotted_version(std::uint32_t abi_version);
+
+// Bounded, and with anything but printable ASCII replaced: safe in JSON, labels and terminals.
+[[nodiscard]] std::string server_name(const vmsrs_server_info& info);
+
+}  // namespace vmsrs::channel

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <mutex>
+
+#include "channel/channel.hpp"
+
+namespace vmsrs::channel {
+
+// One lock around every call of another channel: any number of threads may share it, and none holds
+// it while it waits for something else than the hypervisor.
+class SerialChannel final : public Channel {
+ public:
+  explicit SerialChannel(Channel& below) : below_(below) {}
+
+  vmsrs_status version(Version& version) override {
+    const std::lock_guard lock(mutex_);
+    return below_.version(version);
+  }
+  vmsrs_status stats(vmsrs_stats& stats) override {
+    const std::lock_guard lock(mutex_);
+    return below_.stats(stats);
+  }
+  vmsrs_status exits(std::uint32_t cpu, vmsrs_exits& exits) override {
+    const std::lock_guard lock(mutex_);
+    return below_.exits(cpu, exits);
+  }
+  vmsrs_status server(std::uint32_t index, vmsrs_server_info& info) override {
+    const std::lock_guard lock(mutex_);
+    return below_.server(index, info);
+  }
+  vmsrs_status users(std::uint32_t server, std::uint64_t cursor, std::span<vmsrs_user_info> records,
+                     UsersPage& page) override {
+    const std::lock_guard lock(mutex_);
+    return below_.users(server, cursor, records, page);
+  }
+  vmsrs_status check(bool start_anew, vmsrs_check_report& report) override {
+    const std::lock_guard lock(mutex_);
+    return below_.check(start_anew, report);
+  }
+  vmsrs_status define(const vmsrs_server_definition& definition, std::uint32_t& server) override {
+    const std::lock_guard lock(mutex_);
+    return below_.define(definition, server);
+  }
+  vmsrs_status collect(std::uint32_t server, std::uint64_t slot,
+                       std::uint64_t& records_left) override {
+    const std::lock_guard lock(mutex_);
+    return below_.collect(server, slot, records_left);
+  }
+  vmsrs_status reap(std::uint32_t server, std::uint32_t process_id) override {
+    const std::lock_guard lock(mutex_);
+    return below_.reap(server, process_id);
+  }
+
+ private:
+  Channel& below_;
+  std::mutex mutex_;
+};
+
+}  // namespace vmsrs::channel

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <prometheus/collectable.h>
+
+#include <string>
+
+#include "collectors/scrape.hpp"
+
+namespace vmsrs::collectors {
+
+// All collectors, run anew at each scrape, and the daemon's word about each: success and duration.
+// Any thread.
+class Exposition final : public prometheus::Collectable {
+ public:
+  Exposition(channel::Channel& channel, const daemon::CheckLedger& checks, daemon::Clock clock)
+      : channel_(channel), checks_(checks), clock_(std::move(clock)) {}
+
+  [[nodiscard]] std::vector<prometheus::MetricFamily> Collect() const override;
+  // In Prometheus's text format, version 0.0.4.
+  [[nodiscard]] std::string text() const;
+
+ private:
+  channel::Channel& channel_;
+  const daemon::CheckLedger& checks_;
+  daemon::Clock clock_;
+};
+
+}  // namespace vmsrs::collectors

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "collectors/collectors.hpp"
+
+namespace vmsrs::collectors {
+namespace {
+
+void add_exits(Family family, const std::vector<vmsrs_exits>& cpus,
+               const std::uint64_t (vmsrs_exits::*values)[VMSRS_EXIT_REASON_COUNT]) {
+  for (const vmsrs_exits& exits : cpus) {
+    for (std::size_t reason = 0; reason < VMSRS_EXIT_REASON_COUNT; ++reason) {
+      family.add(
+          static_cast<double>((exits.*values)[reason]),
+          {{"reason", channel::kExitReasonNames[reason]}, {"cpu", std::to_string(exits.cpu)}});
+    }
+  }
+}
+
+}  // namespace
+
+bool collect_overhead(Scrape& scrape, Families& families) {
+  const auto* cpus = scrape.exits();
+  const auto* servers = scrape.servers();
+  if (cpus == nullptr || servers == nullptr) return false;
+  add_exits(families.counter("vmsrs_hypervisor_exits_total",
+                             "Exits from the guest into the hypervisor, by reason."),
+            *cpus, &vmsrs_exits::count);
+  add_exits(families.counter(
+                "vmsrs_hypervisor_cycles_total",
+                "Processor cycles (TSC) from an exit to the next entry, by the exit's reason."),
+            *cpus, &vmsrs_exits::cycles);
+  add_for_servers(families.counter("vmsrs_stores_total", "Monitored stores that trapped."),
+                  *servers, &vmsrs_server_info::store_count);
+  add_for_servers(families.counter("vmsrs_loads_total", "Monitored loads that trapped."), *servers,
+                  &vmsrs_server_info::load_count);
+  return true;
+}
+
+}  // namespace vmsrs::collectors

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// The exit codes of vmsrsd and vmsrsctl. Stable: scripts depend on them.
+namespace vmsrs::ops {
+
+enum ExitCode : int {
+  kExitOk = 0,
+  kExitFailed = 1,
+  kExitUsage = 2,              // command line or configuration file
+  kExitInvariantViolated = 3,  // vmsrsctl check
+  kExitUnreachable = 4,        // no daemon, or no hypervisor below it
+  kExitDenied = 5,             // wrong secret or missing permission
+};
+
+}  // namespace vmsrs::ops

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+// vmsrs.yaml as the daemon uses it. Every key is explained in the file of that name at the root of
+// the tree and in docs/configuration.md. Reading throws Error, whose text is the whole message:
+// `FILE:LINE: KEY: expected ..., found ...`.
+namespace vmsrs::config {
+
+class Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+using Digest = std::array<std::uint8_t, 32>;
+
+struct Server {
+  std::string name;
+  std::optional<std::string> attach_secret_file;  // exactly one of these two
+  std::optional<Digest> attach_secret_sha256;
+  std::uint64_t storage_quota_bytes = 0;  // 0 = no limit
+  std::uint32_t users = 1024;
+  std::string where;  // `FILE:LINE: servers[N]`, for messages about its secret
+  bool operator==(const Server&) const = default;
+};
+
+struct Config {
+  std::string management_secret_file = "/etc/vmsrs/management.secret";
+  std::string management_where = "management";  // `FILE:LINE: management`, for messages
+  std::string metrics_host = "127.0.0.1";
+  std::uint16_t metrics_port = 9470;
+  std::string api_socket = "/run/vmsrs/api.sock";
+  std::uint32_t api_socket_mode = 0660;
+  std::string api_socket_group;  // empty = the daemon's own
+  std::string log_level = "info";
+  std::uint32_t check_timeout_ms = 5000;
+  std::uint32_t reap_interval_ms = 1000;  // 0 = never
+  std::vector<Server> servers;
+};
+
+[[nodiscard]] Config load(const std::string& file);
+
+}  // namespace vmsrs::config

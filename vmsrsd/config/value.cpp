@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "config/value.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+#include <ops_common/closest.hpp>
+#include <set>
+#include <utility>
+
+namespace vmsrs::config {
+namespace {
+
+bool parse_whole(std::string_view text, std::uint64_t& value, int base = 10) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
+  return error == std::errc{} && end == text.data() + text.size() && !text.empty();
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string all;
+  for (const std::string& word : words) all += (all.empty() ? "" : ", ") + word;
+  return all;
+}
+
+int line_of(const YAML::Node& node, int otherwise) {
+  return node.IsDefined() && node.Mark().line >= 0 ? node.Mark().line + 1 : otherwise;
+}
+
+}  // namespace
+
+Value::Value(std::string file, int line, std::string key, YAML::Node node)
+    : file_(std::move(file)), line_(line), key_(std::move(key)), node_(std::move(node)) {}
+
+Value Value::root(std::string file, YAML::Node node) {
+  const int line = line_of(node, 1);
+  return {std::move(file), line, "", std::move(node)};
+}
+
+std::string Value::child_key(const std::string& key) const {
+  return key_.empty() ? key : key_ + "." + key;
+}
+
+std::string Value::where() const {
+  return file_ + ":" + std::to_string(line_) + ": " + (key_.empty() ? "document" : key_);
+}
+
+std::string Value::found() const {
+  if (!node_.IsDefined() || node_.IsNull()) return "nothing";
+  if (node_.IsMap()) return "a mapping";
+  if (node_.IsSequence()) return "a list";
+  return "\"" + node_.Scalar() + "\"";
+}
+
+void Value::fail(const std::string& expected) const { fail(expected, found()); }
+
+void Value::fail(const std::string& expected, const std::string& found) const {
+  throw Error(where() + ": expected " + expected + ", found " + found);
+}
+
+bool Value::given() const { return node_.IsDefined() && !node_.IsNull(); }
+
+void Value::expect_mapping(const std::vector<std::string>& keys) const {
+  if (!given()) return;
+  if (!node_.IsMap()) fail("a mapping with " + joined(keys));
+  std::set<std::string> seen;
+  for (const auto& member : node_) {
+    const int line = line_of(member.first, line_);
+    if (!member.first.IsScalar()) {
+      Value(file_, line, key_, member.first)
+          .fail("one of " + joined(keys), "a key that is no word");
+    }
+    const std::string key = member.first.Scalar();
+    const Value place(file_, line, child_key(key), member.second);
+    if (std::find(keys.begin(), keys.end(), key) == keys.end()) {
+      const auto meant = ops::closest(key, keys);
+      place.fail("one of " + joined(keys),
+                 "the unknown key \"" + key + "\"" +
+                     (meant ? "; did you mean \"" + *meant + "\"?" : std::string()));
+    }
+    if (!seen.insert(key).second) place.fail("each key once", "\"" + key + "\" again");
+  }
+}
+
+Value Value::operator[](const std::string& key) const {
+  const YAML::Node parent = node_;  // const access: does not create the member
+  const YAML::Node child = parent.IsDefined() && parent.IsMap()
+                               ? std::as_const(parent)[key]
+                               : YAML::Node(YAML::NodeType::Undefined);
+  return {file_, line_of(child, line_), child_key(key), child};
+}
+
+std::vector<Value> Value::items() const {
+  std::vector<Value> all;
+  if (!given()) return all;
+  if (!node_.IsSequence()) fail("a list");
+  for (std::size_t i = 0; i < node_.size(); ++i) {
+    const YAML::Node item = node_[i];
+    all.push_back({file_, line_of(item, line_), key_ + "[" + std::to_string(i) + "]", item});
+  }
+  return all;
+}
+
+std::string Value::text(const std::string& expected) const {
+  if (!given() || !node_.IsScalar()) fail(expected);
+  return node_.Scalar();
+}
+
+std::uint64_t Value::whole_number(std::uint64_t lowest, std::uint64_t highest) const {
+  const std::string expected =
+      "a whole number from " + std::to_string(lowest) + " to " + std::to_string(highest);
+  std::uint64_t number = 0;
+  if (!parse_whole(text(expected), number) || number < lowest || number > highest) fail(expected);
+  return number;
+}
+
+std::uint64_t Value::bytes() const {
+  static constexpr std::pair<const char*, unsigned> kUnits[] = {
+      {"TiB", 40}, {"GiB", 30}, {"MiB", 20}, {"KiB", 10}, {"B", 0}};
+  const std::string expected = "a size such as 64MiB (units B, KiB, MiB, GiB, TiB), or 0";
+  const std::string whole = text(expected);
+  if (whole == "0") return 0;
+  for (const auto& [unit, shift] : kUnits) {
+    if (!whole.ends_with(unit)) continue;
+    std::string digits = whole.substr(0, whole.size() - std::string_view(unit).size());
+    while (!digits.empty() && digits.back() == ' ') digits.pop_back();
+    std::uint64_t number = 0;
+    const std::uint64_t largest = std::numeric_limits<std::uint64_t>::max() >> shift;
+    if (!parse_whole(digits, number) || number > largest) break;
+    return number << shift;
+  }
+  fail(expected);
+}
+
+std::uint32_t Value::file_mode() const {
+  const std::string expected = "an octal file mode such as 0660";
+  std::uint64_t mode = 0;
+  if (!parse_whole(text(expected), mode, 8) || mode > 0777) fail(expected);
+  return static_cast<std::uint32_t>(mode);
+}
+
+std::string Value::one_of(std::initializer_list<const char*> choices) const {
+  const std::vector<std::string> all(choices.begin(), choices.end());
+  const std::string expected = "one of " + joined(all);
+  const std::string word = text(expected);
+  if (std::find(all.begin(), all.end(), word) != all.end()) return word;
+  const auto meant = ops::closest(word, all);
+  fail(expected, found() + (meant ? "; did you mean \"" + *meant + "\"?" : std::string()));
+}
+
+}  // namespace vmsrs::config

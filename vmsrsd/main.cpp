@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "channel/hypercall.hpp"
+#include "daemon/run.hpp"
+
+int main(int argc, char** argv) {
+  return vmsrs::daemon::run(argc, argv, vmsrs::channel::probe_machine);
+}
