@@ -208,6 +208,19 @@ BOOST_AUTO_TEST_CASE(user_with_two_records_in_a_chain) {
   BOOST_TEST(sound());
 }
 
+// What a newer store of the same user replaces is not kept: storage does not grow with the stores.
+BOOST_AUTO_TEST_CASE(users_who_take_turns_hold_one_record_each) {
+  begin(a);
+  begin(b);
+  for (std::uint64_t i = 0; i < 20; ++i) {
+    store(a, 8, i);
+    store(b, 8, 100 + i);
+  }
+  BOOST_TEST(ledger().record_count == 2u);
+  b.crash();
+  BOOST_TEST(load(c, 8) == 19u);
+}
+
 // ---- what wild writes do here: found by the check; mended where a crashed user stored as well
 
 BOOST_AUTO_TEST_CASE(settling_mends_a_wild_write_in_the_same_granule) {
