@@ -34,7 +34,7 @@ build() { # preset
 run_tests() { # preset ctest-option...
   local preset=$1 code=0
   shift
-  ctest --test-dir "$top/build/$preset" -j2 --output-on-failure --no-tests=error "$@" |
+  ctest --test-dir "$top/build/$preset" -j2 --output-on-failure --no-tests=error "$@" 2>&1 |
     awk '
       closing || /^[0-9]+% tests passed/ { closing = 1; end = end $0 "\n"; next }
       { print; fflush() }

@@ -60,7 +60,7 @@ take() {
   file=$(awk -v want="$name" '{ n = $0; sub(/.*\//, "", n); sub(/\.ko$/, "", n); gsub(/-/, "_", n)
                                 if (n == want) { print; exit } }' "$work/all")
   [ -n "$file" ] || return 0 # built in
-  needs=$(tr '\0' '\n' <"$file" | sed -n 's/^depends=//p;s/^softdep=pre: *//p' | tr ', ' '\n\n' |
+  needs=$(tr '\0' '\n' <"$file" | sed -n 's/^depends=//p;s/^softdep=pre: *//p' | tr ', ' '[\n*]' |
             sed '/:$/d;/^post/d')
   for need in $needs; do take "$need"; done
   cp "$file" "$target/$name.ko"

@@ -9,7 +9,7 @@
 set -eu
 usage() { sed -n 's/^# \(Usage.*\)/\1/p' "$0" >&2; exit 2; }
 fail() { echo "make-initramfs: error: $*" >&2; exit 1; }
-out= kernel= init=
+out='' kernel='' init=''
 while getopts o:k:i: option; do
   case $option in
     o) out=$OPTARG ;;

@@ -46,6 +46,7 @@ if [ "$with_vmsrs" = yes ]; then
     [ $tries -lt 100 ] || stop "the hypervisor's windows are not there: no /dev/pmem0"
     usleep 100000
   done
+  blockdev --setro /dev/pmem0 # Linux itself refuses root, before a fault in its kernel does
   mount -t ext4 -o ro,dax /dev/pmem0 /run/vmsrs/windows || stop "cannot mount the windows"
   say "starting vmsrsd"
   (

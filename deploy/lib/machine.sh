@@ -101,6 +101,8 @@ start_machine() {
     -netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$shop_port-:7070,hostfwd=tcp:127.0.0.1:$metrics_port-:9470,hostfwd=tcp:127.0.0.1:$api_port-:9471"
     -device virtio-net-pci,netdev=net,romfile=)
   local linux="console=ttyS0 panic=-1 quiet"
+  # A busy host that emulates may let the guest wait too long for its timer check, which then panics.
+  [[ $accelerator == kvm ]] || linux+=" no_timer_check"
   [[ $accelerator == kvm ]] || arguments[3]=tcg,thread=multi
   if [[ $with_vmsrs == yes ]]; then
     arguments+=(-cpu "$cpu_model" -kernel "$build/hypervisor/vmsrs-hypervisor.elf32"

@@ -18,13 +18,14 @@ fail() {
 # A wrong option: one line, exit code 2.
 wrong() { fail_code=2 fail "$* (--help lists the options)"; }
 
-# Runs a command quietly: its output goes to a log, whose end is shown if it fails.
+# Runs a command quietly: its output goes to a log; its errors are shown if it fails.
 # Usage: quietly LOG WHAT COMMAND...
 quietly() {
   local log=$1 what=$2
   shift 2
   if ! "$@" >"$log" 2>&1; then
-    tail -n 20 "$log" >&2
+    # The errors may stand far from the end.
+    { grep -m 5 -A 4 -i 'error' "$log" || tail -n 20 "$log"; } >&2
     fail "$what failed; the whole log is $log"
   fi
 }

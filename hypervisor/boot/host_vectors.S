@@ -56,7 +56,28 @@ host_fault_vectors:
         .endr
         .balign 16
 
+        .globl  host_read_msr           /* bool host_read_msr(msr, *result): false where it is #GP */
+host_read_msr:
+        movl    %edi, %ecx
+read_msr_try:
+        rdmsr
+        shlq    $32, %rdx
+        orq     %rdx, %rax
+        movq    %rax, (%rsi)
+        movl    $1, %eax
+        ret
+read_msr_failed:
+        xorl    %eax, %eax
+        ret
+
 host_fault_common:
+        /* On the stack: vector, error code, rip. The one fault that is expected: */
+        cmpq    $read_msr_try, 16(%rsp)
+        jne     2f
+        movq    $read_msr_failed, 16(%rsp)
+        addq    $16, %rsp
+        iretq
+2:
         movq    %rsp, %rdi
         movq    %cr2, %rsi
         andq    $-16, %rsp

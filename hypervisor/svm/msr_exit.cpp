@@ -4,6 +4,8 @@
 #include "svm/msr_permissions.hpp"
 #include "svm/x86.hpp"
 
+extern "C" bool host_read_msr(std::uint32_t msr, std::uint64_t* result);  // boot/host_vectors.S
+
 namespace vmsrs::svm {
 namespace {
 
@@ -30,6 +32,12 @@ bool read_msr(const Vmcb& vmcb, std::uint32_t msr, std::uint64_t& result) {
   }
 }
 
+// An outer hypervisor may not know the register at all.
+bool is_present_value(std::uint32_t msr, std::uint64_t wanted) {
+  std::uint64_t present = 0;
+  return host_read_msr(msr, &present) && present == wanted;
+}
+
 bool write_msr(Vmcb& vmcb, std::uint32_t msr, std::uint64_t wanted) {
   switch (msr) {
     case x86::kMsrEfer:
@@ -40,7 +48,7 @@ bool write_msr(Vmcb& vmcb, std::uint32_t msr, std::uint64_t wanted) {
       return true;
     default:
       // The APIC's address and what shapes the physical address space: may be written as they are.
-      return is_fixed_msr(msr) && x86::read_msr(msr) == wanted;
+      return is_fixed_msr(msr) && is_present_value(msr, wanted);
   }
 }
 

@@ -25,6 +25,7 @@ mkdir -p "$work/rules"
 cp "$rules" "$here/vmsrs.test.yaml" "$work/rules"
 cd "$work/rules"
 "$promtool" test rules vmsrs.test.yaml
+"$promtool" check metrics <"$here/../ops/golden/metrics.txt"
 # The tests must be able to fail: without its threshold every alert's silent case is wrong.
 sed 's/ > 5$/ > 5000/; s/_users > 0/_users > 9/; s/\]) > 0/]) > 999/; s/> 0\.9/> 9/; s/ == 1$/ == 2/; s/== 0/== 7/' \
   "$rules" >vmsrs.rules.yaml

@@ -36,6 +36,17 @@ BOOST_AUTO_TEST_CASE(secret_differs_in_its_last_bit_only) {
   BOOST_TEST(open_with(manager, secret) == VMSRS_DENIED);
 }
 
+// Secrets are compared as hashes, of which every bit counts.
+BOOST_AUTO_TEST_CASE(every_bit_of_a_hash_is_compared) {
+  std::uint8_t one[VMSRS_HASH_BYTES] = {}, other[VMSRS_HASH_BYTES] = {};
+  BOOST_TEST(vmsrs::recovery::equal_secret(one, other, sizeof one));
+  for (std::size_t bit = 0; bit < 8 * sizeof one; ++bit) {
+    other[bit / 8] = static_cast<std::uint8_t>(1u << (bit % 8));
+    BOOST_TEST(!vmsrs::recovery::equal_secret(one, other, sizeof one));
+    other[bit / 8] = 0;
+  }
+}
+
 BOOST_AUTO_TEST_CASE(attached_server_is_busy) {
   Client other(0x200000);
   BOOST_TEST(other.attach("shop", secret_of(1), 5).status == VMSRS_BUSY);

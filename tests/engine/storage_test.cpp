@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <boost/test/unit_test.hpp>
+#include <random>
 #include <vector>
 
 #include "fixture.hpp"
@@ -140,9 +141,26 @@ BOOST_AUTO_TEST_CASE(a_thousand_users_and_no_more) {
   }
   BOOST_TEST(begin(a) == VMSRS_NO_SLOT);
   BOOST_TEST(info().active_users == VMSRS_MAX_USERS);
-  for (std::size_t i = 0; i < users.size(); i += 3) end(users[i]);
-  for (std::size_t i = 0; i < users.size(); ++i)
-    BOOST_TEST(begin(users[i]) == VMSRS_OK);  // found, or a slot for it
+  for (Client& user : users) BOOST_TEST(end(user) == VMSRS_OK);
+  BOOST_TEST(info().finished_count == VMSRS_MAX_USERS);
+  BOOST_TEST(sound());
+}
+
+// Threads whose places in the table collide: who stays is found whoever goes.
+BOOST_AUTO_TEST_CASE(users_are_found_after_others_have_gone) {
+  std::mt19937_64 random(1);
+  std::vector<Client> users;
+  std::vector<std::uint64_t> depths(600, 0);
+  for (std::size_t i = 0; i < depths.size(); ++i) users.push_back(thread(random() << 6));
+  for (unsigned step = 0; step < 6000; ++step) {
+    const std::size_t i = random() % users.size();
+    if (random() % 2 == 0)
+      BOOST_TEST(users[i].call(VMSRS_CALL_USER_BEGIN).rsi == ++depths[i]);
+    else if (depths[i] > 0)
+      BOOST_TEST(users[i].call(VMSRS_CALL_USER_END).rdx == --depths[i]);
+    else
+      BOOST_TEST(end(users[i]) == VMSRS_NO_USER);
+  }
   BOOST_TEST(sound());
 }
 

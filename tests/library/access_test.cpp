@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <signal.h>
+
 #include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <cstdint>
@@ -18,6 +20,22 @@ void fault(std::uint64_t* wild) { *static_cast<volatile std::uint64_t*>(wild) = 
 
 constexpr std::size_t kLong = 150'000;  // three calls' worth
 constexpr std::size_t kOffset = 1003;
+
+// Lets a crashed user reach its end point exactly after the n-th instruction of a load.
+struct Interleaving {
+  std::atomic<int> step{0}, collect_at{0};
+  std::atomic<bool> crashed{false}, may_end{false}, ended{false};
+  void collect() {
+    may_end = true;
+    while (!ended) {
+    }
+  }
+};
+Interleaving* interleaving;
+
+void on_step(int) {
+  if (++interleaving->step == interleaving->collect_at) interleaving->collect();
+}
 
 }  // namespace
 
@@ -109,7 +127,8 @@ BOOST_AUTO_TEST_CASE(ranges_under_suppression) {
       vmsrs_load_range(copy.data(), bytes + kOffset, kLong);
       BOOST_CHECK(copy == good);
       // An assignment must not carry pollution on.
-      run([&] { vmsrs_assign(words() + 30'000, words() + 25'000, 800); });
+      const int outcome = run([&] { vmsrs_assign(words() + 30'000, words() + 25'000, 800); });
+      BOOST_CHECK_MESSAGE(outcome == VMSRS_FINISHED, outcome << " " << vmsrs_error_message());
     }).join();
   });
   BOOST_CHECK_EQUAL(words()[30'000], 25'001u);
@@ -147,6 +166,43 @@ BOOST_AUTO_TEST_CASE(reader_races_with_crash_and_collection) {
   BOOST_CHECK_EQUAL(wrong.load(), 0u);
   BOOST_TEST_MESSAGE(reads.load() << " reads");
   BOOST_CHECK_EQUAL(words()[0], kGood);
+}
+
+// The same without luck: the collection comes after each single instruction of the load in turn.
+BOOST_AUTO_TEST_CASE(collection_after_every_instruction_of_a_load) {
+  struct sigaction action {};
+  struct sigaction former {};
+  action.sa_handler = on_step;
+  sigaction(SIGTRAP, &action, &former);
+  int steps = 0, n = 0;
+  do {
+    Interleaving now;
+    now.collect_at = ++n;
+    interleaving = &now;
+    std::thread crashing([&] {
+      run([&] {
+        vmsrs::store(&words()[0], std::uint64_t{666});
+        crash_suppression_os(VMSRS_FAULT_CHECK, nullptr);
+        now.crashed = true;
+        while (!now.may_end) {
+        }
+      });
+      now.ended = true;
+    });
+    while (!now.crashed) {
+    }
+    start_single_stepping();
+    const std::uint64_t value = vmsrs_load_u64(&words()[0]);
+    stop_single_stepping();
+    steps = now.step;
+    now.may_end = true;
+    crashing.join();
+    BOOST_CHECK_MESSAGE(value == 1, value << " when collected after instruction " << n);
+  } while (n <= steps && n < 2000);
+  sigaction(SIGTRAP, &former, nullptr);
+  BOOST_CHECK_GT(n, 10);
+  BOOST_CHECK_LT(n, 2000);
+  BOOST_TEST_MESSAGE(n << " interleavings");
 }
 
 BOOST_AUTO_TEST_CASE(pages_that_are_not_there) {

@@ -85,13 +85,15 @@ BOOST_AUTO_TEST_CASE(wild_store) {
 }
 
 BOOST_AUTO_TEST_CASE(null_store) {
-  check_contained(*this, VMSRS_FAULT_NULL, End::kReached,
-                  [] { *hidden(reinterpret_cast<volatile int*>(8)) = 1; });
+  check_contained(*this, VMSRS_FAULT_NULL, End::kReached, [] {
+    asm volatile("movl $1, 8" : : : "memory");
+  });
 }
 
 BOOST_AUTO_TEST_CASE(non_canonical) {
-  check_contained(*this, VMSRS_FAULT_NON_CANONICAL, End::kReached,
-                  [] { *hidden(reinterpret_cast<volatile int*>(0xdead'beef'dead'beefull)) = 1; });
+  check_contained(*this, VMSRS_FAULT_NON_CANONICAL, End::kReached, [] {
+    asm volatile("movl $1, (%0)" : : "r"(0xdead'beef'dead'beefull) : "memory");
+  });
 }
 
 BOOST_AUTO_TEST_CASE(division_by_zero) {

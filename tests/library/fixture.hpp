@@ -70,8 +70,27 @@ class AttachedServer {
   std::uint64_t* wild_ = nullptr;
 };
 
-// The same with small bounds, and as fixtures without arguments.
-struct DefaultServer : AttachedServer {};
+// As a fixture: with a time bound that a slow machine under a sanitizer does not reach.
+struct DefaultServer : AttachedServer {
+  DefaultServer() : AttachedServer(0, 300'000) {}
+};
+
+// The processor's trap flag: a SIGTRAP after every instruction.
+inline void start_single_stepping() {
+  asm volatile(
+      "lea -128(%%rsp), %%rsp\n\tpushfq\n\torq $0x100, (%%rsp)\n\tpopfq\n\tlea 128(%%rsp), %%rsp"
+      :
+      :
+      : "memory", "cc");
+}
+inline void stop_single_stepping() {
+  asm volatile(
+      "lea -128(%%rsp), %%rsp\n\tpushfq\n\tandq $~0x100, (%%rsp)\n\tpopfq\n\tlea 128(%%rsp), "
+      "%%rsp"
+      :
+      :
+      : "memory", "cc");
+}
 
 template <typename Body>
 int run(Body body, void (*on_crash)(void*) = nullptr, void* argument = nullptr,

@@ -276,6 +276,7 @@ bool AttachedServer::is_pristine() const {
 namespace vmsrs::guest {
 
 CallResult platform_call(vmsrs_call number, const CallArguments& arguments) {
+  test::stop_single_stepping();  // a call is one step
   return test::dispatch(number, arguments);
 }
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,6 +43,7 @@ Program::Program(std::vector<std::string> words, std::vector<std::string> enviro
   process_id_ = ::fork();
   if (process_id_ < 0) throw std::runtime_error("fork");
   if (process_id_ > 0) return;
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // a test that is killed leaves nothing running
   ::dup2(::open("/dev/null", O_RDONLY), 0);
   ::dup2(::open(out.c_str(), O_WRONLY), 1);
   ::dup2(::open(err.c_str(), O_WRONLY | O_APPEND), 2);
@@ -63,7 +65,11 @@ void Program::signal(int number) const { ::kill(process_id_, number); }
 
 Finished Program::wait() {
   int status = 0;
-  ::waitpid(process_id_, &status, 0);
+  const auto ended = [&] { return ::waitpid(process_id_, &status, WNOHANG) == process_id_; };
+  if (!eventually(ended)) {
+    ::kill(process_id_, SIGKILL);
+    ::waitpid(process_id_, &status, 0);
+  }
   process_id_ = -1;
   const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return {code, read_file(scratch_.path("out")), read_file(scratch_.path("err"))};

@@ -41,6 +41,7 @@ class Program {
   Program& operator=(const Program&) = delete;
 
   void signal(int number) const;
+  // Kills what has not ended after ten seconds.
   [[nodiscard]] Finished wait();
   [[nodiscard]] std::string err() const { return read_file(scratch_.path("err")); }
   [[nodiscard]] int process_id() const { return process_id_; }

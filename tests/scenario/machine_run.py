@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import ssl
 import stat
@@ -36,11 +37,17 @@ def require(condition: bool, what: str) -> None:
 
 def quickstart(options: list[str]) -> tuple[dict[str, Any], str]:
     """The document on stdout, and what was said on stderr."""
-    done = subprocess.run([str(QUICKSTART), "--output", "json", *options], capture_output=True,
-                          text=True, timeout=RUN_SECONDS, check=False)
-    print(done.stderr, done.stdout, sep="\n", flush=True)
-    require(done.returncode == 0, f"exit code {done.returncode}")
-    return json.loads(done.stdout), done.stderr
+    process = subprocess.Popen([str(QUICKSTART), "--output", "json", *options], text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        result, messages = process.communicate(timeout=RUN_SECONDS)
+    except subprocess.TimeoutExpired:
+        # To its children too: then it is free to clean up, which ends the machine.
+        os.killpg(process.pid, signal.SIGTERM)
+        result, messages = process.communicate()
+    print(messages, result, sep="\n", flush=True)
+    require(process.returncode == 0, f"exit code {process.returncode}")
+    return json.loads(result), messages
 
 
 def look_at_exercised(result: dict[str, Any]) -> None:

@@ -15,8 +15,8 @@
 
 namespace vmsrs::api {
 
-// The library listens with a queue of five; on a unix socket the sixth client that comes at the same
-// time would be turned away. Listening again deepens the queue.
+// The library listens with a queue of five; on a unix socket the sixth client that comes at the
+// same time would be turned away. Listening again deepens the queue.
 class DeepServer final : public httplib::Server {
  public:
   void deepen_queue() { (void)::listen(svr_sock_, SOMAXCONN); }

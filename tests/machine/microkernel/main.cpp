@@ -151,6 +151,8 @@ void check_msrs() {
   expect_equal(last_vector, kNone, "writing APIC_BASE back");
   write_msr(kApicBase, base + 0x1000, high);
   expect_equal(last_vector, kGeneralProtection, "moving the APIC");
+  write_msr(0xc0010112, 0x12345678, 0x9abc);
+  expect_equal(last_vector, kGeneralProtection, "moving SMM memory");
   write_msr(kApicBase, base | 1u << 10, high);
   expect_equal(last_vector, kGeneralProtection, "x2APIC mode");
 }
