@@ -6,9 +6,9 @@
 #include "control.hpp"
 #include "error.hpp"
 
-// The choice of the platform, made when a process attaches: the hypervisor if its CPUID signature is
-// there, else vmsrs-hosted if it answers at its socket. It is kept in the control page, which a user
-// that scribbles cannot change.
+// The choice of the platform, made when a process attaches: the hypervisor if its CPUID signature
+// is there, else vmsrs-hosted if it answers at its socket. It is kept in the control page, which a
+// user that scribbles cannot change.
 namespace vmsrs::guest {
 namespace {
 

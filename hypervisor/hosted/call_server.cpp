@@ -15,7 +15,7 @@ namespace {
 // No client's address: stands for a structure of this process's own while it makes a call itself.
 constexpr std::uint64_t kOwnAddress = VMSRS_PAGE_BYTES;
 constexpr std::uint64_t kMostUncounted = 64;  // the counters are shared by all: not each call
-constexpr unsigned kMostSteps = 1u << 20;  // of a burial: depth, then pieces of collection
+constexpr unsigned kMostSteps = 1u << 20;     // of a burial: depth, then pieces of collection
 
 bool is_asked(std::uint32_t state) {
   return state == VMSRS_LANE_REQUEST || state == VMSRS_LANE_WAITING;
@@ -76,12 +76,12 @@ void CallServer::refuse_strays() {
 void CallServer::serve(std::uint32_t number) {
   vmsrs_lane& lane = lane_array_[number];
   const std::uint64_t offset = std::uint64_t{number} * VMSRS_LANE_PAYLOAD_BYTES;
-  Request request{read_once(lane.thread),
-                  {read_once(lane.call), read_once(lane.rdi), read_once(lane.rsi),
-                   read_once(lane.rdx), read_once(lane.r10), read_once(lane.r8),
-                   read_once(lane.r9)},
-                  client_base_ + payloads_offset_ + offset,
-                  payloads_ + offset};
+  Request request{
+      read_once(lane.thread),
+      {read_once(lane.call), read_once(lane.rdi), read_once(lane.rsi), read_once(lane.rdx),
+       read_once(lane.r10), read_once(lane.r8), read_once(lane.r9)},
+      client_base_ + payloads_offset_ + offset,
+      payloads_ + offset};
   const std::uint64_t owner = lanes_.owner(number).thread;
   if (owner != 0 && request.thread == owner)
     answer(request);

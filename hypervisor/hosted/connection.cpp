@@ -16,8 +16,8 @@ namespace {
 constexpr int kGreetingMs = 10'000;
 constexpr std::uint64_t kLookNs = 2'000'000;
 constexpr std::uint64_t kBuryNs = 200'000'000;
-constexpr unsigned kMostRounds = 8192;   // with something to answer, before looking around
-constexpr unsigned kTightRounds = 32;  // of looking at all lanes, before the clock is asked
+constexpr unsigned kMostRounds = 8192;  // with something to answer, before looking around
+constexpr unsigned kTightRounds = 32;   // of looking at all lanes, before the clock is asked
 // How long to look at idle lanes before sleeping: about what waking up costs, and more where it has
 // paid off.
 constexpr std::uint64_t kLeastSpinNs = 5'000;
@@ -68,9 +68,8 @@ bool Connection::greet() {
       cut_off("it said nothing for too long");
       break;
     }
-    pollfd wanted[3] = {{peer_.socket(), POLLIN | POLLRDHUP, 0},
-                        {peer_.process(), POLLIN, 0},
-                        {stop_, POLLIN, 0}};
+    pollfd wanted[3] = {
+        {peer_.socket(), POLLIN | POLLRDHUP, 0}, {peer_.process(), POLLIN, 0}, {stop_, POLLIN, 0}};
     poll(wanted, 3, static_cast<int>((deadline - now) / 1'000'000) + 1);
     if (wanted[1].revents != 0 || wanted[2].revents != 0) ended_ = true;
     if (!ended_) read_messages();
@@ -123,7 +122,8 @@ void Connection::sleep() {
     calls_.serve_all();
     settle_memory();
     const bool too_early = platform_.now_ns() - began < 4 * spin_ns_;
-    spin_ns_ = too_early ? std::min(2 * spin_ns_, kMostSpinNs) : std::max(spin_ns_ / 2, kLeastSpinNs);
+    spin_ns_ =
+        too_early ? std::min(2 * spin_ns_, kMostSpinNs) : std::max(spin_ns_ / 2, kLeastSpinNs);
   }
   looked_ns_ = 0;
   look_around();

@@ -32,7 +32,7 @@ bool Connection::reply(const vmsrs_hosted_message& message, int first, int secon
 void Connection::handle(vmsrs_hosted_message& message) {
   const bool greeted = calls_.area().valid();
   const bool has_mapped = calls_.client_base() != 0;
-  if (message.type == VMSRS_HOSTED_HELLO ? greeted
+  if (message.type == VMSRS_HOSTED_HELLO    ? greeted
       : message.type == VMSRS_HOSTED_MAPPED ? !greeted || has_mapped
                                             : !has_mapped)
     return cut_off("a message of type " + std::to_string(message.type) + " out of turn");

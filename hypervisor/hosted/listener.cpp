@@ -79,7 +79,8 @@ void Listener::make(const std::string& path, unsigned mode) {
   }
   const int socket = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
   const sockaddr_un address = address_of(path);
-  if (socket < 0 || bind(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+  if (socket < 0 ||
+      bind(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
       chmod(path.c_str(), mode) != 0 || listen(socket, kWaiting) != 0) {
     problem_ = "--socket " + path + ": " + strerrordesc_np(errno);
     if (socket >= 0) close(socket);

@@ -100,8 +100,8 @@ class Reception {
     try {
       connection.start();
     } catch (const std::system_error& error) {
-      std::fprintf(stderr, "vmsrs-hosted: %s is not taken in: no thread: %s\n",
-                   peer.name().c_str(), error.what());
+      std::fprintf(stderr, "vmsrs-hosted: %s is not taken in: no thread: %s\n", peer.name().c_str(),
+                   error.what());
       let_go(std::prev(connections_.end()));
     }
   }

@@ -48,8 +48,7 @@ Peer::Receipt Peer::receive(vmsrs_hosted_message& message, std::string& why) con
   header.msg_iov = &part;
   header.msg_iovlen = 1;
   const ssize_t count = recvmsg(socket_, &header, MSG_DONTWAIT | MSG_TRUNC);
-  if (count < 0)
-    return errno == EAGAIN || errno == EINTR ? Receipt::kNothing : Receipt::kEnd;
+  if (count < 0) return errno == EAGAIN || errno == EINTR ? Receipt::kNothing : Receipt::kEnd;
   if (count == 0 && has_ended()) return Receipt::kEnd;
   if ((header.msg_flags & MSG_CTRUNC) != 0)
     why = "it sent descriptors";

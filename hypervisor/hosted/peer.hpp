@@ -21,7 +21,9 @@ class Peer {
   uid_t account() const { return account_; }
   int socket() const { return socket_; }
   int process() const { return process_; }  // a pidfd: readable when the process has ended; or -1
-  std::string name() const { return "pid " + std::to_string(process_id_) + " uid " + std::to_string(account_); }
+  std::string name() const {
+    return "pid " + std::to_string(process_id_) + " uid " + std::to_string(account_);
+  }
 
   enum class Receipt { kMessage, kNothing, kEnd, kGarbage };
   // Never waits. kGarbage: `why` says what is wrong with it.

@@ -69,8 +69,8 @@ BOOST_AUTO_TEST_CASE(storage_of_one_server_is_not_the_others) {
   first.call(VMSRS_CALL_USER_BEGIN, 1);
   std::uint64_t refused = 0;
   for (std::uint64_t at = 0; at < 1 << 20; at += 64)
-    refused += first.call(VMSRS_CALL_STORE, address_of(large) + at, at, 8).status ==
-               VMSRS_NO_STORAGE;
+    refused +=
+        first.call(VMSRS_CALL_STORE, address_of(large) + at, at, 8).status == VMSRS_NO_STORAGE;
   BOOST_CHECK_GT(refused, 0u);
   BOOST_CHECK_GT(manager.info(greedy).no_storage_count, 0u);
   std::byte* const modest = second.take_memory(8 << 20, status);

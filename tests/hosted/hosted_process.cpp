@@ -96,8 +96,8 @@ HostedProcess::HostedProcess(const std::vector<std::string>& options) {
   folder_ = name;
   socket_ = path("socket");
   std::ofstream(path("hash")) << hex(hash_of(Manager::secret())) << "\n";
-  std::vector<std::string> words = {VMSRS_HOSTED_BINARY, "--socket", socket_, "--secret-hash-file",
-                                    path("hash"), "--storage", "64MiB"};
+  std::vector<std::string> words = {VMSRS_HOSTED_BINARY, "--socket",  socket_, "--secret-hash-file",
+                                    path("hash"),        "--storage", "64MiB"};
   words.insert(words.end(), options.begin(), options.end());
   const int log = open(path("log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   child_ = new Child(words, {}, -1, log);
@@ -212,8 +212,8 @@ const vmsrs_window* Client::window(int* descriptor) {
 
 Manager::Manager(const HostedProcess& hosted) : client_(hosted.socket()) {
   const Secret secret = Manager::secret();
-  const Answer open = client_.call(VMSRS_CALL_MGMT_OPEN, address_of(secret.data()),
-                                   VMSRS_OBSERVE | VMSRS_OPERATE);
+  const Answer open =
+      client_.call(VMSRS_CALL_MGMT_OPEN, address_of(secret.data()), VMSRS_OBSERVE | VMSRS_OPERATE);
   if (open.status != VMSRS_OK) throw std::runtime_error("management is closed");
   token_ = open.rdx;
 }
@@ -251,7 +251,8 @@ std::string Manager::violations() {
   Answer answer{VMSRS_AGAIN, 0, 0};
   for (unsigned i = 0; i < kPatienceTurns && answer.status == VMSRS_AGAIN; ++i) {
     if (i > 0) pause_turn();
-    answer = client_.call(VMSRS_CALL_MGMT_CHECK, token_, i == 0, address_of(&report), sizeof report);
+    answer =
+        client_.call(VMSRS_CALL_MGMT_CHECK, token_, i == 0, address_of(&report), sizeof report);
   }
   if (answer.status != VMSRS_OK) return "status " + std::to_string(answer.status);
   std::string text;

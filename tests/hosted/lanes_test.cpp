@@ -69,14 +69,14 @@ struct Site {
 };
 
 constexpr std::uint32_t kCalls[] = {
-    VMSRS_CALL_VERSION,       VMSRS_CALL_INIT_PROFILE, VMSRS_CALL_PROFILE,
-    VMSRS_CALL_PROFILE_FILL,  VMSRS_CALL_UNPROFILE,    VMSRS_CALL_USER_BEGIN,
-    VMSRS_CALL_USER_END,      VMSRS_CALL_USER_CRASH,   VMSRS_CALL_USER_COLLECT,
-    VMSRS_CALL_USER_STUCK,    VMSRS_CALL_STORE,        VMSRS_CALL_STORE_RANGE,
-    VMSRS_CALL_FILL_RANGE,    VMSRS_CALL_LOAD,         VMSRS_CALL_LOAD_RANGE,
-    VMSRS_CALL_SERVICE,       VMSRS_CALL_ATTACH,       VMSRS_CALL_MGMT_OPEN,
-    VMSRS_CALL_MGMT_STATS,    VMSRS_CALL_MGMT_SERVER,  VMSRS_CALL_MGMT_CHECK,
-    VMSRS_CALL_MGMT_DEFINE,   VMSRS_CALL_MGMT_REAP,    0x7ff};
+    VMSRS_CALL_VERSION,      VMSRS_CALL_INIT_PROFILE, VMSRS_CALL_PROFILE,
+    VMSRS_CALL_PROFILE_FILL, VMSRS_CALL_UNPROFILE,    VMSRS_CALL_USER_BEGIN,
+    VMSRS_CALL_USER_END,     VMSRS_CALL_USER_CRASH,   VMSRS_CALL_USER_COLLECT,
+    VMSRS_CALL_USER_STUCK,   VMSRS_CALL_STORE,        VMSRS_CALL_STORE_RANGE,
+    VMSRS_CALL_FILL_RANGE,   VMSRS_CALL_LOAD,         VMSRS_CALL_LOAD_RANGE,
+    VMSRS_CALL_SERVICE,      VMSRS_CALL_ATTACH,       VMSRS_CALL_MGMT_OPEN,
+    VMSRS_CALL_MGMT_STATS,   VMSRS_CALL_MGMT_SERVER,  VMSRS_CALL_MGMT_CHECK,
+    VMSRS_CALL_MGMT_DEFINE,  VMSRS_CALL_MGMT_REAP,    0x7ff};
 
 }  // namespace
 
@@ -125,16 +125,15 @@ BOOST_AUTO_TEST_CASE(noise_all_over_the_call_area) {
   auto* const area = reinterpret_cast<std::uint64_t*>(liar.link().head);
   const std::size_t words = VMSRS_AREA_PAYLOADS_OFFSET(liar.link().lane_count) / 8;
   for (unsigned round = 0; round < 200; ++round) {
-    for (std::size_t i = 0; i < words; ++i)
-      __atomic_store_n(&area[i], number(), __ATOMIC_RELAXED);
+    for (std::size_t i = 0; i < words; ++i) __atomic_store_n(&area[i], number(), __ATOMIC_RELAXED);
     for (std::uint32_t lane = 0; lane < kLanes; ++lane) {
       vmsrs_lane& target = liar.link().lanes[lane];
       __atomic_store_n(&target.call, kCalls[random() % std::size(kCalls)], __ATOMIC_RELAXED);
       __atomic_store_n(&target.thread, lane, __ATOMIC_RELAXED);
-      __atomic_store_n(&target.state,
-                       static_cast<std::uint32_t>(random() % 2 == 0 ? VMSRS_LANE_REQUEST
-                                                                    : VMSRS_LANE_WAITING),
-                       __ATOMIC_SEQ_CST);
+      __atomic_store_n(
+          &target.state,
+          static_cast<std::uint32_t>(random() % 2 == 0 ? VMSRS_LANE_REQUEST : VMSRS_LANE_WAITING),
+          __ATOMIC_SEQ_CST);
     }
     const std::uint64_t one = 1;
     BOOST_REQUIRE(write(liar.link().doorbell, &one, sizeof one) == sizeof one);
@@ -163,9 +162,11 @@ BOOST_AUTO_TEST_CASE(lane_of_another_thread) {
 BOOST_AUTO_TEST_CASE(addresses_that_are_not_the_callers) {
   liar.call(VMSRS_CALL_USER_BEGIN, 1);
   std::uint64_t local = 0;
-  for (const void* address : {static_cast<const void*>(&local), static_cast<const void*>(good_memory),
-                              static_cast<const void*>(liar.link().payload(1))}) {
-    BOOST_CHECK_EQUAL(liar.call(VMSRS_CALL_STORE, address_of(address), 1, 8).status, VMSRS_NO_REGION);
+  for (const void* address :
+       {static_cast<const void*>(&local), static_cast<const void*>(good_memory),
+        static_cast<const void*>(liar.link().payload(1))}) {
+    BOOST_CHECK_EQUAL(liar.call(VMSRS_CALL_STORE, address_of(address), 1, 8).status,
+                      VMSRS_NO_REGION);
     BOOST_CHECK_EQUAL(liar.call(VMSRS_CALL_PROFILE, address_of(address) & ~63ull, 64, 8).status,
                       VMSRS_BAD_ADDRESS);
   }

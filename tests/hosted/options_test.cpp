@@ -112,9 +112,10 @@ BOOST_AUTO_TEST_CASE(socket_activation) {
   Client client(path);
   BOOST_CHECK_EQUAL(client.call(VMSRS_CALL_VERSION).rsi, VMSRS_ISOLATION_PROCESS);
   close(file);
-  const Child wrong({"/bin/bash", "-c",
-                     "exec 3</dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; exec " VMSRS_HOSTED_BINARY
-                     " 2>" + hosted.path("wrong")});
+  const Child wrong(
+      {"/bin/bash", "-c",
+       "exec 3</dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; exec " VMSRS_HOSTED_BINARY " 2>" +
+           hosted.path("wrong")});
   for (unsigned i = 0; i < 400 && wrong.alive(); ++i) usleep(5000);
   std::string line;
   std::ifstream stream(hosted.path("wrong"));

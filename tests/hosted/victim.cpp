@@ -49,7 +49,8 @@ void stamp_without_end(std::size_t group) {
   for (std::uint64_t number = 1;; ++number) stamp(group, number, number % 5 == 0);
 }
 
-// The thread ends here and now, as the system call alone ends it: no destructor, nothing given back.
+// The thread ends here and now, as the system call alone ends it: no destructor, nothing given
+// back.
 void end_thread(int) { syscall(SYS_exit, 0); }
 
 int kill_threads(unsigned points) {

@@ -108,7 +108,8 @@ const char* greet(Link& link, std::uint32_t lanes) {
   vmsrs_hosted_message hello =
       question(VMSRS_HOSTED_HELLO, lanes, static_cast<std::uint64_t>(getpid()));
   int descriptors[kMostDescriptors];
-  if (!exchange(link.socket, hello, descriptors)) return "no answer: it may serve its limit already";
+  if (!exchange(link.socket, hello, descriptors))
+    return "no answer: it may serve its limit already";
   const int area = descriptors[0];
   link.doorbell = descriptors[1];
   if (hello.status == VMSRS_BAD_VERSION) return "another ABI version: install matching releases";
@@ -197,9 +198,8 @@ vmsrs_status ask(const Link& link, vmsrs_hosted_message& message, int* descripto
   // Half an exchange leaves an answer in the socket that somebody else would take for his.
   if (!answered) shutdown(link.socket, SHUT_RDWR);
   errno = saved_errno;
-  return answered && message.status < VMSRS_STATUS_COUNT
-             ? static_cast<vmsrs_status>(message.status)
-             : VMSRS_NOT_ATTACHED;
+  return answered && message.status < VMSRS_STATUS_COUNT ? static_cast<vmsrs_status>(message.status)
+                                                         : VMSRS_NOT_ATTACHED;
 }
 
 bool link_is_up(const Link& link) {

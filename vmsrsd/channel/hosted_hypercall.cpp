@@ -39,8 +39,7 @@ class HostedHypercall final : public Hypercall {
     const std::scoped_lock turn(turn_);
     hosted::Registers raw{registers.rax, registers.rdi, registers.rsi, registers.rdx,
                           registers.r10, registers.r8,  registers.r9};
-    if (hosted::call_on_lane(link_, lane_, kThread, raw, budget_) !=
-        hosted::LaneResult::kAnswered)
+    if (hosted::call_on_lane(link_, lane_, kThread, raw, budget_) != hosted::LaneResult::kAnswered)
       end();
     registers.rax = raw.rax;
     registers.rdx = raw.rdx;

@@ -125,7 +125,8 @@ void read_platform(const Value& root, Config& config) {
 }
 
 Config read(const Value& root) {
-  root.expect_mapping({"platform", "hosted", "management", "metrics", "api", "log", "check", "reap", "servers"});
+  root.expect_mapping(
+      {"platform", "hosted", "management", "metrics", "api", "log", "check", "reap", "servers"});
   Config config;
 
   read_platform(root, config);

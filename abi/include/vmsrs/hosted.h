@@ -19,9 +19,9 @@ extern "C" {
 #define VMSRS_HOSTED_SOCKET "/run/vmsrs/hosted.sock"
 #define VMSRS_HOSTED_SOCKET_VARIABLE "VMSRS_HOSTED_SOCKET" /* environment: another path */
 
-/* ---- The socket: SOCK_SEQPACKET. Each message is one vmsrs_hosted_message; each gets one answer of
- * the same type, in order. Whatever is not so (size, magic, type, descriptors sent along) ends the
- * connection. */
+/* ---- The socket: SOCK_SEQPACKET. Each message is one vmsrs_hosted_message; each gets one answer
+ * of the same type, in order. Whatever is not so (size, magic, type, descriptors sent along) ends
+ * the connection. */
 
 #define VMSRS_HOSTED_MAGIC 0x31485352534d56ull /* "VMSRSH1" */
 
@@ -39,8 +39,8 @@ enum vmsrs_hosted_type {
   VMSRS_HOSTED_LANE_GIVE = 4,
   /* After ATTACH. Answer: a = server; descriptor: its window, which can be mapped read-only. */
   VMSRS_HOSTED_WINDOW = 5,
-  /* Memory for a region, after ATTACH: a = the page-aligned address at which the client will map it,
-   * b = bytes (whole pages). Answer: a = number of the memory; descriptor: the memory. */
+  /* Memory for a region, after ATTACH: a = the page-aligned address at which the client will map
+   * it, b = bytes (whole pages). Answer: a = number of the memory; descriptor: the memory. */
   VMSRS_HOSTED_MEMORY_TAKE = 6,
   /* a = number of the memory. Calls cannot reach it any more. */
   VMSRS_HOSTED_MEMORY_GIVE = 7,
@@ -92,8 +92,7 @@ VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_area_head) == VMSRS_PAGE_BYTES, "one pag
 
 #define VMSRS_AREA_LANES_OFFSET VMSRS_PAGE_BYTES
 #define VMSRS_AREA_PAYLOADS_OFFSET(lanes) \
-  (VMSRS_AREA_LANES_OFFSET +              \
-   (((lanes) + 63ull) / 64ull) * 64ull * sizeof(struct vmsrs_lane))
+  (VMSRS_AREA_LANES_OFFSET + (((lanes) + 63ull) / 64ull) * 64ull * sizeof(struct vmsrs_lane))
 #define VMSRS_AREA_BYTES(lanes) \
   (VMSRS_AREA_PAYLOADS_OFFSET(lanes) + (uint64_t)(lanes)*VMSRS_LANE_PAYLOAD_BYTES)
 

@@ -127,10 +127,11 @@ int replace_pages(std::byte* pages, std::size_t bytes, int descriptor) {
 int refused(vmsrs_status status, const void* pages, std::size_t bytes) {
   switch (status) {
     case VMSRS_OVERLAP:
-      return fail(VMSRS_ERROR_ARGUMENT,
-                  "profile: %p, %zu bytes: shares a page with another region and reaches beyond it: "
-                  "give each region pages of its own",
-                  pages, bytes);
+      return fail(
+          VMSRS_ERROR_ARGUMENT,
+          "profile: %p, %zu bytes: shares a page with another region and reaches beyond it: "
+          "give each region pages of its own",
+          pages, bytes);
     case VMSRS_NO_STORAGE:
       return fail(VMSRS_ERROR_STORAGE,
                   "profile: this account has all the shared memory that vmsrs-hosted gives it: "
@@ -146,8 +147,8 @@ bool connect(char* problem, std::size_t problem_bytes) {
   if (const Link* const link = connected_link(); link != nullptr && transport::link_is_up(*link))
     return true;
   // A former connection that has ended stays mapped: a thread may be in the middle of it.
-  void* const memory = mmap(nullptr, sizeof(LinkPage), PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* const memory =
+      mmap(nullptr, sizeof(LinkPage), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return false;
   madvise(memory, sizeof(LinkPage), MADV_WIPEONFORK);
   auto* const page = static_cast<LinkPage*>(memory);
@@ -205,8 +206,7 @@ const vmsrs_window* map_window(std::uint32_t server) {
     fail_status("the window of the server", status);
     return nullptr;
   }
-  void* const address =
-      mmap(nullptr, VMSRS_WINDOW_BYTES, PROT_READ, MAP_SHARED, descriptor, 0);
+  void* const address = mmap(nullptr, VMSRS_WINDOW_BYTES, PROT_READ, MAP_SHARED, descriptor, 0);
   if (address == MAP_FAILED) no_memory("the window of the server: mmap");
   close(descriptor);
   return address != MAP_FAILED ? static_cast<const vmsrs_window*>(address) : nullptr;

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "../platform.hpp"
-
 #include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +11,7 @@
 #include <cstring>
 
 #include "../error.hpp"
+#include "../platform.hpp"
 
 // The seam on the hypervisor: VMMCALL with the ABI's register map, windows from the read-only file
 // system that the hypervisor shows to Linux.
