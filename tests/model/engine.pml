@@ -58,17 +58,20 @@ inline crash(U, OWNTHREAD, E) {
   /* CRASH.unlock */ slk = false
 }
 
-/* ---- DRAINED(U, E): the windows of U, crashed at epoch E, have been seen closed. */
+/* ---- DRAINED(U, E): the windows of U, crashed at epoch E, have been seen closed. The mode moves before
+ * anything is restored: else a reader that looked at a tag before a late claim and again after its
+ * restoration would see the same tag, and keep what it read in between. */
 inline report_drained(U, E) {
-  /* DRAINED */
-  atomic {
-    !slk ->
-#if HOLE == 22
-    drained[U] = true
-#else
-    if :: ust[U] == CRASHED && cst[U] == E -> drained[U] = true :: else fi
+  /* DRAINED.lock */ LOCK_SERVER;
+  if
+  :: (ust[U] == CRASHED && cst[U] == E && !drained[U]) || HOLE == 22 ->
+#if HOLE != 27
+     /* DRAINED.mode */ d_step { mode = (EPOCH(mode) + 1) * 2 + SUPPRESSION(mode); check_mode() };
 #endif
-  }
+     /* DRAINED.flag */ drained[U] = true
+  :: else
+  fi;
+  /* DRAINED.unlock */ slk = false
 }
 
 /* ---- FINISH ---- */
@@ -319,8 +322,10 @@ inline end_of_scope(U, G, T, K, M, I, OKAY) {
      MAY_DIE;
      generation_over(U)
   :: else ->
-     /* COLLECT: its threads are out */
-     drained[U] = true;
+     /* COLLECT.drained: its threads are out, whoever declared it crashed */
+     I = cst[U];
+     report_drained(U, I);
+     I = 0;
      do
      :: G < NG ->
         if

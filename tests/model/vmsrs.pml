@@ -293,16 +293,15 @@ END: /* END: all windows of the user are closed; one trap */
   :: scopes > 0 -> goto BEGIN
   :: else -> goto EXIT
   fi;
-DIE:
+DIE: /* whatever it was doing outside the engine stays as it is; the reaper counts it as done */
 #if DEATHS
   atomic { reading[p] = 0; ok[p] = 0; dead[p] = true };
+  goto GONE;
 #endif
 EXIT:
-#if DEATHS
-  if :: !dead[p] -> done++ :: else fi
-#else
-  done++
-#endif
+  done++;
+GONE:
+  skip
 }
 
 #if TSO
@@ -338,38 +337,33 @@ end:
 #endif
 
 #if ASYNC
-/* The service thread, for itself or for an operator: declares an active user crashed, drains it. */
-proctype service(byte times) {
+/* The service thread, for itself or for an operator: declares one active user crashed and drains it. */
+proctype service() {
   byte u, e;
-  do
-  :: times > 0 ->
-     times--;
-     atomic {
-       if
-       :: (AMASK & 1) && ust[0] == ACTIVE -> u = 0
-       :: (AMASK & 2) && NU > 1 && ust[1] == ACTIVE -> u = 1
-       :: (AMASK & 4) && NU > 2 && ust[2] == ACTIVE -> u = 2
-       :: done == NU -> goto out
-       fi
-     };
-     crash(u, false, e);
-     if
-     :: e > 0 ->
+  atomic {
+    if
+    :: (AMASK & 1) && ust[0] == ACTIVE -> u = 0
+    :: (AMASK & 2) && NU > 1 && ust[1] == ACTIVE -> u = 1
+    :: (AMASK & 4) && NU > 2 && ust[2] == ACTIVE -> u = 2
+    :: done >= NU -> goto out
+    fi
+  };
+  crash(u, false, e);
+  if
+  :: e > 0 ->
 #if HOLE != 4
 #if HOLE != 18
-        /* ASYNC.membarrier */ BUFFER_EMPTY(u);
+     /* ASYNC.membarrier */ BUFFER_EMPTY(u);
 #endif
-        /* ASYNC.window */ !win[u];
-        report_drained(u, e)
+     /* ASYNC.window */ !win[u];
+     report_drained(u, e)
 #else
-        skip
+     skip
 #endif
-     :: else
-     fi;
-     u = 0; e = 0
-  :: else -> break
-  od;
+  :: else
+  fi;
 out:
+  u = 0; e = 0;
   done++
 }
 #endif
@@ -390,13 +384,13 @@ proctype sweeper(byte times) {
         restore_all(g, i)
 #else
         /* SWEEP.claim, compare-and-swap */
-        atomic { if :: tag[g] == t -> tag[g] = LOCKED :: else -> goto out } ;
+        atomic { if :: tag[g] == t -> tag[g] = LOCKED :: else -> goto skipped fi };
         /* SWEEP.restore */ restore_all(g, i);
         /* SWEEP.free */ tag[g] = UNOWNED
 #endif
      :: else
      fi;
-out:
+skipped:
      t = 0;
      unlock_granule(g)
   :: else -> break
@@ -498,7 +492,10 @@ init {
 #endif
 #endif
 #if ASYNC
-    run service(ASYNC);
+    run service();
+#if ASYNC > 1
+    run service();
+#endif
 #endif
 #if SWEEPS
     run sweeper(SWEEPS);

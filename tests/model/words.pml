@@ -70,7 +70,7 @@
 #define BM2 15
 #endif
 #ifndef ASYNC
-#define ASYNC 0 /* crashes that the service thread or an operator declares */
+#define ASYNC 0 /* service threads or operators, up to 2, that declare one crash each */
 #endif
 #ifndef AMASK
 #define AMASK 7 /* users it may declare crashed */
@@ -107,7 +107,7 @@
 #endif
 
 #define NX (NG * NB)
-#define WORLD (NU + (ASYNC > 0) + (SWEEPS > 0) + (WILDS > 0) + (DAMAGES > 0) + (DEATHS > 0))
+#define WORLD (NU + ASYNC + (SWEEPS > 0) + (WILDS > 0) + (DAMAGES > 0) + (DEATHS > 0))
 #define ST(p) ((p) == 0 -> ST0 : ((p) == 1 -> ST1 : ST2))
 #define LD(p) ((p) == 0 -> LD0 : ((p) == 1 -> LD1 : LD2))
 #define CR(p) ((p) == 0 -> CR0 : ((p) == 1 -> CR1 : CR2))
