@@ -152,7 +152,7 @@ inline apply_granule(U, G, T, K, I) {
   :: T == OWN(U, gen[U]) || T == FROZEN(U, gen[U]) ||
      ((T == DAMAGED || T == REPAIRING) && (conf[U] & (1 << (G))) && NO_CHAIN(G)) ->
      /* APPLY.rest */
-#if HOLE != 32
+#if HOLE != 37
      K = mask[G];
      restore_rest(G, I, K);
      K = 0;
@@ -221,7 +221,7 @@ inline collect_granule(U, G, T, M, I, OKAY) {
      mask[G] = 0;
 #endif
   :: (T == CONTENDED || T == DAMAGED || T == REPAIRING) && OKAY ->
-#if HOLE != 39
+#if HOLE != 33
      /* COLLECT.mode */ M = mode;
      I = 0;
      do

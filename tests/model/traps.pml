@@ -15,7 +15,7 @@ TS_caller: /* a crashed caller's store is dropped */
   atomic {
     c = cst[p];
     if
-    :: CRASHED_AT(c, m) && HOLE != 30 -> goto TS_finish
+    :: CRASHED_AT(c, m) && HOLE != 36 -> goto TS_finish
     :: else
     fi
   };
@@ -55,7 +55,7 @@ TS_owner:
   };
 TS_drained:
   if
-  :: drained[o] || HOLE == 34
+  :: drained[o] || HOLE == 30
   :: else -> lk[g] = false; goto TS_wait
   fi;
 
@@ -121,7 +121,7 @@ TS_contend_record:
      i++
   :: else -> break
   od;
-#if HOLE != 33
+#if HOLE != 38
 TS_contend_rest:
   restore_rest(g, i, k);
 #endif
@@ -134,7 +134,7 @@ TS_contend_stage: /* from now on the records speak for the owner, not what it ma
   };
 #endif
   i = 0; k = 0;
-#if HOLE != 41
+#if HOLE != 35
   conf[o] = conf[o] & ~(1 << g);
 #endif
 TS_contend_mask:
@@ -223,8 +223,8 @@ TL_over:
   atomic {
     if
     :: gen[o] == TAG_GEN(t)
-    :: gen[o] != TAG_GEN(t) && (IS_OWN(t) || HOLE == 40) -> goto TL_again
-    :: gen[o] != TAG_GEN(t) && IS_FROZEN(t) && HOLE != 40 -> goto TL_thaw
+    :: gen[o] != TAG_GEN(t) && (IS_OWN(t) || HOLE == 34) -> goto TL_again
+    :: gen[o] != TAG_GEN(t) && IS_FROZEN(t) && HOLE != 34 -> goto TL_thaw
     fi
   };
 TL_owner:
@@ -237,7 +237,7 @@ TL_owner:
   };
 TL_drained: /* not drained, or frozen: a store may still be in flight, so leave the granule alone */
   if
-  :: (!drained[o] && HOLE != 35) || IS_FROZEN(t) -> goto TL_mirror
+  :: (!drained[o] && HOLE != 31) || IS_FROZEN(t) -> goto TL_mirror
   :: else
   fi;
 #if HOLE != 14

@@ -63,7 +63,7 @@ BEGIN:
   /* BEGIN */
   atomic { !slk -> ust[p] = ACTIVE; cst[p] = 0; seen = NO_MODE; stores = ST(p); loads = LD(p) };
 
-NEXT: /* the program's next access */
+progress_next: /* the program's next access; a cycle that never comes here is a livelock */
   MAY_DIE;
   d_step { x = 0; g = 0; v = 0; m = 0; c = 0; t = 0; d = 0; o = 0; i = 0; k = 0; e = 0; fe = 0 };
   atomic {
@@ -93,7 +93,7 @@ S_mode:
   atomic {
     m = mode;
     if
-    :: m == seen || HOLE == 36 -> goto S_tag
+    :: m == seen || HOLE == 32 -> goto S_tag
     :: else
     fi
   };
@@ -106,7 +106,7 @@ S_crashed: /* a crashed thread never takes the new mode for seen: its next store
 #if HOLE == 13
        seen = m;
 #endif
-       goto NEXT
+       goto progress_next
     :: else -> seen = m; goto S_open
     fi
   };
@@ -163,7 +163,7 @@ S_close:
 #if LATEWIN == 0
   PUT_WIN(p, 0);
 #endif
-  goto NEXT;
+  goto progress_next;
 S_lost:
   PUT_WIN(p, 0);
   t = 0;
@@ -173,14 +173,14 @@ S_trap:
   PUT_WIN(p, 0);
 #endif
   trap_store();
-  goto NEXT;
+  goto progress_next;
 
 LOAD:
   atomic { loads--; g = GRANULE(x) };
 #if TSO
   assert(ST(p) == 0);
 #endif
-#if HOLE == 31
+#if HOLE == 29
   atomic { m = mode; d_step { true_load_begins(p, x) } };
   if
   :: m == seen && !SUPPRESSION(m) -> d = data[x]; goto L_done
@@ -221,7 +221,7 @@ L_crashed:
   atomic {
     c = cst[p];
     if
-    :: CRASHED_AT(c, m) -> reading[p] = 0; ok[p] = 0; goto NEXT
+    :: CRASHED_AT(c, m) -> reading[p] = 0; ok[p] = 0; goto progress_next
     :: !CRASHED_AT(c, m) && !SUPPRESSION(m) -> seen = m; goto L_data_again
     :: !CRASHED_AT(c, m) && SUPPRESSION(m) -> seen = m
     fi
@@ -266,9 +266,9 @@ T_LOAD:
   trap_load();
 L_done:
   atomic { true_load_ends(p, d) };
-  goto NEXT;
+  goto progress_next;
 L_data_again:
-#if HOLE == 31
+#if HOLE == 29
   d = data[x]; goto L_done;
 #else
   goto L_data;
@@ -280,7 +280,7 @@ FAULT: /* the fault handler: the window closes, then one trap */
   win[p] = 0;
   c = 0;
   crash(p, true, c);
-  goto NEXT;
+  goto progress_next;
 
 END: /* END: all windows of the user are closed; one trap */
 #if LATEWIN

@@ -34,7 +34,7 @@
 #define SC2 1
 #endif
 #ifndef ST0
-#define ST0 1
+#define ST0 0
 #endif
 #ifndef ST1
 #define ST1 0
@@ -46,7 +46,7 @@
 #define LD0 0
 #endif
 #ifndef LD1
-#define LD1 1
+#define LD1 0
 #endif
 #ifndef LD2
 #define LD2 0
