@@ -49,7 +49,7 @@ CONFIGURATIONS = {
     "three-reader": ("full", "NU=3 ST0=1 CR0=1 ST1=1 LD1=0 LD2=1"),
     "three-two-crash": ("quick", "NU=3 ST0=0 CR0=1 ST1=1 LD1=0 CR1=1 LD2=1"),
     "three-again": ("full", "NU=3 SC0=2 ST0=1 ST1=1 LD1=0 ST2=1"),
-    "three-declared": ("full", "NU=3 ASYNC=1 AMASK=1 ST0=2 ST1=1 LD1=0 LD2=1"),
+    "three-declared": ("full", "NU=3 ASYNC=1 AMASK=1 ST0=1 ST1=1 LD1=0 LD2=1"),
 }
 
 # Number: (name, configuration that must give a counter-example). 1 to 15 are the holes of the design's
