@@ -60,7 +60,7 @@ HOLES = {
     3: ("user counts as crashed before the mode says so", "three-two-crash"),
     4: ("declared crash counts as drained at once", "declared-crash"),
     5: ("commit leaves older records", "two-writers"),
-    6: ("claim before write set", "fault-anywhere"),
+    6: ("write set after the store", "fault-anywhere"),
     7: ("no byte masks", "sweep-words"),
     8: ("sweep without LOCKED", "sweep"),
     9: ("old tags not cleared before a generation comes round", "generations-granules"),

@@ -141,9 +141,6 @@ S_claim: /* a locked instruction drains the store buffer */
   };
   MAY_FAULT;
   MAY_DIE;
-#if HOLE == 6
-  ws[p] = ws[p] | (1 << g);
-#endif
 #if DAMAGES
 S_confirm:
   PUT_CONF(p, g);
@@ -159,6 +156,9 @@ S_data:
   PUT_DATA(p, x, v);
   MAY_FAULT;
   MAY_DIE;
+#if HOLE == 6
+  ws[p] = ws[p] | (1 << g);
+#endif
 S_close:
 #if LATEWIN == 0
   PUT_WIN(p, 0);
