@@ -10,7 +10,7 @@ source "$top/deploy/lib/messages.sh"
 source "$top/deploy/lib/checks.sh"
 source "$top/deploy/lib/packages.sh"
 
-labels=(abi engine library ops machine scenario docs)
+labels=(abi engine library hosted ops machine scenario docs)
 
 usage() {
   cat <<USAGE
@@ -76,7 +76,7 @@ main() {
       run_tests dev -L '^nightly$' || code=1
       for preset in asan tsan; do
         build "$preset"
-        run_tests "$preset" -L '^(abi|engine|library|ops)$' || code=1
+        run_tests "$preset" -L '^(abi|engine|library|hosted|ops)$' || code=1
       done
       return $code
       ;;

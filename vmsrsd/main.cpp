@@ -3,5 +3,7 @@
 #include "daemon/run.hpp"
 
 int main(int argc, char** argv) {
-  return vmsrs::daemon::run(argc, argv, vmsrs::channel::probe_machine);
+  return vmsrs::daemon::run(argc, argv, [](const vmsrs::config::Config& config) {
+    return vmsrs::channel::probe_platform(config.platform, config.hosted_socket);
+  });
 }

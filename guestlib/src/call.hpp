@@ -3,10 +3,12 @@
 
 #include <vmsrs/abi.h>
 
+#include <cstddef>
 #include <cstdint>
 
-// The library's one seam to what is below it. Exactly one implementation is linked: svm/call.cpp
-// for guests of the hypervisor, a call into the engine for the tests of the library.
+// The library's one seam to what is below it. platform.cpp chooses at run time between svm/ (guests
+// of the hypervisor) and hosted/ (clients of vmsrs-hosted); the tests of the library link a seam of
+// their own in place of all three.
 namespace vmsrs::guest {
 
 struct CallResult {
@@ -22,11 +24,30 @@ struct CallArguments {
 // One call, whatever it answers. Async-signal-safe. Not before probe() returned 0.
 CallResult platform_call(vmsrs_call number, const CallArguments& arguments);
 
-// Is the platform there and does its ABI fit? 0, or a vmsrs_error with its message set.
+// Is a platform there and does its ABI fit? 0, or a vmsrs_error with its message set.
 int probe_platform();
 
-// The window of a server, read-only for everybody in this process. nullptr: the message says why.
+// The calling thread was taken out of whatever calls it was in the middle of (siglongjmp).
+void abandon_calls();
+
+// The window of a server, read-only for everybody in this process, after ATTACH. nullptr: the
+// message says why.
 const vmsrs_window* map_window(const char* windows_directory, std::uint32_t server);
 void unmap_window(const vmsrs_window* window);
+
+// Makes memory that is about to be profiled fit for it, keeping its content; its pages are present
+// and writable. Nobody may write to these pages meanwhile. 0 or a vmsrs_error.
+int prepare_region(void* address, std::size_t bytes);
+// The last prepare_region was in vain.
+void forget_region();
+
+// What the platform keeps in this process's memory; for attack tests.
+struct PlatformMemory {
+  void* shared = nullptr;  // writable
+  std::size_t shared_bytes = 0;
+  const void* fixed = nullptr;  // read-only
+  std::size_t fixed_bytes = 0;
+};
+PlatformMemory platform_memory();
 
 }  // namespace vmsrs::guest

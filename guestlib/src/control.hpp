@@ -29,6 +29,7 @@ struct ControlBlock {
   int time_signal;  // of the timer that bounds a crashed user's time
   std::uint32_t service_stop;
   bool can_populate;  // see touch_page
+  bool hosted;        // see platform.cpp
   struct sigaction previous[kFaultSignalCount];
   struct sigaction previous_time;
   pthread_key_t stack_key;  // the alternate stack that the library gave to a thread

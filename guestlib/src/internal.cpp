@@ -3,6 +3,7 @@
 #include <vmsrs/internal.h>
 #include <vmsrs/vmsrs.h>
 
+#include "call.hpp"
 #include "control.hpp"
 #include "error.hpp"
 #include "internal_state.hpp"
@@ -24,6 +25,9 @@ size_t vmsrs_internal_ranges(struct vmsrs_internal_range* ranges, size_t capacit
   add("thread context", &thread_context(), sizeof(ThreadContext), true);
   add("error message", vmsrs_error_message(), kErrorMessageBytes, true);
   add("attach gate", &attach_gate, sizeof attach_gate, true);
+  const PlatformMemory platform = platform_memory();
+  add("call area", platform.shared, platform.shared_bytes, true);
+  add("link page", platform.fixed, platform.fixed_bytes, false);
   stack_t stack{};
   if (sigaltstack(nullptr, &stack) == 0 && (stack.ss_flags & SS_DISABLE) == 0)
     add("alternate signal stack", stack.ss_sp, stack.ss_size, true);

@@ -1,7 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <errno.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <vmsrs/vmsrs.h>
 
 #include <cstdint>
@@ -29,19 +26,18 @@ int profile(void* address, size_t bytes, unsigned granule_bytes) {
     return fail(VMSRS_ERROR_ARGUMENT,
                 "profile: %p, %zu bytes: both must be multiples of 64, and not zero", address,
                 bytes);
-  if (mlock(address, bytes) != 0)
-    return fail(VMSRS_ERROR_SYSTEM,
-                "profile: mlock of %zu bytes: %s: raise the limit on locked memory (ulimit -l, or "
-                "LimitMEMLOCK= of its unit)",
-                bytes, strerrordesc_np(errno));
   for (std::uint64_t page = first; page < first + bytes;
        page = (page / VMSRS_PAGE_BYTES + 1) * VMSRS_PAGE_BYTES)
     if (!touch_page(page, true))
       return fail(VMSRS_ERROR_ARGUMENT, "profile: the page at %p is not mapped, or not writable",
                   reinterpret_cast<void*>(page));
+  if (const int error = prepare_region(address, bytes); error != 0) return error;
   const CallResult region =
       call(VMSRS_CALL_PROFILE, {.rdi = first, .rsi = bytes, .rdx = granule_bytes});
-  if (region.status != VMSRS_OK) return fail_status("profile", region.status);
+  if (region.status != VMSRS_OK) {
+    forget_region();
+    return fail_status("profile", region.status);
+  }
   std::uint64_t offset = 0;
   for (;;) {
     const CallResult fill = call(VMSRS_CALL_PROFILE_FILL, {.rdi = region.first, .rsi = offset});
@@ -49,6 +45,7 @@ int profile(void* address, size_t bytes, unsigned granule_bytes) {
     const bool went_on = fill.first > offset && fill.first <= bytes;
     if (fill.status != VMSRS_AGAIN || !went_on) {
       call(VMSRS_CALL_UNPROFILE, {.rdi = region.first});
+      forget_region();
       return fail_status("profile, copying the present content", fill.status);
     }
     offset = fill.first;

@@ -139,7 +139,10 @@ int vmsrs_run_user(uint64_t label, void (*body)(void*), void* argument, void (*o
     bool unwound = false;
     if (seal_holds(context) && context.landing_depth == 0) {
       unwound = run_body(context, depth, body, argument);
-      if (unwound) signals.restore_within();
+      if (unwound) {
+        abandon_calls();
+        signals.restore_within();
+      }
     } else {
       body(argument);
     }

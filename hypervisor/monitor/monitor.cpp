@@ -61,4 +61,10 @@ void dispatch(const Caller& caller, CallRegisters& registers) {
   if (reply.result_count > 1) registers.rsi = reply.second;
 }
 
+bool end_address_space(std::uint64_t address_space) {
+  Monitor& monitor = *current;
+  monitor.tokens.close_all(address_space, monitor.platform);
+  return monitor.engine.reap_address_space(address_space).ok();
+}
+
 }  // namespace vmsrs::monitor

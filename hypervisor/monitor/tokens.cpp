@@ -30,6 +30,12 @@ bool Tokens::close(std::uint64_t token, std::uint64_t address_space,
   return entry != nullptr;
 }
 
+void Tokens::close_all(std::uint64_t address_space, const recovery::Platform& platform) {
+  const recovery::LockGuard guard(lock_, platform);
+  for (Entry& entry : entries_)
+    if (entry.address_space == address_space) entry = Entry{};
+}
+
 std::uint32_t Tokens::capabilities(std::uint64_t token, std::uint64_t address_space,
                                    const recovery::Platform& platform) {
   const recovery::LockGuard guard(lock_, platform);

@@ -114,6 +114,14 @@ Reply Engine::reap(std::uint64_t index, std::uint64_t process_id) {
   return VMSRS_OK;
 }
 
+Reply Engine::reap_address_space(std::uint64_t address_space) {
+  const LockGuard table(table_lock_, platform_);
+  Server* const server = bound_to(address_space);
+  if (server == nullptr) return VMSRS_NOT_ATTACHED;
+  reap_locked(*server);
+  return VMSRS_OK;
+}
+
 void Engine::stats(vmsrs_stats& out) {
   out = vmsrs_stats{};
   out.abi_version = VMSRS_ABI_VERSION;

@@ -38,6 +38,8 @@ class Engine {
                std::uint64_t address_space);
   Reply detach(std::uint64_t address_space);
   Reply reap(std::uint64_t index, std::uint64_t process_id);
+  // The address space is no more: what REAP does to the server that is bound to it.
+  Reply reap_address_space(std::uint64_t address_space);
 
   void stats(vmsrs_stats& out);
 

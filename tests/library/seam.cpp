@@ -296,4 +296,9 @@ void unmap_window(const vmsrs_window* window) {
   munmap(const_cast<vmsrs_window*>(window), VMSRS_WINDOW_BYTES);
 }
 
+void abandon_calls() {}
+int prepare_region(void*, std::size_t) { return 0; }
+void forget_region() {}
+PlatformMemory platform_memory() { return {}; }
+
 }  // namespace vmsrs::guest

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "config/config.hpp"
 
+#include <vmsrs/hosted.h>
+
 #include <boost/test/data/monomorphic.hpp>
 #include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
@@ -146,6 +148,8 @@ BOOST_AUTO_TEST_CASE(empty_file_gives_the_defaults) {
 BOOST_AUTO_TEST_CASE(reference_file_holds_the_defaults) {
   const config::Config file = config::load(VMSRS_REFERENCE_CONFIG);
   const config::Config defaults;
+  BOOST_TEST((file.platform == defaults.platform));
+  BOOST_TEST(file.hosted_socket == VMSRS_HOSTED_SOCKET);
   BOOST_TEST(file.management_secret_file == defaults.management_secret_file);
   BOOST_TEST(file.metrics_host == defaults.metrics_host);
   BOOST_TEST(file.metrics_port == defaults.metrics_port);

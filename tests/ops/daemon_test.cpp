@@ -70,9 +70,21 @@ BOOST_AUTO_TEST_CASE(without_hypervisor_exits_4_with_one_line) {
   for (const Finished& finished : {run({VMSRS_VMSRSD}), installed(configure())}) {
     BOOST_TEST(finished.exit_code == 4);
     BOOST_TEST(count_lines(finished.err) == 1u);
-    BOOST_TEST(contains(finished.err, "no VMSRS hypervisor is running below this Linux: boot"));
+    BOOST_TEST(contains(finished.err,
+                        "no VMSRS hypervisor is running below this Linux, and no "
+                        "vmsrs-hosted (/run/vmsrs/hosted.sock: No such file"));
     BOOST_TEST(finished.out == "");
   }
+}
+
+BOOST_AUTO_TEST_CASE(platform_that_was_asked_for_is_the_only_one_looked_for) {
+  Finished finished = installed(configure("platform: svm\n"));
+  BOOST_TEST(finished.exit_code == 4);
+  BOOST_TEST(contains(finished.err, "no VMSRS hypervisor is running below this Linux: boot"));
+  finished = installed(configure("platform: hosted\nhosted: {socket: /nowhere/socket}\n"));
+  BOOST_TEST(finished.exit_code == 4);
+  BOOST_TEST(contains(finished.err, "no vmsrs-hosted (/nowhere/socket: No such file"));
+  BOOST_TEST(installed(configure("platform: xen\n")).exit_code == 2);
 }
 
 BOOST_AUTO_TEST_CASE(broken_configuration_exits_2_with_its_place) {

@@ -5,8 +5,9 @@
 #include <memory>
 #include <string>
 
-// The seam between the daemon and what is below Linux: one call with the ABI's register map. On the
-// machine it is VMMCALL; tests put the monitor's dispatcher here.
+// The seam between the daemon and the engine: one call with the ABI's register map. On the machine
+// it is VMMCALL, on the hosted platform a lane of vmsrs-hosted; tests put the monitor's dispatcher
+// here.
 namespace vmsrs::channel {
 
 struct Registers {
@@ -25,7 +26,15 @@ struct Probe {
   std::string problem;                   // one line: what is missing and what to do
 };
 
-// Looks for the hypervisor by CPUID; without it VMMCALL would be an illegal instruction.
-[[nodiscard]] Probe probe_machine();
+enum class Platform { kAuto, kSvm, kHosted };
+
+// Looks for the hypervisor by CPUID (without it VMMCALL would be an illegal instruction), and for
+// vmsrs-hosted at `socket` (empty: VMSRS_HOSTED_SOCKET of the environment, or the default). kAuto:
+// the hypervisor, else vmsrs-hosted.
+[[nodiscard]] Probe probe_platform(Platform platform, const std::string& socket);
+
+[[nodiscard]] bool has_hypervisor();
+[[nodiscard]] Probe probe_svm();
+[[nodiscard]] Probe probe_hosted(const std::string& socket);
 
 }  // namespace vmsrs::channel

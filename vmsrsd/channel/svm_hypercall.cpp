@@ -51,8 +51,10 @@ bool serves(std::uint32_t callee, std::uint32_t caller) {
 
 }  // namespace
 
-Probe probe_machine() {
-  if (!has_signature(cpuid(VMSRS_CPUID_SIGNATURE_LEAF))) {
+bool has_hypervisor() { return has_signature(cpuid(VMSRS_CPUID_SIGNATURE_LEAF)); }
+
+Probe probe_svm() {
+  if (!has_hypervisor()) {
     return {nullptr,
             "no VMSRS hypervisor is running below this Linux: boot this machine through its VMSRS "
             "boot entry, then start vmsrsd again"};

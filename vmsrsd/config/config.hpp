@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "channel/hypercall.hpp"
+
 // vmsrs.yaml as the daemon uses it. Every key is explained in the file of that name at the root of
 // the tree and in docs/configuration.md. Reading throws Error, whose text is the whole message:
 // `FILE:LINE: KEY: expected ..., found ...`.
@@ -31,6 +33,8 @@ struct Server {
 };
 
 struct Config {
+  channel::Platform platform = channel::Platform::kAuto;
+  std::string hosted_socket;  // empty = of the environment, or the default
   std::string management_secret_file = "/etc/vmsrs/management.secret";
   std::string management_where = "management";  // `FILE:LINE: management`, for messages
   std::string metrics_host = "127.0.0.1";

@@ -112,10 +112,24 @@ void read_servers(const Value& value, Config& config) {
   }
 }
 
+void read_platform(const Value& root, Config& config) {
+  if (const Value platform = root["platform"]; platform.given()) {
+    const std::string name = platform.one_of({"auto", "svm", "hosted"});
+    config.platform = name == "svm"      ? channel::Platform::kSvm
+                      : name == "hosted" ? channel::Platform::kHosted
+                                         : channel::Platform::kAuto;
+  }
+  const Value hosted = root["hosted"];
+  hosted.expect_mapping({"socket"});
+  config.hosted_socket = path_of(hosted["socket"], config.hosted_socket, kLongestSocketPath);
+}
+
 Config read(const Value& root) {
-  root.expect_mapping({"management", "metrics", "api", "log", "check", "reap", "servers"});
+  root.expect_mapping(
+      {"platform", "hosted", "management", "metrics", "api", "log", "check", "reap", "servers"});
   Config config;
 
+  read_platform(root, config);
   const Value management = root["management"];
   management.expect_mapping({"secret_file"});
   config.management_where = management.where();

@@ -148,14 +148,14 @@ int open_and_serve(channel::Hypercall& hypercall, const Options& options, config
   return serve(serial, options, config);
 }
 
-int run_with(const Options& options, const std::function<channel::Probe()>& probe) {
+int run_with(const Options& options, const ProbeFunction& probe) {
   config::Config config = load_config(options);
   if (options.check_config) {
     check_secrets(config);
     std::printf("%s: good, %zu servers\n", options.file.c_str(), config.servers.size());
     return ops::kExitOk;
   }
-  const channel::Probe found = probe();
+  const channel::Probe found = probe(config);
   if (!found.hypercall) return fail(ops::kExitUnreachable, found.problem);
   const sigset_t signals = handled_signals();  // before the first thread: all inherit it
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
@@ -165,7 +165,7 @@ int run_with(const Options& options, const std::function<channel::Probe()>& prob
 
 }  // namespace
 
-int run(int argc, char** argv, const std::function<channel::Probe()>& probe) {
+int run(int argc, char** argv, const ProbeFunction& probe) {
   Options options;
   CLI::App app("vmsrsd: metrics and API of the VMSRS hypervisor below this Linux", "vmsrsd");
   app.add_option("--config", options.file, std::string("Configuration, default ") + kDefaultFile);

@@ -28,6 +28,8 @@ std::vector<const char*> changed_keys(const config::Config& a, const config::Con
   const auto compare = [&](const char* key, bool same) {
     if (!same) keys.push_back(key);
   };
+  compare("platform", a.platform == b.platform);
+  compare("hosted.socket", a.hosted_socket == b.hosted_socket);
   compare("management.secret_file", a.management_secret_file == b.management_secret_file);
   compare("metrics.listen", a.metrics_host == b.metrics_host && a.metrics_port == b.metrics_port);
   compare("api.socket", a.api_socket == b.api_socket);

@@ -21,7 +21,7 @@ extern "C" {
 #endif
 
 typedef enum vmsrs_error {
-  VMSRS_ERROR_NO_PLATFORM = -1,   /* no VMSRS hypervisor below this Linux */
+  VMSRS_ERROR_NO_PLATFORM = -1,   /* neither the VMSRS hypervisor nor vmsrs-hosted */
   VMSRS_ERROR_VERSION = -2,       /* hypervisor and library do not fit */
   VMSRS_ERROR_CONFIGURATION = -3, /* secret file, windows directory: message says which and why */
   VMSRS_ERROR_DENIED = -4,        /* unknown server name or wrong secret */
@@ -39,7 +39,7 @@ const char* vmsrs_error_message(void);
 typedef struct vmsrs_options {
   const char* server_name;
   const char* secret_file;       /* 64 hex digits; readable by the server's account alone */
-  const char* windows_directory; /* NULL: /run/vmsrs/windows */
+  const char* windows_directory; /* NULL: /run/vmsrs/windows; hosted: not used */
   uint32_t fault_limit;          /* faults of one user before it is unwound; 0: 1000 */
   uint32_t suppression_limit_ms; /* time from crash to unwinding; 0: 10000 */
 } vmsrs_options;
@@ -54,7 +54,8 @@ int vmsrs_detach(void);
 /* Clears all profiled regions of this server (the paper, 4.6). */
 int Init_profile(void);
 /* Protects [address, address + bytes): both multiples of 64; granule_bytes 8, 16, 32 or 64. Locks
- * the memory. Takes the present content as committed. */
+ * the memory (hosted: puts shared memory with the same content in place of its pages, which nobody
+ * may write to meanwhile). Takes the present content as committed. */
 int profile(void* address, size_t bytes, unsigned granule_bytes);
 
 typedef enum vmsrs_outcome {

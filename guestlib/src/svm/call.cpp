@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "../call.hpp"
-
 #include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,10 +11,11 @@
 #include <cstring>
 
 #include "../error.hpp"
+#include "../platform.hpp"
 
 // The seam on the hypervisor: VMMCALL with the ABI's register map, windows from the read-only file
 // system that the hypervisor shows to Linux.
-namespace vmsrs::guest {
+namespace vmsrs::guest::svm {
 namespace {
 
 constexpr unsigned kHypervisorBit = 1u << 31;  // CPUID 1, ECX
@@ -27,7 +26,7 @@ constexpr bool serves(std::uint32_t callee, std::uint32_t major, std::uint32_t m
 
 }  // namespace
 
-CallResult platform_call(vmsrs_call number, const CallArguments& arguments) {
+CallResult call(vmsrs_call number, const CallArguments& arguments) {
   std::uint64_t rax = number;
   std::uint64_t rsi = arguments.rsi;
   std::uint64_t rdx = arguments.rdx;
@@ -41,21 +40,20 @@ CallResult platform_call(vmsrs_call number, const CallArguments& arguments) {
   return {rax, rdx, rsi};
 }
 
-int probe_platform() {
+bool is_there() {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   __cpuid(1, eax, ebx, ecx, edx);
+  if ((ecx & kHypervisorBit) == 0) return false;
   char signature[13] = {};
-  if ((ecx & kHypervisorBit) != 0) {
-    __cpuid(VMSRS_CPUID_SIGNATURE_LEAF, eax, ebx, ecx, edx);
-    std::memcpy(signature, &ebx, 4);
-    std::memcpy(signature + 4, &ecx, 4);
-    std::memcpy(signature + 8, &edx, 4);
-  }
-  if (std::memcmp(signature, VMSRS_CPUID_SIGNATURE, 12) != 0 || eax < VMSRS_CPUID_VERSION_LEAF) {
-    return fail(VMSRS_ERROR_NO_PLATFORM,
-                "no VMSRS hypervisor below this Linux (CPUID leaf 0x40000000): boot this machine "
-                "with the VMSRS entry, or run the server without attaching");
-  }
+  __cpuid(VMSRS_CPUID_SIGNATURE_LEAF, eax, ebx, ecx, edx);
+  std::memcpy(signature, &ebx, 4);
+  std::memcpy(signature + 4, &ecx, 4);
+  std::memcpy(signature + 8, &edx, 4);
+  return std::memcmp(signature, VMSRS_CPUID_SIGNATURE, 12) == 0 && eax >= VMSRS_CPUID_VERSION_LEAF;
+}
+
+int check_version() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   __cpuid(VMSRS_CPUID_VERSION_LEAF, eax, ebx, ecx, edx);
   if (!serves(eax, VMSRS_ABI_MAJOR, VMSRS_ABI_MINOR)) {
     return fail(VMSRS_ERROR_VERSION,
@@ -97,8 +95,13 @@ const vmsrs_window* map_window(const char* windows_directory, std::uint32_t serv
   return static_cast<const vmsrs_window*>(address);
 }
 
-void unmap_window(const vmsrs_window* window) {
-  munmap(const_cast<vmsrs_window*>(window), VMSRS_WINDOW_BYTES);
+// The engine walks this process's page tables: a page that is not there costs a call each time.
+int prepare_region(void* address, std::size_t bytes) {
+  if (mlock(address, bytes) == 0) return 0;
+  return fail(VMSRS_ERROR_SYSTEM,
+              "profile: mlock of %zu bytes: %s: raise the limit on locked memory (ulimit -l, or "
+              "LimitMEMLOCK= of its unit)",
+              bytes, strerrordesc_np(errno));
 }
 
-}  // namespace vmsrs::guest
+}  // namespace vmsrs::guest::svm

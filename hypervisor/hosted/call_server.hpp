@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vmsrs/hosted.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "hosted/hosted_memory.hpp"
+#include "hosted/hosted_platform.hpp"
+#include "hosted/lanes.hpp"
+#include "hosted/shared_memory.hpp"
+
+namespace vmsrs::hosted {
+
+// Answers the calls of one client's lanes through the monitor. The call area is the client's to
+// write: each field of a request is read once, into this thread's own memory, and what was read is
+// what is checked and used. One thread.
+class CallServer {
+ public:
+  CallServer(HostedPlatform& platform, std::uint64_t address_space, std::uint32_t process_id)
+      : platform_(platform), address_space_(address_space), process_id_(process_id) {}
+
+  // False: no memory.
+  [[nodiscard]] bool open(std::uint32_t lane_count);
+  // Where the client has mapped the area.
+  void set_client_base(std::uint64_t address) { client_base_ = address; }
+  std::uint64_t client_base() const { return client_base_; }
+  const SharedMemory& area() const { return area_; }
+  vmsrs_area_head& head() { return *reinterpret_cast<vmsrs_area_head*>(area_.data()); }
+
+  Lanes& lanes() { return lanes_; }
+  HostedMemory& memory() { return memory_; }
+  bool attached() const { return attached_; }
+  std::uint32_t server() const { return server_; }
+  // Bytes of region memory that went with a call (DETACH, INIT_PROFILE) since the last look.
+  std::uint64_t take_freed_bytes();
+
+  // The platform's counters hear of the calls at the latest when this is called.
+  void count_calls();
+
+  // Answers what is asked now; how many that were.
+  unsigned serve_all();
+
+  // Tells who asks on a lane that is nobody's that it is not his.
+  void refuse_strays();
+
+  // The thread has ended and cannot come to its end point: its open user crashes here, and is
+  // collected. Nothing, if it has none.
+  void bury(std::uint64_t thread);
+
+ private:
+  struct Request;
+  void serve(std::uint32_t lane);
+  void answer(Request& request);
+  void call(Request& request);
+
+  HostedPlatform& platform_;
+  const std::uint64_t address_space_;
+  const std::uint32_t process_id_;
+  SharedMemory area_;
+  vmsrs_lane* lane_array_ = nullptr;
+  std::byte* payloads_ = nullptr;
+  std::uint64_t client_base_ = 0;
+  std::uint64_t payloads_offset_ = 0;
+  Lanes lanes_;
+  HostedMemory memory_;
+  bool attached_ = false;
+  std::uint32_t server_ = 0;
+  std::uint64_t freed_bytes_ = 0;
+  std::uint64_t uncounted_ = 0, uncounted_cycles_ = 0;
+};
+
+}  // namespace vmsrs::hosted

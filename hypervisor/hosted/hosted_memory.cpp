@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hosted/hosted_memory.hpp"
+
+#include <cstring>
+#include <utility>
+
+namespace vmsrs::hosted {
+namespace {
+
+using recovery::GuestVirtual;
+using recovery::MemoryOutcome;
+using recovery::MemoryResult;
+
+template <typename Word>
+void put_word(std::byte* to, const std::byte* from) {
+  Word word;
+  std::memcpy(&word, from, sizeof word);
+  __atomic_store_n(reinterpret_cast<Word*>(to), word, __ATOMIC_RELAXED);
+}
+template <typename Word>
+void get_word(std::byte* to, const std::byte* from) {
+  const Word word = __atomic_load_n(reinterpret_cast<const Word*>(from), __ATOMIC_RELAXED);
+  std::memcpy(to, &word, sizeof word);
+}
+
+std::size_t step_at(const std::byte* shared, std::size_t bytes) {
+  const auto address = reinterpret_cast<std::uintptr_t>(shared);
+  std::size_t step = 8;
+  while ((address & (step - 1)) != 0 || step > bytes) step /= 2;
+  return step;
+}
+
+// Aligned words of the shared side are moved whole: a reader in the server sees no torn word. Its
+// pages are mapped at page boundaries on both sides, so what is aligned there is aligned here.
+template <bool kToShared>
+void move(std::byte* to, const std::byte* from, std::size_t bytes) {
+  while (bytes > 0) {
+    const std::size_t step = step_at(kToShared ? to : from, bytes);
+    std::size_t run = step;
+    if (step == 8) {
+      for (run = 0; run + 8 <= bytes; run += 8) {
+        if constexpr (kToShared)
+          put_word<std::uint64_t>(to + run, from + run);
+        else
+          get_word<std::uint64_t>(to + run, from + run);
+      }
+    } else if constexpr (kToShared) {
+      if (step == 4) put_word<std::uint32_t>(to, from);
+      if (step == 2) put_word<std::uint16_t>(to, from);
+      if (step == 1) put_word<std::uint8_t>(to, from);
+    } else {
+      if (step == 4) get_word<std::uint32_t>(to, from);
+      if (step == 2) get_word<std::uint16_t>(to, from);
+      if (step == 1) get_word<std::uint8_t>(to, from);
+    }
+    to += run;
+    from += run;
+    bytes -= run;
+  }
+}
+
+MemoryOutcome bad(GuestVirtual address) { return {MemoryResult::kBadAddress, address}; }
+
+}  // namespace
+
+std::byte* HostedMemory::translate(GuestVirtual address, std::size_t bytes) {
+  const std::uint64_t at = recovery::value(address);
+  if (std::byte* const found = recent_.find(at, bytes)) return found;
+  if (std::byte* const found = payload_.find(at, bytes)) return found;
+  for (const Piece& piece : pieces_) {
+    if (std::byte* const found = piece.range.find(at, bytes)) {
+      recent_ = piece.range;
+      return found;
+    }
+  }
+  return nullptr;
+}
+
+MemoryOutcome HostedMemory::prepare(GuestVirtual address, std::size_t bytes, recovery::Access) {
+  return translate(address, bytes) != nullptr ? MemoryOutcome{} : bad(address);
+}
+
+MemoryOutcome HostedMemory::read(GuestVirtual address, void* to, std::size_t bytes) {
+  const std::byte* const from = translate(address, bytes);
+  if (from == nullptr) return bad(address);
+  move<false>(static_cast<std::byte*>(to), from, bytes);
+  return {};
+}
+
+MemoryOutcome HostedMemory::write(GuestVirtual address, const void* from, std::size_t bytes) {
+  std::byte* const to = translate(address, bytes);
+  if (to == nullptr) return bad(address);
+  move<true>(to, static_cast<const std::byte*>(from), bytes);
+  return {};
+}
+
+HostedMemory::Fit HostedMemory::fit(std::uint64_t address, std::uint64_t bytes) const {
+  for (const Piece& piece : pieces_) {
+    const Range& range = piece.range;
+    if (range.find(address, bytes) != nullptr) return Fit::kThereAlready;
+    if (address < range.address + range.bytes && range.address < address + bytes)
+      return Fit::kOverlaps;
+  }
+  return Fit::kFree;
+}
+
+std::uint64_t HostedMemory::add(std::uint64_t address, SharedMemory memory) {
+  const Range range{address, memory.bytes(), memory.data()};
+  pieces_.push_back({range, std::move(memory), ++given_});
+  return given_;
+}
+
+std::uint64_t HostedMemory::remove(std::uint64_t number) {
+  for (auto piece = pieces_.begin(); piece != pieces_.end(); ++piece) {
+    if (piece->number != number) continue;
+    const std::uint64_t bytes = piece->range.bytes;
+    recent_ = {};
+    pieces_.erase(piece);
+    return bytes;
+  }
+  return 0;
+}
+
+std::uint64_t HostedMemory::remove_all() {
+  std::uint64_t bytes = 0;
+  for (const Piece& piece : pieces_) bytes += piece.range.bytes;
+  recent_ = {};
+  pieces_.clear();
+  return bytes;
+}
+
+int HostedMemory::descriptor(std::uint64_t number) const {
+  for (const Piece& piece : pieces_)
+    if (piece.number == number) return piece.memory.descriptor();
+  return -1;
+}
+
+}  // namespace vmsrs::hosted

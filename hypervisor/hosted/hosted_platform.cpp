@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hosted/hosted_platform.hpp"
+
+#include <sched.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+namespace vmsrs::hosted {
+
+HostedPlatform::HostedPlatform(const void* storage, std::size_t storage_bytes)
+    : storage_(storage), storage_bytes_(storage_bytes) {
+  const long cpus = sysconf(_SC_NPROCESSORS_CONF);
+  cpu_count_ = cpus > 0 ? static_cast<std::uint32_t>(cpus) : 1;
+  calls_ = std::make_unique<CallCount[]>(cpu_count_);
+  for (SharedMemory& window : windows_)
+    window = SharedMemory::create("vmsrs-window", VMSRS_WINDOW_BYTES, ClientMay::kRead);
+}
+
+bool HostedPlatform::valid() const {
+  for (const SharedMemory& window : windows_)
+    if (!window.valid()) return false;
+  return true;
+}
+
+std::uint64_t HostedPlatform::now_ns() const {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000u +
+         static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+std::uint64_t HostedPlatform::random() {
+  std::uint64_t number = 0;
+  // Tokens rest on it: without randomness there is nothing to go on with.
+  if (getrandom(&number, sizeof number, 0) != sizeof number) std::abort();
+  return number;
+}
+
+// Whoever holds the lock may have been preempted: let it run.
+void HostedPlatform::relax() const {
+  thread_local unsigned turns = 0;
+  if (++turns % 64 == 0)
+    sched_yield();
+  else
+    __builtin_ia32_pause();
+}
+
+vmsrs_window* HostedPlatform::window(std::uint32_t server) {
+  return server < VMSRS_MAX_SERVERS ? reinterpret_cast<vmsrs_window*>(windows_[server].data())
+                                    : nullptr;
+}
+
+bool HostedPlatform::exits(std::uint32_t cpu, vmsrs_exits& out) const {
+  if (cpu >= cpu_count_) return false;
+  out = vmsrs_exits{};
+  out.cpu = cpu;
+  out.count[VMSRS_EXIT_VMMCALL] = calls_[cpu].count.load(std::memory_order_relaxed);
+  out.cycles[VMSRS_EXIT_VMMCALL] = calls_[cpu].cycles.load(std::memory_order_relaxed);
+  return true;
+}
+
+void HostedPlatform::count_calls(std::uint64_t count, std::uint64_t cycles) {
+  const int cpu = sched_getcpu();
+  CallCount& calls = calls_[cpu >= 0 ? static_cast<std::uint32_t>(cpu) % cpu_count_ : 0];
+  calls.count.fetch_add(count, std::memory_order_relaxed);
+  calls.cycles.fetch_add(cycles, std::memory_order_relaxed);
+}
+
+// What can be seen of the walls from inside: the storage is this process's own memory and nobody
+// may debug the process, every piece of memory that clients hold has its seals.
+vmsrs_check_result HostedPlatform::check_hidden() const {
+  vmsrs_check_result result{};
+  const SharedMemory::Census census = SharedMemory::census();
+  result.examined_count = census.count + 1;
+  result.violation_count = census.unsealed + !is_hidden(storage_, storage_bytes_);
+  if (result.violation_count > 0) result.verdict = VMSRS_VERDICT_VIOLATED;
+  return result;
+}
+
+}  // namespace vmsrs::hosted

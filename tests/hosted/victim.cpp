@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// A server to be killed: its threads commit and crash without end.
+//
+// usage: victim NAME SECRET_FILE serve       until it is killed
+//        victim NAME SECRET_FILE threads N   kills its own threads at N random points, and looks at
+//                                            what they leave
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <random>
+#include <thread>
+#include <vector>
+#include <vmsrs/vmsrs.hpp>
+
+namespace {
+
+constexpr std::size_t kGroups = 16, kGroupWords = 64;
+constexpr std::size_t kBytes = kGroups * kGroupWords * 8;
+
+std::uint64_t* words;
+int* volatile nowhere = nullptr;
+
+[[noreturn]] void die(const char* what) {
+  std::printf("%s: %s\n", what, vmsrs_error_message());
+  std::exit(1);
+}
+
+// One user: all words of its group get the same number, one by one or as a range. All or none of
+// them counts.
+void stamp(std::size_t group, std::uint64_t number, bool faults) {
+  std::uint64_t* const mine = words + group * kGroupWords;
+  auto body = [&] {
+    for (std::size_t i = 0; i < kGroupWords / 2; ++i) vmsrs::store(&mine[i], number);
+    if (faults) *nowhere = 1;
+    std::uint64_t rest[kGroupWords / 2];
+    for (std::uint64_t& word : rest) word = number;
+    vmsrs_store_range(&mine[kGroupWords / 2], rest, sizeof rest);
+  };
+  vmsrs::run_user(group, body, [] {});
+}
+
+void stamp_without_end(std::size_t group) {
+  for (std::uint64_t number = 1;; ++number) stamp(group, number, number % 5 == 0);
+}
+
+// The thread ends here and now, as the system call alone ends it: no destructor, nothing given
+// back.
+void end_thread(int) { syscall(SYS_exit, 0); }
+
+int kill_threads(unsigned points) {
+  struct sigaction action {};
+  action.sa_handler = end_thread;
+  sigaction(SIGUSR1, &action, nullptr);
+  std::mt19937 random(std::random_device{}());
+  unsigned torn = 0, killed = 0;
+  while (killed < points) {
+    std::atomic<pid_t> ids[kGroups] = {};
+    for (std::size_t group = 0; group < kGroups; ++group)
+      std::thread([&ids, group] {
+        ids[group] = gettid();
+        stamp_without_end(group);
+      }).detach();
+    for (const std::atomic<pid_t>& id : ids)
+      while (id == 0) usleep(100);
+    for (const std::atomic<pid_t>& id : ids) {
+      usleep(static_cast<useconds_t>(random() % 3000));
+      syscall(SYS_tgkill, getpid(), id.load(), SIGUSR1);
+      ++killed;
+    }
+    usleep(700'000);  // vmsrs-hosted notices what has ended, and collects its users
+    for (std::size_t group = 0; group < kGroups; ++group) {
+      const std::uint64_t first = vmsrs::load(&words[group * kGroupWords]);
+      for (std::size_t i = 0; i < kGroupWords; ++i)
+        torn += vmsrs::load(&words[group * kGroupWords + i]) != first;
+    }
+  }
+  std::printf("killed=%u torn=%u\n", killed, torn);
+  std::fflush(stdout);
+  for (;;) pause();  // the test looks at the engine, then kills
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  if (count < 4) return 2;
+  const vmsrs_options options = {arguments[1], arguments[2], nullptr, 0, 0};
+  // The one before this one may have been killed a moment ago.
+  int error = vmsrs_attach(&options);
+  for (unsigned i = 0; i < 1000 && error == VMSRS_ERROR_STATE; ++i, error = vmsrs_attach(&options))
+    usleep(1000);
+  if (error != 0) die("vmsrs_attach");
+  words = static_cast<std::uint64_t*>(
+      mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  if (Init_profile() != 0 || profile(words, kBytes, 16) != 0) die("profile");
+  if (std::strcmp(arguments[3], "threads") == 0)
+    return kill_threads(static_cast<unsigned>(std::atoi(arguments[4])));
+  std::vector<std::thread> threads;
+  for (std::size_t group = 0; group < 3; ++group) threads.emplace_back(stamp_without_end, group);
+  std::printf("ready\n");
+  std::fflush(stdout);
+  for (std::thread& thread : threads) thread.join();
+}
