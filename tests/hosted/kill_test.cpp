@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
+#include <chrono>
 #include <cstdlib>
 #include <memory>
 #include <random>
@@ -87,6 +88,16 @@ BOOST_AUTO_TEST_CASE(server_at_random_points) {
   BOOST_TEST_MESSAGE(points() << " kills, " << finished << " commits, " << faults << " faults");
   BOOST_CHECK_GT(finished, points());
   BOOST_CHECK_GT(faults, points() / 4);
+}
+
+// A child of fork holds the socket open: only the process's own end tells.
+BOOST_AUTO_TEST_CASE(server_whose_child_lives_on) {
+  start({"fork"});
+  BOOST_REQUIRE_EQUAL(line(), "ready");
+  const auto begin = std::chrono::steady_clock::now();
+  kill();
+  look();
+  BOOST_CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(10));
 }
 
 BOOST_AUTO_TEST_CASE(single_threads_by_the_raw_system_call) {

@@ -58,6 +58,26 @@ struct Site {
     }
   }
 
+  // A call as it is, where the client's end would have put copies in place of pointers.
+  std::uint32_t raw(std::uint32_t call, std::uint64_t rdi, std::uint64_t rsi, std::uint64_t rdx,
+                    std::uint64_t r10 = 0, std::uint64_t r8 = 0) {
+    vmsrs_lane& lane = liar.link().lanes[0];
+    lane.call = call;
+    lane.rdi = rdi;
+    lane.rsi = rsi;
+    lane.rdx = rdx;
+    lane.r10 = r10;
+    lane.r8 = r8;
+    asm("mov %%fs:0, %0" : "=r"(lane.thread));
+    __atomic_exchange_n(&lane.state, std::uint32_t{VMSRS_LANE_REQUEST}, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&lane.state, __ATOMIC_ACQUIRE) != VMSRS_LANE_DONE)
+      if (__atomic_load_n(&liar.link().head->asleep, __ATOMIC_ACQUIRE) != 0) {
+        const std::uint64_t one = 1;
+        BOOST_REQUIRE(write(liar.link().doorbell, &one, sizeof one) == sizeof one);
+      }
+    return lane.call;
+  }
+
   // What a good server sees goes on as if nothing were.
   void check_good(std::uint64_t value) {
     BOOST_REQUIRE_EQUAL(good.call(VMSRS_CALL_USER_BEGIN, 1).status, VMSRS_OK);
@@ -88,28 +108,10 @@ BOOST_AUTO_TEST_CASE(a_hundred_thousand_random_calls) {
   for (unsigned i = 0; i < 100'000; ++i) {
     const std::uint32_t call = random() % 32 == 0 ? static_cast<std::uint32_t>(random())
                                                   : kCalls[random() % std::size(kCalls)];
-    // Raw: what a client of ours would have copied goes through as it is.
-    vmsrs_lane& lane = liar.link().lanes[0];
-    vmsrs::hosted::Registers registers{0xdead, 0, 0, 0, 0, 0, 0};
-    lane.call = call;
-    lane.rdi = number();
-    lane.rsi = number();
-    lane.rdx = number();
-    lane.r10 = number();
-    lane.r8 = number();
-    std::uint64_t thread;
-    asm("mov %%fs:0, %0" : "=r"(thread));
-    lane.thread = thread;
-    __atomic_exchange_n(&lane.state, std::uint32_t{VMSRS_LANE_REQUEST}, __ATOMIC_SEQ_CST);
-    while (__atomic_load_n(&lane.state, __ATOMIC_ACQUIRE) != VMSRS_LANE_DONE)
-      if (__atomic_load_n(&liar.link().head->asleep, __ATOMIC_ACQUIRE) != 0) {
-        const std::uint64_t one = 1;
-        BOOST_REQUIRE(write(liar.link().doorbell, &one, sizeof one) == sizeof one);
-      }
-    BOOST_REQUIRE_LT(lane.call, VMSRS_STATUS_COUNT);
-    ++statuses[lane.call];
+    const std::uint32_t status = raw(call, number(), number(), number(), number(), number());
+    BOOST_REQUIRE_LT(status, VMSRS_STATUS_COUNT);
+    ++statuses[status];
     if (i % 5000 == 0) check_good(i);
-    (void)registers;
   }
   for (unsigned i = 0; i < VMSRS_STATUS_COUNT; ++i)
     BOOST_TEST_MESSAGE("status " << i << ": " << statuses[i]);
@@ -156,6 +158,21 @@ BOOST_AUTO_TEST_CASE(lane_of_another_thread) {
   BOOST_CHECK(call(other, 0x1235) == vmsrs::hosted::LaneResult::kNotYours);
   BOOST_CHECK(call(63, 0x1234) == vmsrs::hosted::LaneResult::kNotYours);  // nobody's
   BOOST_CHECK_EQUAL(liar.take_lane(0x1234), other);
+}
+
+// Sources whose first byte is good: up to the end of their memory, and one byte further.
+BOOST_AUTO_TEST_CASE(ranges_that_reach_beyond) {
+  liar.call(VMSRS_CALL_USER_BEGIN, 1);
+  const std::uint64_t to = address_of(liars_memory);
+  for (const std::uint64_t end : {address_of(liars_memory) + kBytes,
+                                  address_of(liar.link().payload(0)) + VMSRS_LANE_PAYLOAD_BYTES})
+    for (const std::uint64_t bytes : {1u, 8u, 64u, 4096u}) {
+      BOOST_CHECK_EQUAL(raw(VMSRS_CALL_STORE_RANGE, to, end - bytes, bytes), VMSRS_OK);
+      BOOST_CHECK_EQUAL(raw(VMSRS_CALL_STORE_RANGE, to, end - bytes + 1, bytes), VMSRS_BAD_ADDRESS);
+      BOOST_CHECK_EQUAL(raw(VMSRS_CALL_STORE_RANGE, to, end, bytes), VMSRS_BAD_ADDRESS);
+    }
+  BOOST_CHECK_EQUAL(raw(VMSRS_CALL_STORE_RANGE, to, to - 1, 8), VMSRS_BAD_ADDRESS);
+  liar.call(VMSRS_CALL_USER_END);
 }
 
 // A pointer into another server's memory, into private memory, into another lane's payload.

@@ -2,6 +2,7 @@
 // A server to be killed: its threads commit and crash without end.
 //
 // usage: victim NAME SECRET_FILE serve       until it is killed
+//        victim NAME SECRET_FILE fork        the same, and a child of it lives on for a while
 //        victim NAME SECRET_FILE threads N   kills its own threads at N random points, and looks at
 //                                            what they leave
 #include <signal.h>
@@ -100,6 +101,11 @@ int main(int count, char** arguments) {
   if (Init_profile() != 0 || profile(words, kBytes, 16) != 0) die("profile");
   if (std::strcmp(arguments[3], "threads") == 0)
     return kill_threads(static_cast<unsigned>(std::atoi(arguments[4])));
+  if (std::strcmp(arguments[3], "fork") == 0 && fork() == 0) {
+    close(STDOUT_FILENO);
+    alarm(15);
+    for (;;) pause();
+  }
   std::vector<std::thread> threads;
   for (std::size_t group = 0; group < 3; ++group) threads.emplace_back(stamp_without_end, group);
   std::printf("ready\n");
