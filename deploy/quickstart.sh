@@ -139,6 +139,15 @@ run_judge() {
     --fact "accelerator=$accelerator" --fact "cpus=$cpus" --fact "fault=$fault" "${arguments[@]}"
 }
 
+# Did a signal end the shop? The machine says so a little after its clients have noticed.
+wait_for_death() {
+  local tries=0
+  until console_says 'the shop ended, status 1[23][0-9]'; do
+    ((++tries < 150)) || return 1
+    sleep 0.2
+  done
+}
+
 tell_how_to_use_it() {
   cat >&2 <<HOW
 
@@ -179,7 +188,7 @@ main() {
   if [[ $with_vmsrs == yes ]] && console_says 'the shop ended'; then
     say "error: the shop ended during the run"
     code=1
-  elif [[ $with_vmsrs == no ]] && ! console_says 'the shop ended, status 1[23][0-9]'; then
+  elif [[ $with_vmsrs == no ]] && ! wait_for_death; then
     say "error: the shop was not ended by a signal: nothing was shown"
     code=1
   fi
