@@ -136,6 +136,7 @@ run_judge() {
   PYTHONPATH=$top/tests/scenario PYTHONDONTWRITEBYTECODE=1 python3 -m judge \
     --shop "127.0.0.1:$shop_port" --catalogue "$top/examples/bookshop/data/catalogue.csv" \
     --mode "$mode" --users "$users" --seed "$seed" --output "$output" --started "$started" \
+    --console "$run/console.log" \
     --fact "accelerator=$accelerator" --fact "cpus=$cpus" --fact "fault=$fault" "${arguments[@]}"
 }
 
@@ -176,13 +177,6 @@ main() {
   say "the shop is open; $users users go in"
   local code=0
   run_judge || code=$?
-  if [[ $with_vmsrs == yes ]] && console_says 'the shop ended'; then
-    say "error: the shop ended during the run"
-    code=1
-  elif [[ $with_vmsrs == no ]] && ! console_says 'the shop ended, status 1[23][0-9]'; then
-    say "error: the shop was not ended by a signal: nothing was shown"
-    code=1
-  fi
   if [[ $keep == yes ]]; then
     kept=yes
     tell_how_to_use_it

@@ -15,7 +15,7 @@ using namespace vmsrs::test;
 namespace {
 
 constexpr unsigned kThreads = 4;
-constexpr unsigned kRounds = 1000;
+constexpr unsigned kRounds = 300;
 constexpr std::size_t kOwn = 1024;  // bytes of each thread's own, then those that all share
 
 struct Tally {

@@ -26,7 +26,9 @@ std::uint64_t HostPlatform::random() {
   return z ^ (z >> 31);
 }
 
-void HostPlatform::relax() const { std::this_thread::yield(); }
+// Really lets go of the processor: on a busy host a spinning waiter would take the time of the one
+// whose turn it is.
+void HostPlatform::relax() const { std::this_thread::sleep_for(std::chrono::microseconds(1)); }
 
 vmsrs_window* HostPlatform::window(std::uint32_t server) {
   if (observer_) observer_();

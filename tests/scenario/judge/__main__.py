@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .history import read_catalogue
 from .model import judge
-from .observe import Observation, ObserveError, observe
+from .observe import Observation, ObserveError, console_problems, observe
 from .plan import HOT_TITLES, LEAST_USERS, MOST_USERS, Mode, draw
 from .report import Report
 from .scenario import Scenario
@@ -44,6 +44,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--metrics", help="URL of vmsrsd's metrics")
     parser.add_argument("--vmsrsctl", help="path of vmsrsctl")
     parser.add_argument("--api", help="vmsrsd's API socket, for vmsrsctl")
+    parser.add_argument("--console", help="the machine's console: it says if the shop ends, and how")
     parser.add_argument("--fact", action="append", default=[], metavar="NAME=VALUE",
                         help="goes into the result as it is (JSON if it parses)")
     parser.add_argument("--started", type=float, help="when the whole run began (seconds since 1970)")
@@ -96,6 +97,8 @@ def main() -> int:
     problems: list[str] = []
     alive = scenario.server_answers()
     seen = ask_daemon(options, problems)
+    if options.console:
+        problems += console_problems(options.console, options.mode)
     verdict = judge(catalogue, scenario.history)
     report = Report(plan, options.mode, dict(fact(text) for text in options.fact), scenario, verdict,
                     seen, alive, time.time() - started, problems)

@@ -4,11 +4,18 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+import time
 import urllib.request
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from .plan import Mode
 
 COMMAND_SECONDS = 90
+CONSOLE_SECONDS = 60
+FIRST_SIGNAL_STATUS = 128  # as a shell tells it
 VIOLATED_EXIT = 3  # vmsrsctl: an invariant is violated
 
 
@@ -42,6 +49,22 @@ def read_metrics(url: str) -> dict[str, float]:
             name = series.partition("{")[0]
             sums[name] = sums.get(name, 0.0) + float(value)
     return sums
+
+
+def console_problems(path: str, mode: Mode) -> list[str]:
+    """What the machine's own console says of the shop's life; it may say so a little late."""
+    deadline = time.monotonic() + (CONSOLE_SECONDS if mode is Mode.UNPROTECTED else 0)
+    while True:
+        ended = re.search(r"guest: the shop ended, status (\d+)",
+                          Path(path).read_text(encoding="utf-8", errors="replace"))
+        if ended or time.monotonic() > deadline:
+            break
+        time.sleep(0.2)
+    if mode is not Mode.UNPROTECTED:
+        return [f"the shop's process ended: status {ended[1]}"] if ended else []
+    if ended and int(ended[1]) > FIRST_SIGNAL_STATUS:
+        return []
+    return ["the shop's process was not ended by a signal: nothing was shown"]
 
 
 def ask(vmsrsctl: str, api: str, *words: str, accept: tuple[int, ...] = (0,)) -> object:
