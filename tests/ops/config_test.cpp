@@ -26,10 +26,11 @@ std::ostream& operator<<(std::ostream& out, const Case& one) { return out << one
 const Case kBroken[] = {
     {"metrics: [1, 2\n", "2: document: expected well-formed YAML, found: "},
     {"- a\n",
-     "1: document: expected a mapping with management, metrics, api, log, check, reap, "
-     "servers, found a list"},
+     "1: document: expected a mapping with platform, hosted, management, metrics, api, log, "
+     "check, reap, servers, found a list"},
     {"metrics:\n  listen: 127.0.0.1:9470\nmetrcs:\n  listen: x\n",
-     "3: metrcs: expected one of management, metrics, api, log, check, reap, servers, found the "
+     "3: metrcs: expected one of platform, hosted, management, metrics, api, log, check, reap, "
+     "servers, found the "
      "unknown key \"metrcs\"; did you mean \"metrics\"?"},
     {"\napi:\n  sokcet: /run/x\n",
      "3: api.sokcet: expected one of socket, socket_mode, socket_group, found the unknown key "
