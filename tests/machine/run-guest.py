@@ -21,9 +21,8 @@ import sys
 import time
 
 CODES = {"SUCCESS": 0, "FAILURE": 1, "ERROR": 2, "CRASH": 3, "SKIP": 77}
-
-
 SILENCE_SECONDS = 90
+
 
 def finish(word, text=""):
     print(f"{word}{': ' if text else ''}{text}", flush=True)
