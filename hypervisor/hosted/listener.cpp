@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 
 namespace vmsrs::hosted {
@@ -75,13 +76,16 @@ void Listener::make(const std::string& path, unsigned mode) {
       problem_ = "--socket " + path + ": another process serves it";
       return;
     }
-    unlink(path.c_str());
   }
+  // Whoever sees the path can connect: it gets its name when all is ready, in place of a stale one.
+  const std::string unready = path + ".new";
+  unlink(unready.c_str());
   const int socket = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-  const sockaddr_un address = address_of(path);
+  const sockaddr_un address = address_of(unready);
   if (socket < 0 ||
       bind(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-      chmod(path.c_str(), mode) != 0 || listen(socket, kWaiting) != 0) {
+      chmod(unready.c_str(), mode) != 0 || listen(socket, kWaiting) != 0 ||
+      rename(unready.c_str(), path.c_str()) != 0) {
     problem_ = "--socket " + path + ": " + strerrordesc_np(errno);
     if (socket >= 0) close(socket);
     return;

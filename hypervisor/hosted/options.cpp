@@ -66,9 +66,9 @@ bool parse_count(std::string_view text, std::uint32_t& count) {
 // Takes one option's value. False: `expected` says what it should have been; empty: no such option.
 bool take(std::string_view name, std::string_view value, Options& options, std::string& expected) {
   if (name == "--socket") {
-    expected = "an absolute path of at most 107 characters";
+    expected = "an absolute path of at most 100 characters";
     options.socket = value;
-    return value.size() <= 107 && value.starts_with('/');
+    return value.size() <= 100 && value.starts_with('/');
   }
   if (name == "--socket-mode") {
     expected = "an octal mode up to 0777";

@@ -26,8 +26,9 @@ std::ostream& operator<<(std::ostream& out, const Case& one) { return out << one
 const Case kBroken[] = {
     {"metrics: [1, 2\n", "2: document: expected well-formed YAML, found: "},
     {"- a\n",
-     "1: document: expected a mapping with platform, hosted, management, metrics, api, log, "
-     "check, reap, servers, found a list"},
+     "1: document: expected a mapping with platform, hosted, management, metrics, api, log, check, "
+     "reap, "
+     "servers, found a list"},
     {"metrics:\n  listen: 127.0.0.1:9470\nmetrcs:\n  listen: x\n",
      "3: metrcs: expected one of platform, hosted, management, metrics, api, log, check, reap, "
      "servers, found the "
