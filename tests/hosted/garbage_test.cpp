@@ -18,7 +18,8 @@ using namespace vmsrs::test;
 namespace {
 
 struct Site {
-  HostedProcess hosted;
+  // Room for all that come here faster than they are seen off.
+  HostedProcess hosted{{"--max-servers", "1024", "--max-per-account", "1024"}};
   Manager manager{hosted};
   std::uint32_t server = manager.define("server", secret_of(1));
   std::string me = "cut off pid " + std::to_string(getpid()) + " uid " + std::to_string(getuid());
