@@ -115,8 +115,9 @@ boot() {
   say "booting Debian's $(cat "$kernel/version")$below: $cpus processors, accelerator $accelerator"
   start_machine
   if ! wait_for_machine; then
-    [[ $accelerator == kvm ]] || fail "the machine did not come up"
-    say "trying again without KVM"
+    # Without a sign of life: a known defect of the hypervisor (docs/hypervisor.md, "Known defect").
+    [[ $accelerator == kvm || $silent == yes ]] || fail "the machine did not come up"
+    say "trying once more, without KVM"
     stop_machine
     accelerator=tcg
     start_machine

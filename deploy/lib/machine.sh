@@ -5,6 +5,7 @@
 shop_gid=1000 # in the guest; the group that may map the hypervisor's windows
 guest_memory_mib=1024
 boot_seconds=240
+silence_seconds=90
 
 # What only this run knows, in front of everything that is the same for all.
 write_run_files() { # directory
@@ -123,9 +124,12 @@ machine_runs() { kill -0 "$machine_pid" 2>/dev/null; }
 
 console_says() { grep -aq "guest: $1" "$run/console.log"; }
 
-# Returns 1 if the machine did not get as far as serving.
+# Returns 1 if the machine did not get as far as serving; `silent` is yes if Linux never said a word.
 wait_for_machine() {
-  local until=$(($(date +%s) + boot_seconds)) shown='' now
+  local begin until shown='' now
+  begin=$(date +%s)
+  until=$((begin + boot_seconds))
+  silent=no
   until console_says ready; do
     if ! machine_runs; then
       say "the machine ended: $(tail -n 1 "$run/qemu.log")"
@@ -133,6 +137,11 @@ wait_for_machine() {
     fi
     if console_says 'error:'; then
       say "$(grep -a -m 1 'guest: error:' "$run/console.log" | tr -d '\r')"
+      return 1
+    fi
+    if [[ -z $shown ]] && (($(date +%s) > begin + silence_seconds)); then
+      silent=yes
+      say "no sign of life from the machine for $silence_seconds s"
       return 1
     fi
     if (($(date +%s) > until)); then

@@ -21,6 +21,7 @@ import sys
 import time
 
 CODES = {"SUCCESS": 0, "FAILURE": 1, "ERROR": 2, "CRASH": 3, "SKIP": 77}
+SILENCE_SECONDS = 90
 
 
 def finish(word, text=""):
@@ -89,6 +90,16 @@ def main():
         finish("ERROR", "no qemu-system-x86_64 (Debian package qemu-system-x86)")
     if not os.path.isfile(args.hypervisor):
         finish("ERROR", f"no such file: {args.hypervisor}")
+    word, text = run(args, SILENCE_SECONDS)
+    if word == "SILENT":
+        # A known defect (docs/hypervisor.md, "Known defect"): it must be seen, and not hide the rest.
+        print(f"KNOWN DEFECT: {text}; booting once more", flush=True)
+        word, text = run(args, args.timeout)
+    finish(word, text)
+
+
+def run(args, silence):
+    """One boot: the result word and its text."""
     log = args.log or (args.initrd or args.hypervisor) + ".hv.log"
     os.makedirs(os.path.dirname(os.path.abspath(log)), exist_ok=True)
     if os.path.exists(log):
@@ -97,25 +108,30 @@ def main():
     with subprocess.Popen(command_line(args, log), stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as qemu:
         try:
-            word, text = watch(qemu, args, begin)
+            word, text = watch(qemu, args, begin, silence)
         finally:
             qemu.kill()
     print(f"-- {time.monotonic() - begin:.1f} s; hypervisor's log: {log}")
     if word != "SUCCESS" and os.path.exists(log):
         with open(log, encoding="utf-8", errors="replace") as file:
             sys.stdout.write(file.read())
-    finish(word, text)
+    return word, text
 
 
-def watch(qemu, args, begin):
-    """The result word and what goes with it, as soon as one of the lines says so."""
+def watch(qemu, args, begin, silence):
+    """The result word and what goes with it, as soon as one of the lines says so. SILENT: the guest
+    itself has said nothing for `silence` seconds."""
     pending = b""
+    heard = False
     stopped = None
     with selectors.DefaultSelector() as selector:
         selector.register(qemu.stdout, selectors.EVENT_READ)
         while True:
-            left = begin + args.timeout - time.monotonic()
+            limit = args.timeout if heard else min(args.timeout, silence)
+            left = begin + limit - time.monotonic()
             if left <= 0:
+                if not heard and silence < args.timeout:
+                    return "SILENT", f"no sign of life from the guest for {silence} s"
                 return "CRASH", f"no result after {args.timeout:.0f} s"
             if not selector.select(left):
                 continue
@@ -129,6 +145,7 @@ def watch(qemu, args, begin):
                 if "TCG doesn't support requested feature" in line:
                     continue
                 print(line, flush=True)
+                heard = heard or not line.startswith("vmsrs:")
                 if match := re.search(r"RESULT: (SUCCESS|SKIP|FAILURE)\s*(.*)", line):
                     if args.expect_stop:
                         return "FAILURE", "the guest ran, but the hypervisor should have refused"
