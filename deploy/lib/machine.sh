@@ -104,7 +104,7 @@ start_machine() {
   local linux="console=ttyS0 panic=-1 quiet"
   # A busy host that emulates may let the guest wait too long for its timer check, which then panics.
   [[ $accelerator == kvm ]] || linux+=" no_timer_check"
-  [[ $accelerator == kvm ]] || arguments[3]=tcg,thread=multi
+  [[ $accelerator == kvm ]] || arguments[3]=tcg,thread=single
   if [[ $with_vmsrs == yes ]]; then
     arguments+=(-cpu "$cpu_model" -kernel "$build/hypervisor/vmsrs-hypervisor.elf32"
       -append "secret_sha256=$(secret_sha256 "$run/files/etc/vmsrs/management.secret")"

@@ -35,9 +35,9 @@ def accelerator():
         with open("/sys/module/kvm_amd/parameters/nested", encoding="ascii") as file:
             nested = file.read().strip() in ("1", "Y")
         os.close(os.open("/dev/kvm", os.O_RDWR))
-        return "kvm" if nested else "tcg,thread=multi"
+        return "kvm" if nested else "tcg,thread=single"
     except OSError:
-        return "tcg,thread=multi"
+        return "tcg,thread=single"
 
 
 def parse_arguments():
