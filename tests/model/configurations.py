@@ -16,7 +16,7 @@ CONFIGURATIONS = {
     "declared-crash-writer": ("quick", "ASYNC=1 AMASK=1 ST0=2 ST1=1 LD1=1"),
     "declared-again": ("full", "ASYNC=1 AMASK=1 SC0=2 ST0=1 CR0=1 LD1=1"),
     "declared-twice": ("full", "ASYNC=2 AMASK=1 ST0=1 SC0=2 ST1=1 LD1=0"),
-    "declared-both": ("full", "ASYNC=2 ST0=1 ST1=1 LD1=1"),
+    "declared-both": ("full", "ASYNC=2 ST0=1 ST1=1 LD1=0"),
     "fault-anywhere": ("quick", "MIDFAULT=1 CURSOR=0 ST0=1 CR0=1 ST1=1 LD1=0"),
     "fault-anywhere-read": ("full", "MIDFAULT=1 CURSOR=0 ST0=2 CR0=1 ST1=1 LD1=1"),
     "generations": ("quick", "AGE=1 GENS=2 SC0=3 ST0=1 ST1=1 LD1=0"),
