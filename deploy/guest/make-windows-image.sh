@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Makes the windows image: a small ext4 file system with /server-00 to /server-15, three pages each,
+# Makes the windows image: a small ext4 file system with /server-00 to /server-15, five pages each,
 # which the guest mounts read-only with DAX from persistent memory and the hypervisor writes. Every
 # page begins with a mark (vmsrs_window_mark in the ABI) by which the hypervisor finds it.
 # Usage: make-windows-image.sh OUT [GID]      GID: the group that may map the windows; default 0.
@@ -27,7 +27,7 @@ server=0
 : >"$work/commands"
 while [ $server -lt 16 ]; do
   name=$(printf 'server-%02d' $server)
-  for p in 0 1 2; do page $server $p; done >"$work/root/$name"
+  for p in 0 1 2 3 4; do page $server $p; done >"$work/root/$name"
   # Owner and mode are written into the image: no root is needed to make it.
   echo "set_inode_field $name uid 0" >>"$work/commands"
   echo "set_inode_field $name gid $gid" >>"$work/commands"

@@ -49,6 +49,9 @@ constexpr StatusText kStatusTexts[] = {
     {VMSRS_ERROR_ARGUMENT, "no such server, user or CPU", ""},
     {VMSRS_ERROR_STATE, "the call makes no sense in this state", ""},
     {VMSRS_ERROR_DENIED, "too many failed attempts", "wait a moment, then try again"},
+    {VMSRS_ERROR_STATE, "the access has to be repeated", ""},
+    {VMSRS_ERROR_STATE, "another user is within a store to these bytes", ""},
+    {VMSRS_ERROR_STATE, "a crashed user may still be storing to these bytes", ""},
 };
 static_assert(std::size(kStatusTexts) == VMSRS_STATUS_COUNT);
 

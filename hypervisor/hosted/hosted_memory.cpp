@@ -94,6 +94,12 @@ MemoryOutcome HostedMemory::write(GuestVirtual address, const void* from, std::s
   return {};
 }
 
+MemoryOutcome HostedMemory::map(GuestVirtual address, std::size_t bytes, recovery::Access,
+                                std::uint8_t*& at) {
+  at = reinterpret_cast<std::uint8_t*>(translate(address, bytes));
+  return at != nullptr ? MemoryOutcome{} : bad(address);
+}
+
 HostedMemory::Fit HostedMemory::fit(std::uint64_t address, std::uint64_t bytes) const {
   for (const Piece& piece : pieces_) {
     const Range& range = piece.range;

@@ -25,6 +25,10 @@ class HostedMemory final : public recovery::GuestMemory {
   recovery::MemoryOutcome write(recovery::GuestVirtual address, const void* from,
                                 std::size_t bytes) override;
 
+  recovery::MemoryOutcome map(recovery::GuestVirtual address, std::size_t bytes,
+                              recovery::Access access, std::uint8_t*& at) override;
+  std::size_t mapped_pages() const override { return ~std::size_t{0}; }
+
   // Where calls may point besides regions; replaced at each call.
   void set_payload(std::uint64_t address, std::byte* data, std::size_t bytes) {
     payload_ = {address, bytes, data};

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "monitor/decode.hpp"
 
+#include <vmsrs/claims.h>
+
 #include "recovery/bytes.hpp"
 
 namespace vmsrs::monitor {
@@ -36,10 +38,25 @@ vmsrs_status check_range(std::uint64_t address, std::uint64_t bytes) {
 vmsrs_status decode(const CallRegisters& registers, ProfileCall& call) {
   const std::uint64_t granule = registers.rdx;
   if (granule != 8 && granule != 16 && granule != 32 && granule != 64) return VMSRS_BAD_ARGUMENT;
-  call = {registers.rdi, registers.rsi, static_cast<std::uint32_t>(granule)};
+  call = {registers.rdi, registers.rsi, static_cast<std::uint32_t>(granule), registers.r10};
   if (const vmsrs_status status = check_range(call.address, call.bytes); status != VMSRS_OK)
     return status;
+  if (call.claims != 0)
+    if (const vmsrs_status status =
+            check_range(call.claims, call.bytes / granule * sizeof(vmsrs_claim));
+        status != VMSRS_OK)
+      return status;
   return (call.address | call.bytes) % kRegionAlignment != 0 ? VMSRS_UNALIGNED : VMSRS_OK;
+}
+
+vmsrs_status decode(const CallRegisters& registers, UserAreasCall& call) {
+  call = {registers.rdi, registers.rsi};
+  if (call.bytes < VMSRS_MIN_USER_AREA_BYTES || call.bytes > VMSRS_MAX_USER_AREA_BYTES)
+    return VMSRS_BAD_LENGTH;
+  if (const vmsrs_status status = check_range(call.address, VMSRS_MAX_USERS * call.bytes);
+      status != VMSRS_OK)
+    return status;
+  return (call.address | call.bytes) % sizeof(vmsrs_user_area) != 0 ? VMSRS_UNALIGNED : VMSRS_OK;
 }
 
 vmsrs_status decode(const CallRegisters& registers, StoreCall& call) {

@@ -14,8 +14,14 @@ vmsrs_status check_range(std::uint64_t address, std::uint64_t bytes);
 struct ProfileCall {
   std::uint64_t address, bytes;
   std::uint32_t granule;
+  std::uint64_t claims;  // 0: none
 };
 vmsrs_status decode(const CallRegisters& registers, ProfileCall& call);
+
+struct UserAreasCall {
+  std::uint64_t address, bytes;
+};
+vmsrs_status decode(const CallRegisters& registers, UserAreasCall& call);
 
 struct StoreCall {
   std::uint64_t address, value;

@@ -52,12 +52,16 @@ Reply region_call(const Context& c, Server& server, Thread thread) {
       return server.init_profile();
     case VMSRS_CALL_PROFILE:
       return decoded<ProfileCall>(in, [&](const ProfileCall& call) {
-        return server.profile(call.address, call.bytes, call.granule, thread);
+        return server.profile(call.address, call.bytes, call.granule, call.claims, thread);
       });
     case VMSRS_CALL_PROFILE_FILL:
       return server.profile_fill(in.rdi, in.rsi, thread);
     case VMSRS_CALL_UNPROFILE:
       return server.unprofile(in.rdi);
+    case VMSRS_CALL_USER_AREAS:
+      return decoded<UserAreasCall>(in, [&](const UserAreasCall& call) {
+        return server.user_areas(call.address, call.bytes, thread);
+      });
     default:
       return VMSRS_UNKNOWN_CALL;
   }
@@ -68,7 +72,8 @@ Reply user_call(const Context& c, Server& server, Thread thread) {
     case VMSRS_CALL_USER_BEGIN:
       return server.user_begin(c.registers.rdi, thread);
     case VMSRS_CALL_USER_END:
-      return server.user_end(thread);
+      if ((c.registers.rsi & ~VMSRS_USER_KEEP) != 0) return VMSRS_BAD_ARGUMENT;
+      return server.user_end(c.registers.rsi != 0, thread);
     case VMSRS_CALL_USER_CRASH:
       return user_crash(c, server, thread);
     case VMSRS_CALL_USER_COLLECT:
@@ -82,20 +87,24 @@ Reply user_call(const Context& c, Server& server, Thread thread) {
   }
 }
 
+recovery::StoreHints hints_of(const CallRegisters& in) {
+  return {in.r10, (in.r8 & VMSRS_STORE_WRITE_SET_FULL) != 0};
+}
+
 Reply memory_call(const Context& c, Server& server, Thread thread) {
   const CallRegisters& in = c.registers;
   switch (in.rax) {
     case VMSRS_CALL_STORE:
       return decoded<StoreCall>(in, [&](const StoreCall& call) {
-        return server.store(call.address, call.value, call.bytes, thread);
+        return server.store(call.address, call.value, call.bytes, hints_of(in), thread);
       });
     case VMSRS_CALL_STORE_RANGE:
       return decoded<StoreRangeCall>(in, [&](const StoreRangeCall& call) {
-        return server.store_range(call.to, call.from, call.bytes, thread);
+        return server.store_range(call.to, call.from, call.bytes, hints_of(in), thread);
       });
     case VMSRS_CALL_FILL_RANGE:
       return decoded<FillRangeCall>(in, [&](const FillRangeCall& call) {
-        return server.fill_range(call.to, call.value, call.bytes, thread);
+        return server.fill_range(call.to, call.value, call.bytes, hints_of(in), thread);
       });
     case VMSRS_CALL_LOAD:
       return decoded<LoadCall>(
@@ -111,6 +120,7 @@ Reply memory_call(const Context& c, Server& server, Thread thread) {
 
 bool known(std::uint64_t call) {
   return (call >= VMSRS_CALL_ATTACH && call <= VMSRS_CALL_UNPROFILE) ||
+         call == VMSRS_CALL_USER_AREAS ||
          (call >= VMSRS_CALL_USER_BEGIN && call <= VMSRS_CALL_USER_STUCK) ||
          (call >= VMSRS_CALL_STORE && call <= VMSRS_CALL_LOAD_RANGE) || call == VMSRS_CALL_SERVICE;
 }

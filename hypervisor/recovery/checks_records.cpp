@@ -13,7 +13,9 @@ static bool sound_link(const Ledger& ledger, RecordId id, const Record& record) 
   const Region& region = ledger.regions[record.region];
   if (region.state != Region::State::kLive || record.granule >= region.granule_count())
     return false;
-  if (record.mask == 0 || (record.mask & ~region.granule_mask()) != 0) return false;
+  if ((record.mask & ~region.granule_mask()) != 0) return false;
+  const bool alone = record.newer == kNoRecord && record.older == kNoRecord;
+  if (record.mask == 0 && !(alone && region.claims != 0)) return false;  // a frozen granule's
   if (record.newer == kNoRecord) {
     if (region.heads[record.granule] != id) return false;
   } else if (!ledger.slab.holds(record.newer) || ledger.at(record.newer).older != id) {

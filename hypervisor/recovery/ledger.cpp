@@ -162,6 +162,25 @@ void Ledger::drop_crashed(Region& region, std::uint32_t granule) {
   }
 }
 
+RecordId Ledger::freeze(std::uint8_t region, std::uint32_t granule, Slot slot) {
+  const ChainEdit edit(*this, regions[region], granule);
+  const RecordId id = push(region, granule, slot);
+  seal(at(id), id);
+  return id;
+}
+
+RecordId Ledger::freeze_of(const Region& region, std::uint32_t granule, Slot slot) const {
+  const RecordId id = region.heads[granule];
+  return id != kNoRecord && at(id).mask == 0 && at(id).slot == slot ? id : kNoRecord;
+}
+
+void Ledger::unfold(RecordId id, ByteMask mask, const std::uint8_t* granule) {
+  if (mask == 0) return remove(id);
+  at(id).mask = mask;
+  copy_masked(at(id).bytes, granule, mask);
+  seal(at(id), id);
+}
+
 void Ledger::commit(Slot slot) {
   User& user = users[slot];
   while (user.records != kNoRecord) {

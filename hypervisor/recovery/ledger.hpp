@@ -31,6 +31,14 @@ class Ledger {
   // The chain's crashed records go. Counts the restoration for those users whose bytes were on top.
   void drop_crashed(Region& region, std::uint32_t granule);
 
+  // ---- granules with claims: a frozen one has an empty record of its owner, whose sequence is the
+  // ticket of the freeze
+  RecordId freeze(std::uint8_t region, std::uint32_t granule, Slot slot);  // must have been reserved
+  RecordId freeze_of(const Region& region, std::uint32_t granule, Slot slot) const;
+  void thaw(RecordId id) { remove(id); }
+  // The frozen granule's masked bytes are the owner's record now; none: the record goes.
+  void unfold(RecordId id, ByteMask mask, const std::uint8_t* granule);
+
   // ---- finishing
   // What the user wrote becomes the committed value: from hidden to hidden memory, cannot fail.
   void commit(Slot slot);

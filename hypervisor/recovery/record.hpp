@@ -16,7 +16,7 @@ constexpr RecordId kNoRecord = 0;
 // byte of the same user, so per byte a chain tells the exact order of writers.
 struct Record {
   std::uint64_t sequence;    // the newer the higher
-  ByteMask mask;             // bytes written; never empty while the record lives
+  ByteMask mask;             // bytes written; empty only while its granule is frozen for its writer
   std::uint64_t generation;  // the writer's
   std::uint8_t bytes[64];
   RecordId older, newer;                    // the granule's chain

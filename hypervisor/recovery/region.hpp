@@ -18,6 +18,7 @@ struct Region {
   State state = State::kNone;
   std::uint8_t granule_shift = 0;
   std::uint64_t address = 0;  // guest-virtual
+  std::uint64_t claims = 0;   // guest-virtual, of its first vmsrs_claim; 0: every store traps
   std::uint64_t bytes = 0;
   std::uint64_t filled = 0;
   std::uint64_t record_count = 0;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "recovery/claims.hpp"
 #include "recovery/ledger.hpp"
 #include "recovery/reply.hpp"
 
@@ -14,12 +15,20 @@ struct Thread {
   GuestMemory& memory;
 };
 
+// What a store to a granule with claims may say beside its bytes.
+struct StoreHints {
+  std::uint64_t ticket = 0;      // of the DRAIN that was carried out; 0: none
+  bool write_set_full = false;   // the caller cannot claim the granule itself
+};
+
 // What the counters of MGMT_SERVER count; under the server's lock, so of one instant.
 struct Counters {
   std::uint64_t faults[VMSRS_FAULT_KIND_COUNT];
   std::uint64_t begun, finished, collected, reaped;
   std::uint64_t stores, loads, suppressed_stores;
   std::uint64_t demand_restores, collect_restores, restore_cycles;
+  std::uint64_t sweep_restores;  // bytes that nobody's store explains
+  std::uint64_t repaired_tags;
   std::uint64_t suppressions, suppression_ns, ended_suppression_ns;
   std::uint64_t suppression_histogram[12];
   std::uint64_t no_storage;
@@ -50,20 +59,28 @@ class Server {
 
   // ---- regions (server_regions.cpp)
   Reply init_profile();
-  Reply profile(std::uint64_t address, std::uint64_t bytes, std::uint32_t granule, Thread thread);
+  // `claims`: where the server keeps the region's claims; 0: every store traps.
+  Reply profile(std::uint64_t address, std::uint64_t bytes, std::uint32_t granule,
+                std::uint64_t claims, Thread thread);
   Reply profile_fill(std::uint64_t region, std::uint64_t offset, Thread thread);
   Reply unprofile(std::uint64_t region);
+  // Where the areas of the users are: VMSRS_MAX_USERS of `bytes` each.
+  Reply user_areas(std::uint64_t address, std::uint64_t bytes, Thread thread);
 
   // ---- users (server_users.cpp)
   Reply user_begin(std::uint64_t label, Thread thread);
-  Reply user_end(Thread thread);
+  // With `keep`, the thread has its next user at once.
+  Reply user_end(bool keep, Thread thread);
   Reply user_crash(const vmsrs_fault& fault, Thread thread);
   Reply user_stuck(Thread thread);
 
   // ---- memory (server_memory.cpp)
-  Reply store(std::uint64_t address, std::uint64_t value, std::uint32_t bytes, Thread thread);
-  Reply store_range(std::uint64_t to, std::uint64_t from, std::uint32_t bytes, Thread thread);
-  Reply fill_range(std::uint64_t to, std::uint8_t value, std::uint32_t bytes, Thread thread);
+  Reply store(std::uint64_t address, std::uint64_t value, std::uint32_t bytes,
+              const StoreHints& hints, Thread thread);
+  Reply store_range(std::uint64_t to, std::uint64_t from, std::uint32_t bytes,
+                    const StoreHints& hints, Thread thread);
+  Reply fill_range(std::uint64_t to, std::uint8_t value, std::uint32_t bytes,
+                   const StoreHints& hints, Thread thread);
   Reply load(std::uint64_t address, std::uint32_t bytes, Thread thread);
   Reply load_range(std::uint64_t address, std::uint32_t bytes, Thread thread);
 
@@ -120,14 +137,69 @@ class Server {
   }
   void drop_regions();
   void close_user(Slot slot);
+  bool close_kept_users();
 
-  Reply put(std::uint64_t to, std::uint32_t bytes, const Source& source, Thread thread);
+  Reply put(std::uint64_t to, std::uint32_t bytes, const Source& source, const StoreHints& hints,
+            Thread thread);
   std::uint64_t missing_records(const Region& region, std::uint64_t at, std::uint32_t bytes,
                                 Slot slot) const;
   Reply settle_range(Region& region, std::uint64_t at, std::uint32_t bytes, GuestMemory& memory);
   // Brings a granule into line with what it is worth to a normal user; counts in `restored`.
   MemoryOutcome settle(Region& region, std::uint32_t granule, GuestMemory& memory,
                        std::uint64_t& restored);
+  Reply commit(Slot slot, GuestMemory& memory);
+
+  // granules with claims (server_claims.cpp)
+  bool over(const Claimant& claimant) const;
+  Slot owner_of_granule(const Claimant& claimant) const;
+  void restore_granule(Region& region, std::uint32_t index, Slot owner, MappedGranule& granule,
+                       GuestMemory& memory, std::uint64_t& restored);
+  MemoryOutcome settle_claimed(Region& region, std::uint32_t index, GuestMemory& memory,
+                               std::uint64_t& restored);
+  void contend(Region& region, std::uint32_t index, RecordId frozen, MappedGranule& granule,
+               GuestMemory& memory);
+  Reply record_store(Region& region, const Piece& piece, Slot slot, MappedGranule& granule);
+  Reply store_unowned(Region& region, const Piece& piece, const StoreHints& hints, Slot slot,
+                      std::uint64_t tag, MappedGranule& granule);
+  Reply store_frozen(Region& region, const Piece& piece, const StoreHints& hints, Slot slot,
+                     Slot owner, MappedGranule& granule, GuestMemory& memory);
+  Reply store_claimed(Region& region, const Piece& piece, const StoreHints& hints, Slot slot,
+                      GuestMemory& memory);
+  Reply load_claimed(Region& region, const Piece& piece, GuestMemory& memory);
+  Reply repair(Region& region, std::uint32_t index, std::uint64_t ticket, MappedGranule& granule,
+               GuestMemory& memory);
+
+  // write sets (server_write_set.cpp)
+  struct WriteSet {
+    std::uint64_t count = 0, masked = 0;
+    bool sound = false;
+  };
+  std::uint64_t area_of(Slot slot) const;
+  std::uint64_t write_set_capacity() const;
+  std::uint64_t staged_entry(std::uint64_t i) const {
+    return reinterpret_cast<const std::uint64_t*>(staging_)[i];
+  }
+  MemoryOutcome read_entries(Slot slot, std::uint64_t first, std::uint64_t count,
+                             GuestMemory& memory);
+  Region* region_of_entry(std::uint64_t entry, const User& user);
+  MemoryOutcome examine_write_set(Slot slot, WriteSet& set, GuestMemory& memory);
+  template <typename Visit>
+  void visit_marks(Slot slot, const Region& region, std::uint32_t index, GuestMemory& memory,
+                   Visit visit);
+  void void_claim(Slot slot, const Region& region, std::uint32_t index, GuestMemory& memory);
+  Slot confirmed_owner(const Region& region, std::uint32_t index, GuestMemory& memory);
+  bool holds(Slot slot, std::uint64_t entry, const Region& region,
+             const MappedGranule& granule) const;
+  Reply commit_claims(Slot slot, GuestMemory& memory);
+  Reply apply_claims(Slot slot, const WriteSet& set, GuestMemory& memory);
+  Reply take_claims(Slot slot, const WriteSet& set, GuestMemory& memory);
+  Reply take_claim(Slot slot, Region& region, std::uint64_t entry, GuestMemory& memory);
+  template <typename Visit>
+  Reply visit_claims(Slot slot, const WriteSet& set, GuestMemory& memory, Visit visit);
+  template <typename Visit>
+  Reply scan_claims(Slot slot, GuestMemory& memory, Visit visit);
+  Reply collect_claims(Slot slot, GuestMemory& memory, std::uint64_t& restored);
+
   Reply restore_records(Slot slot, std::uint32_t& budget, GuestMemory& memory,
                         std::uint64_t& restored);
   void finish_collection(Slot slot);
@@ -150,6 +222,9 @@ class Server {
 
   Ledger ledger_;
   std::uint8_t* staging_ = nullptr;  // VMSRS_MAX_RANGE_BYTES of hidden memory
+  std::uint64_t areas_ = 0;  // guest-virtual, of the users' areas; 0: no region has claims
+  std::uint64_t area_bytes_ = 0;
+  std::uint64_t repair_began_ = 0;  // ticket of the last tag that was found damaged
   std::uint64_t mode_ = 0;
   std::uint64_t service_request_ = 0;
   std::uint64_t service_called_ns_ = 0;

@@ -19,11 +19,15 @@ std::uint32_t bucket_for(std::uint64_t ns) {
 Reply Server::restore_records(Slot slot, std::uint32_t& budget, GuestMemory& memory,
                               std::uint64_t& restored) {
   const User& user = ledger_.users[slot];
+  if (const Reply reply = collect_claims(slot, memory, restored); !reply.ok()) return reply;
   while (user.records != kNoRecord) {
     if (budget == 0) return VMSRS_AGAIN;
     --budget;
     const Record& record = ledger_.at(user.records);
-    const auto outcome = settle(ledger_.regions[record.region], record.granule, memory, restored);
+    Region& region = ledger_.regions[record.region];
+    const auto outcome = region.claims != 0
+                             ? settle_claimed(region, record.granule, memory, restored)
+                             : settle(region, record.granule, memory, restored);
     if (!outcome) return reply_for(outcome);
   }
   return VMSRS_OK;

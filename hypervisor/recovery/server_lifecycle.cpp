@@ -40,12 +40,25 @@ Reply Server::attach(std::uint64_t address_space, std::uint32_t process_id) {
 }
 
 Reply Server::detach() {
-  if (ledger_.users.open_count() > 0) return VMSRS_BUSY;
+  if (!close_kept_users()) return VMSRS_BUSY;
   drop_regions();
+  areas_ = 0;
   attached_ = false;
   address_space_ = 0;
   process_id_ = 0;
   return VMSRS_OK;
+}
+
+// Users that threads were given in advance go; false if others are there.
+bool Server::close_kept_users() {
+  for (std::uint32_t i = 0; i < VMSRS_MAX_USERS && ledger_.users.open_count() > 0; ++i) {
+    const Slot slot = static_cast<Slot>(i);
+    const User& user = ledger_.users[slot];
+    if (user.state != VMSRS_USER_ACTIVE || !user.kept || user.records != kNoRecord) continue;
+    --counters_.begun;
+    close_user(slot);
+  }
+  return ledger_.users.open_count() == 0;
 }
 
 void Server::reap() {

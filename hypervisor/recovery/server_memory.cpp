@@ -21,20 +21,22 @@ struct Server::Source {
 };
 
 Reply Server::store(std::uint64_t address, std::uint64_t value, std::uint32_t bytes,
-                    Thread thread) {
-  return put(address, bytes, Source{Source::Kind::kValue, value}, thread);
+                    const StoreHints& hints, Thread thread) {
+  return put(address, bytes, Source{Source::Kind::kValue, value}, hints, thread);
 }
 
 Reply Server::store_range(std::uint64_t to, std::uint64_t from, std::uint32_t bytes,
-                          Thread thread) {
-  return put(to, bytes, Source{Source::Kind::kGuest, from}, thread);
+                          const StoreHints& hints, Thread thread) {
+  return put(to, bytes, Source{Source::Kind::kGuest, from}, hints, thread);
 }
 
-Reply Server::fill_range(std::uint64_t to, std::uint8_t value, std::uint32_t bytes, Thread thread) {
-  return put(to, bytes, Source{Source::Kind::kFill, value}, thread);
+Reply Server::fill_range(std::uint64_t to, std::uint8_t value, std::uint32_t bytes,
+                         const StoreHints& hints, Thread thread) {
+  return put(to, bytes, Source{Source::Kind::kFill, value}, hints, thread);
 }
 
-Reply Server::put(std::uint64_t to, std::uint32_t bytes, const Source& source, Thread thread) {
+Reply Server::put(std::uint64_t to, std::uint32_t bytes, const Source& source,
+                  const StoreHints& hints, Thread thread) {
   const Slot slot = ledger_.users.find(thread.id);
   if (slot == kNoSlot) return VMSRS_NO_USER;
   if (User& user = ledger_.users[slot]; user.crashed()) {
@@ -49,6 +51,11 @@ Reply Server::put(std::uint64_t to, std::uint32_t bytes, const Source& source, T
   GuestMemory& memory = thread.memory;
   if (const auto outcome = source.stage(staging_, bytes, memory); !outcome)
     return reply_for(outcome);
+  if (region->claims != 0) {
+    Piece piece{};
+    if (!Pieces(*region, to, bytes).next(piece) || piece.bytes != bytes) return VMSRS_BAD_LENGTH;
+    return store_claimed(*region, piece, hints, slot, memory);
+  }
   if (const auto outcome = memory.prepare(GuestVirtual{to}, bytes, Access::kWrite); !outcome)
     return reply_for(outcome);
   if (!ledger_.slab.reserve(missing_records(*region, to, bytes, slot))) {
@@ -80,6 +87,15 @@ std::uint64_t Server::missing_records(const Region& region, std::uint64_t at, st
 }
 
 Reply Server::load(std::uint64_t address, std::uint32_t bytes, Thread thread) {
+  if (Region* const region = region_at(address, bytes);
+      region != nullptr && region->claims != 0 && region->state == Region::State::kLive) {
+    const Slot slot = ledger_.users.find(thread.id);
+    if (slot != kNoSlot && ledger_.users[slot].crashed()) return VMSRS_CRASHED;
+    Piece piece{};
+    if (!Pieces(*region, address, bytes).next(piece) || piece.bytes != bytes)
+      return VMSRS_BAD_LENGTH;
+    return load_claimed(*region, piece, thread.memory);
+  }
   if (const Reply reply = load_range(address, bytes, thread); !reply.ok()) return reply;
   std::uint64_t result = 0;
   if (const auto outcome = thread.memory.read(GuestVirtual{address}, &result, bytes); !outcome)
@@ -92,6 +108,7 @@ Reply Server::load_range(std::uint64_t address, std::uint32_t bytes, Thread thre
   if (slot != kNoSlot && ledger_.users[slot].crashed()) return VMSRS_CRASHED;
   Region* const region = region_at(address, bytes);
   if (region == nullptr) return VMSRS_NO_REGION;
+  if (region->claims != 0) return VMSRS_BAD_LENGTH;  // a granule at a time, by LOAD
   const auto outcome = thread.memory.prepare(GuestVirtual{address}, bytes, Access::kRead);
   if (!outcome) return reply_for(outcome);
   if (suppressing() && region->state == Region::State::kLive)

@@ -21,8 +21,11 @@ void Server::publish_mode() {
 }
 
 void Server::publish_user(Slot slot) {
-  if (vmsrs_window* const window = platform_->window(index_))
-    store_word(window->users[slot], ledger_.users[slot].word(), std::memory_order_release);
+  vmsrs_window* const window = platform_->window(index_);
+  if (window == nullptr) return;
+  const User& user = ledger_.users[slot];
+  store_word(window->crash_epochs[slot], user.crash_epoch, std::memory_order_release);
+  store_word(window->users[slot], user.word(), std::memory_order_release);
 }
 
 void Server::publish_everything() {
@@ -52,6 +55,8 @@ void Server::enter_suppression(Slot slot) {
   user.state = VMSRS_USER_CRASHED;
   user.crash_ns = now;
   user.crash_epoch = (mode_ >> 1) + 1;
+  user.drained = true;  // by its own thread: it stores nothing while it is here
+  user.taken = 0;
   ++crashed_count_;
   publish_user(slot);
   change_mode(true);

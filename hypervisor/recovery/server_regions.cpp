@@ -20,17 +20,18 @@ void Server::drop_regions() {
 }
 
 Reply Server::init_profile() {
-  if (ledger_.users.open_count() > 0) return VMSRS_BUSY;
+  if (!close_kept_users()) return VMSRS_BUSY;
   drop_regions();
   recent_count_ = 0;
   return VMSRS_OK;
 }
 
 Reply Server::profile(std::uint64_t address, std::uint64_t bytes, std::uint32_t granule,
-                      Thread thread) {
+                      std::uint64_t claims, Thread thread) {
   Region region;
   region.granule_shift = static_cast<std::uint8_t>(__builtin_ctz(granule));
   region.address = address;
+  region.claims = claims;
   region.bytes = bytes;
   if (region.granule_count() > 0xffffffffull) return VMSRS_BAD_LENGTH;
 
@@ -40,6 +41,15 @@ Reply Server::profile(std::uint64_t address, std::uint64_t bytes, std::uint32_t 
     if (other.state == Region::State::kNone && free == nullptr) free = &other;
   }
   if (free == nullptr) return VMSRS_NO_SLOT;
+  if (claims != 0) {
+    const std::uint64_t claims_bytes = region.granule_count() * sizeof(vmsrs_claim);
+    if (areas_ == 0) return VMSRS_WRONG_STATE;
+    if (claims % sizeof(vmsrs_claim) != 0) return VMSRS_UNALIGNED;
+    for (const std::uint64_t end : {claims, claims + claims_bytes - 1})
+      if (const auto outcome = thread.memory.prepare(GuestVirtual{end}, 1, Access::kWrite);
+          !outcome)
+        return reply_for(outcome);
+  }
   // The ends now, so that a wild address is refused at once; the rest while filling.
   for (const std::uint64_t end : {address, address + bytes - 1})
     if (const auto outcome = thread.memory.prepare(GuestVirtual{end}, 1, Access::kRead); !outcome)
@@ -65,6 +75,15 @@ Reply Server::profile_fill(std::uint64_t index, std::uint64_t offset, Thread thr
   const GuestVirtual from{region.address + offset};
   if (const auto outcome = thread.memory.read(from, region.mirror + offset, count); !outcome)
     return reply_for(outcome);
+  if (region.claims != 0)
+    for (std::uint64_t at = offset; at < offset + count; at += region.granule_bytes()) {
+      MappedGranule granule;
+      const auto number = static_cast<std::uint32_t>(at >> region.granule_shift);
+      if (const auto outcome = MappedGranule::map(region, number, thread.memory, granule); !outcome)
+        return reply_for(outcome);
+      granule.clear_mask();
+      granule.set_tag(VMSRS_TAG_UNOWNED);
+    }
   clear_bytes(region.heads + (offset >> region.granule_shift),
               (count >> region.granule_shift) * sizeof(RecordId));
   region.filled += count;
@@ -77,7 +96,8 @@ Reply Server::unprofile(std::uint64_t index) {
   if (index >= VMSRS_MAX_REGIONS) return VMSRS_NO_REGION;
   Region& region = ledger_.regions[index];
   if (region.state == Region::State::kNone) return VMSRS_NO_REGION;
-  if (region.record_count > 0) return VMSRS_BUSY;
+  const bool claimed = region.claims != 0 && region.state == Region::State::kLive;
+  if (region.record_count > 0 || (claimed && !close_kept_users())) return VMSRS_BUSY;
   region.release(*pool_);
   return VMSRS_OK;
 }

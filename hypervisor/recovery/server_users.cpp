@@ -13,6 +13,11 @@ Reply Server::user_begin(std::uint64_t label, Thread thread) {
   if (slot != kNoSlot) {
     User& user = ledger_.users[slot];
     if (user.depth == 0) return VMSRS_CRASHED;  // it has still to be collected
+    if (user.kept) {
+      user.kept = false;
+      user.label = label;
+      return {VMSRS_OK, slot, user.depth};
+    }
     if (user.depth == kDeepest) return VMSRS_NO_SLOT;
     return {VMSRS_OK, slot, ++user.depth};
   }
@@ -29,17 +34,50 @@ Reply Server::user_begin(std::uint64_t label, Thread thread) {
   return {VMSRS_OK, slot, user.depth};
 }
 
-Reply Server::user_end(Thread thread) {
+Reply Server::user_end(bool keep, Thread thread) {
   const Slot slot = ledger_.users.find(thread.id);
   if (slot == kNoSlot) return VMSRS_NO_USER;
   User& user = ledger_.users[slot];
-  if (user.depth > 0) --user.depth;
-  if (user.crashed()) return {VMSRS_CRASHED, user.depth};
-  if (user.depth > 0) return {VMSRS_OK, user.depth};
-  ledger_.commit(slot);
+  if (user.crashed() || user.depth > 1) {
+    if (user.depth > 0) --user.depth;
+    return {user.crashed() ? VMSRS_CRASHED : VMSRS_OK, user.depth};
+  }
+  if (const Reply reply = commit(slot, thread.memory); !reply.ok()) return reply;
   ++counters_.finished;
-  close_user(slot);
+  if (!keep) {
+    close_user(slot);
+    return {VMSRS_OK, 0};
+  }
+  forget_request(user);
+  ledger_.users.renew(slot);
+  user.kept = true;
+  user.depth = 1;
+  user.begin_ns = platform_->now_ns();
+  ++counters_.begun;
+  publish_user(slot);
   return {VMSRS_OK, 0};
+}
+
+// All or nothing: what may fail comes first, and changes nothing that others see.
+Reply Server::commit(Slot slot, GuestMemory& memory) {
+  User& user = ledger_.users[slot];
+  const Reply reply = commit_claims(slot, memory);
+  if (reply.ok()) {
+    ledger_.commit(slot);
+    return VMSRS_OK;
+  }
+  if (reply.status == VMSRS_NO_STORAGE || reply.status == VMSRS_WRONG_STATE) {
+    // It cannot be said, or not be kept, what this user wrote: its end is a crash.
+    const vmsrs_fault_kind kind =
+        reply.status == VMSRS_NO_STORAGE ? VMSRS_FAULT_STORAGE : VMSRS_FAULT_CHECK;
+    user.fault = vmsrs_fault{kind, 0, 0, 0};
+    ++counters_.faults[kind];
+    ++user.fault_count;
+    enter_suppression(slot);
+  }
+  if (!user.crashed()) return reply;
+  user.depth = 0;
+  return {VMSRS_CRASHED, 0};
 }
 
 Reply Server::user_crash(const vmsrs_fault& fault, Thread thread) {

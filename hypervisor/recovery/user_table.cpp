@@ -46,6 +46,16 @@ void UserTable::close(Slot slot) {
   free_[VMSRS_MAX_USERS - open_count_--] = slot;
 }
 
+void UserTable::renew(Slot slot) {
+  User& user = users_[slot];
+  const User last = user;
+  user = User{};
+  user.generation = last.generation + 1;
+  user.checked_generation = last.checked_generation;
+  user.thread = last.thread;
+  user.state = VMSRS_USER_ACTIVE;
+}
+
 // Backward-shift deletion: what was pushed past the hole moves into it, so that no probe ends
 // early.
 void UserTable::forget(std::uint64_t thread) {

@@ -22,6 +22,8 @@ struct User {
   std::uint64_t restore_stamp;  // the last restoration that it was counted for
   std::uint64_t record_count;
   std::uint64_t checked_generation;  // what the last check saw
+  std::uint64_t masked_bytes;  // of its write set that the engine has taken over from the masks
+  std::uint64_t taken;         // how far the write set, or its claims, were gone through
   vmsrs_fault fault;
   RecordId records;
   std::uint32_t depth;  // 0 while crashed: at its end point
@@ -29,7 +31,8 @@ struct User {
   std::uint8_t state;  // enum vmsrs_user_state
   bool collect_requested;
   bool restored;  // collected ahead of its end point: must hold no record
-  std::uint8_t reserved;
+  bool kept;      // given to its thread in advance: it may not have begun
+  bool drained;   // crashed, and no store of its can be under way any more
 
   bool crashed() const { return state >= VMSRS_USER_CRASHED; }
   std::uint64_t word() const { return generation << 2 | state; }
@@ -55,6 +58,8 @@ class UserTable {
   Slot open(std::uint64_t thread);
   // The slot is free again, with its next generation.
   void close(Slot slot);
+  // The same thread has the slot's next generation, ACTIVE, as its next user.
+  void renew(Slot slot);
   std::uint32_t open_count() const { return open_count_; }
 
  private:

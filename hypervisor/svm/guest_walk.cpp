@@ -121,6 +121,15 @@ recovery::MemoryOutcome CallerMemory::prepare(GuestVirtual address, std::size_t 
   return {};
 }
 
+recovery::MemoryOutcome CallerMemory::map(GuestVirtual address, std::size_t, Access access,
+                                          std::uint8_t*& at) {
+  std::uint8_t* frame = nullptr;
+  const MemoryResult result = translate(value(address) / kPage, access, frame);
+  if (result != MemoryResult::kOk) return {result, address};
+  at = frame + (value(address) & kPageMask);
+  return {};
+}
+
 namespace {
 
 // One load and one store, so that a plain reader on another CPU never sees a torn word.

@@ -36,6 +36,9 @@ class CallerMemory final : public recovery::GuestMemory {
                                   recovery::Access access) override;
   recovery::MemoryOutcome read(GuestVirtual address, void* to, std::size_t bytes) override;
   recovery::MemoryOutcome write(GuestVirtual address, const void* from, std::size_t bytes) override;
+  recovery::MemoryOutcome map(GuestVirtual address, std::size_t bytes, recovery::Access access,
+                              std::uint8_t*& at) override;
+  std::size_t mapped_pages() const override { return kTranslations; }
 
  private:
   struct Translation {

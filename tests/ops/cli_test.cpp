@@ -132,7 +132,7 @@ BOOST_AUTO_TEST_CASE(dry_run_changes_nothing) {
 }
 
 BOOST_AUTO_TEST_CASE(collection_without_an_end_fails) {
-  fake.collections_pending = 1000000;
+  fake.change([](FakeChannel& f) { f.collections_pending = 1000000; });
   const Finished finished = ctl({"gc", "--yes", "--server", "shop", "--timeout", "0.05"});
   BOOST_TEST(finished.exit_code == 1);
   BOOST_TEST(contains(finished.out, "not finished, 5 records left"));
@@ -154,7 +154,9 @@ BOOST_AUTO_TEST_CASE(clean_check_is_ok) {
 }
 
 BOOST_AUTO_TEST_CASE(violated_invariant_exits_3_in_every_form) {
-  fake.report_now.results[VMSRS_CHECK_MIRROR] = {VMSRS_VERDICT_VIOLATED, 0, 12, 3, 64};
+  fake.change([](FakeChannel& f) {
+    f.report_now.results[VMSRS_CHECK_MIRROR] = {VMSRS_VERDICT_VIOLATED, 0, 12, 3, 64};
+  });
   for (const char* form : {"table", "json", "yaml"}) {
     const Finished finished = ctl({"check", "--output", form});
     BOOST_TEST(finished.exit_code == 3);
@@ -165,14 +167,14 @@ BOOST_AUTO_TEST_CASE(violated_invariant_exits_3_in_every_form) {
 }
 
 BOOST_AUTO_TEST_CASE(unverified_invariant_is_not_ok) {
-  fake.checks_pending = 1000000;
+  fake.change([](FakeChannel& f) { f.checks_pending = 1000000; });
   const Finished finished = ctl({"check", "--timeout", "0.05"});
   BOOST_TEST(finished.exit_code == 1);
   BOOST_TEST(contains(finished.err, "unverified: mirror"));
 }
 
 BOOST_AUTO_TEST_CASE(denied_exits_5) {
-  fake.stats_status = VMSRS_DENIED;
+  fake.change([](FakeChannel& f) { f.stats_status = VMSRS_DENIED; });
   const Finished finished = ctl({"status"});
   BOOST_TEST(finished.exit_code == 5);
   BOOST_TEST(count_lines(finished.err) == 1u);

@@ -108,11 +108,13 @@ vmsrs_status FakeChannel::version(channel::Version& version) {
 }
 
 vmsrs_status FakeChannel::stats(vmsrs_stats& stats) {
+  const std::lock_guard guard(lock_);
   stats = stats_now;
   return stats_status;
 }
 
 vmsrs_status FakeChannel::exits(std::uint32_t cpu, vmsrs_exits& exits) {
+  const std::lock_guard guard(lock_);
   if (exits_status != VMSRS_OK) return exits_status;
   if (cpu >= exits_now.size()) return VMSRS_NOT_FOUND;
   exits = exits_now[cpu];
@@ -120,6 +122,7 @@ vmsrs_status FakeChannel::exits(std::uint32_t cpu, vmsrs_exits& exits) {
 }
 
 vmsrs_status FakeChannel::server(std::uint32_t index, vmsrs_server_info& info) {
+  const std::lock_guard guard(lock_);
   if (index >= servers_now.size()) return VMSRS_NOT_FOUND;
   info = servers_now[index];
   return VMSRS_OK;
@@ -127,6 +130,7 @@ vmsrs_status FakeChannel::server(std::uint32_t index, vmsrs_server_info& info) {
 
 vmsrs_status FakeChannel::users(std::uint32_t server, std::uint64_t cursor,
                                 std::span<vmsrs_user_info> records, channel::UsersPage& page) {
+  const std::lock_guard guard(lock_);
   const std::vector<vmsrs_user_info>& all = users_now[server];
   page = {};
   while (cursor < all.size() && page.count < std::min(users_in_answer, records.size())) {
@@ -137,6 +141,7 @@ vmsrs_status FakeChannel::users(std::uint32_t server, std::uint64_t cursor,
 }
 
 vmsrs_status FakeChannel::check(bool start_anew, vmsrs_check_report& report) {
+  const std::lock_guard guard(lock_);
   calls.push_back(start_anew ? "check anew" : "check on");
   report = report_now;
   if (checks_pending == 0) return VMSRS_OK;
@@ -146,6 +151,7 @@ vmsrs_status FakeChannel::check(bool start_anew, vmsrs_check_report& report) {
 }
 
 vmsrs_status FakeChannel::define(const vmsrs_server_definition& definition, std::uint32_t& server) {
+  const std::lock_guard guard(lock_);
   calls.push_back(std::string("define ") + definition.name);
   server = static_cast<std::uint32_t>(servers_now.size());
   return VMSRS_OK;
@@ -153,6 +159,7 @@ vmsrs_status FakeChannel::define(const vmsrs_server_definition& definition, std:
 
 vmsrs_status FakeChannel::collect(std::uint32_t server, std::uint64_t slot,
                                   std::uint64_t& records_left) {
+  const std::lock_guard guard(lock_);
   calls.push_back("collect " + std::to_string(server) +
                   (slot == channel::kEveryCrashedUser ? " all" : " " + std::to_string(slot)));
   records_left = 0;
@@ -164,6 +171,7 @@ vmsrs_status FakeChannel::collect(std::uint32_t server, std::uint64_t slot,
 }
 
 vmsrs_status FakeChannel::reap(std::uint32_t server, std::uint32_t process_id) {
+  const std::lock_guard guard(lock_);
   calls.push_back("reap " + std::to_string(server) + " " + std::to_string(process_id));
   return VMSRS_OK;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -11,10 +12,17 @@
 namespace vmsrs::test {
 
 // A hypervisor of fixed numbers: two processors, the servers "shop" (attached, in suppression) and
-// "roster" (never attached). Not locked: put a SerialChannel around it for more than one thread.
+// "roster" (never attached). Put a SerialChannel around it for more than one thread, and change it by
+// change() while others use it.
 class FakeChannel final : public channel::Channel {
  public:
   FakeChannel();
+
+  template <typename Change>
+  void change(Change change_it) {
+    const std::lock_guard guard(lock_);
+    change_it(*this);
+  }
 
   vmsrs_stats stats_now{};
   std::vector<vmsrs_server_info> servers_now;
@@ -40,6 +48,9 @@ class FakeChannel final : public channel::Channel {
   vmsrs_status collect(std::uint32_t server, std::uint64_t slot,
                        std::uint64_t& records_left) override;
   vmsrs_status reap(std::uint32_t server, std::uint32_t process_id) override;
+
+ private:
+  std::mutex lock_;
 };
 
 // Always 2023-11-14 22:13:20 UTC.

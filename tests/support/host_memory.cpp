@@ -100,6 +100,13 @@ MemoryOutcome HostMemory::prepare(GuestVirtual address, std::size_t bytes, Acces
   return outcome;
 }
 
+MemoryOutcome HostMemory::map(GuestVirtual address, std::size_t bytes, Access access,
+                              std::uint8_t*& at) {
+  const MemoryOutcome outcome = prepare(address, bytes, access);
+  at = reinterpret_cast<std::uint8_t*>(recovery::value(address));
+  return outcome;
+}
+
 MemoryOutcome HostMemory::read(GuestVirtual address, void* to, std::size_t bytes) {
   const std::uint64_t begin = recovery::value(address);
   const MemoryOutcome outcome = examine(begin, bytes, Access::kRead);

@@ -37,6 +37,10 @@ class HostMemory final : public recovery::GuestMemory {
                                std::size_t bytes) override;
   recovery::MemoryOutcome write(recovery::GuestVirtual address, const void* from,
                                 std::size_t bytes) override;
+  recovery::MemoryOutcome map(recovery::GuestVirtual address, std::size_t bytes,
+                              recovery::Access access, std::uint8_t*& at) override;
+  std::size_t mapped_pages() const override { return mapped_pages_; }
+  void set_mapped_pages(std::size_t pages) { mapped_pages_ = pages; }
 
  private:
   struct Range {
@@ -51,6 +55,7 @@ class HostMemory final : public recovery::GuestMemory {
   std::vector<Range> prepared_;
   std::map<std::uint64_t, Page> pages_;
   std::uint64_t accesses_ = 0;
+  std::size_t mapped_pages_ = 256;
   std::uint64_t fail_in_ = 0;
   recovery::MemoryResult fail_result_ = recovery::MemoryResult::kTouch;
 };

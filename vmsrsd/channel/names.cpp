@@ -18,7 +18,8 @@ constexpr std::array<const char*, VMSRS_STATUS_COUNT> kStatusNames = {
     "ok",        "unknown call",  "bad version",  "bad argument", "bad address", "bad length",
     "unaligned", "page to touch", "not attached", "busy",         "denied",      "no storage",
     "no region", "overlap",       "no user",      "user exists",  "no slot",     "crashed",
-    "again",     "not found",     "wrong state",  "throttled"};
+    "again",     "not found",     "wrong state",  "throttled",    "repeat",      "drain",
+    "wait"};
 
 }  // namespace
 

@@ -51,6 +51,7 @@ enum vmsrs_call {
   VMSRS_CALL_PROFILE = 0x103,
   VMSRS_CALL_PROFILE_FILL = 0x104,
   VMSRS_CALL_UNPROFILE = 0x105,
+  VMSRS_CALL_USER_AREAS = 0x107,
   VMSRS_CALL_USER_BEGIN = 0x110,
   VMSRS_CALL_USER_END = 0x111,
   VMSRS_CALL_USER_CRASH = 0x112,
@@ -102,7 +103,10 @@ enum vmsrs_status {
   VMSRS_NOT_FOUND = 19,   /* no such server, user or CPU */
   VMSRS_WRONG_STATE = 20, /* not in a state in which the call makes sense */
   VMSRS_THROTTLED = 21,   /* too many failed openings: wait, then try again */
-  VMSRS_STATUS_COUNT = 22
+  VMSRS_REPEAT = 22,      /* nobody is in the way (any more): make the access yourself, again */
+  VMSRS_DRAIN = 23,       /* see that the windows named by RDX are closed, call again with ticket RSI */
+  VMSRS_WAIT = 24,        /* a user declared crashed may still be storing: call again a little later */
+  VMSRS_STATUS_COUNT = 25
 };
 
 /* ---- Limits ------------------------------------------------------------------------------------
@@ -116,14 +120,17 @@ enum vmsrs_status {
                                       */
 #define VMSRS_NAME_BYTES 32u         /* of a server's name, NUL included */
 #define VMSRS_SECRET_BYTES 32u
+#define VMSRS_USER_KEEP 1u             /* USER_END: the thread goes on with the slot's next user */
+#define VMSRS_STORE_WRITE_SET_FULL 1u /* STORE...: the caller cannot claim the granule */
+#define VMSRS_EVERY_USER (~0ull) /* DRAIN: the windows of all users */
 #define VMSRS_HASH_BYTES 32u   /* SHA-256 */
 #define VMSRS_RECENT_USERS 64u /* collected users remembered for MGMT_USERS, per server */
 
 /* ---- Windows: what the hypervisor writes and a server can only read
- * ------------------------------ One window of three pages a server: a status page, then a word for
+ * ------------------------------ One window of five pages a server: a status page, then two words for
  * each user slot. */
 
-#define VMSRS_WINDOW_PAGES 3u
+#define VMSRS_WINDOW_PAGES 5u
 #define VMSRS_WINDOW_BYTES (VMSRS_WINDOW_PAGES * VMSRS_PAGE_BYTES)
 #define VMSRS_WINDOW_MAGIC 0x31575352534d56ull /* "VMSRSW1" */
 
@@ -150,9 +157,12 @@ struct vmsrs_status_page {
 struct vmsrs_window {
   struct vmsrs_status_page status;
   uint64_t users[VMSRS_MAX_USERS];
+  /* The epoch from which the slot's user counts as crashed; 0: it does not. A user is crashed as of a
+   * mode word with at least that epoch. */
+  uint64_t crash_epochs[VMSRS_MAX_USERS];
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_status_page) == VMSRS_PAGE_BYTES, "one page");
-VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_window) == VMSRS_WINDOW_BYTES, "three pages");
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_window) == VMSRS_WINDOW_BYTES, "five pages");
 VMSRS_STATIC_ASSERT(offsetof(struct vmsrs_status_page, mode) == 16, "layout");
 VMSRS_STATIC_ASSERT(offsetof(struct vmsrs_status_page, service_request) == 24, "layout");
 

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The words of the trap-free protocol that lie in the server's own memory (docs/protocol.md): a claim
+ * for each granule of a region, and an area for each user slot. Library and engine both read and write
+ * them. They are hints for speed: the server can damage them, and what is hidden decides. C11 and C++20.
+ */
+#ifndef VMSRS_CLAIMS_H_
+#define VMSRS_CLAIMS_H_
+
+#include <vmsrs/abi.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Who owns a granule, and which of its bytes the owner wrote (bit i: byte i; zero while nobody owns
+ * it). A region's claims are an array in the order of its granules, aligned to 16. */
+struct vmsrs_claim {
+  uint64_t tag;
+  uint64_t mask;
+};
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_claim) == 16, "layout");
+
+/* A tag: bits 0..2 kind, 3..12 slot, 13..51 generation (both 0 but for OWN and FROZEN), 52..63 check
+ * bits over all of that and the granule's number. No tag is zero. */
+enum vmsrs_tag_kind {
+  VMSRS_TAG_DAMAGED = 0, /* what check bits that do not fit are taken for; never written */
+  VMSRS_TAG_UNOWNED = 1,
+  VMSRS_TAG_OWN = 2,       /* of a user; of nobody once that generation of the slot is over */
+  VMSRS_TAG_FROZEN = 3,    /* the same, and its owner must trap to store */
+  VMSRS_TAG_CONTENDED = 4, /* the engine keeps who wrote what: every store traps */
+  VMSRS_TAG_LOCKED = 5,    /* the engine is comparing it with the mirror */
+  VMSRS_TAG_REPAIRING = 6  /* it was damaged */
+};
+#define VMSRS_TAG_SLOT_SHIFT 3u
+#define VMSRS_TAG_GENERATION_SHIFT 13u
+#define VMSRS_TAG_GENERATION_MASK ((1ull << 39) - 1u)
+#define VMSRS_TAG_CHECK_BITS (0xfffull << 52)
+#define VMSRS_TAG_BODY_FACTOR 0x9e3779b97f4a7c15ull
+#define VMSRS_TAG_GRANULE_FACTOR 0xd1b54a32d192ed03ull
+VMSRS_STATIC_ASSERT(VMSRS_MAX_USERS == 1u << (VMSRS_TAG_GENERATION_SHIFT - VMSRS_TAG_SLOT_SHIFT),
+                    "slots fill their field");
+
+static inline uint64_t vmsrs_tag_body(enum vmsrs_tag_kind kind, uint64_t slot, uint64_t generation) {
+  return (uint64_t)kind | slot << VMSRS_TAG_SLOT_SHIFT |
+         (generation & VMSRS_TAG_GENERATION_MASK) << VMSRS_TAG_GENERATION_SHIFT;
+}
+/* The tag of a granule; body_check is body * VMSRS_TAG_BODY_FACTOR, which a user computes once. */
+static inline uint64_t vmsrs_tag_of(uint64_t body, uint64_t body_check, uint64_t granule) {
+  return body | ((body_check + granule * VMSRS_TAG_GRANULE_FACTOR) & VMSRS_TAG_CHECK_BITS);
+}
+static inline uint64_t vmsrs_tag(uint64_t body, uint64_t granule) {
+  return vmsrs_tag_of(body, body * VMSRS_TAG_BODY_FACTOR, granule);
+}
+
+/* A user's area: whether its thread is within a store, and which granules it claimed (its write set).
+ * Areas lie one after another in the order of slots, each of the size that USER_AREAS was told;
+ * entries follow the head and fill the rest. */
+struct vmsrs_user_area {
+  uint64_t window; /* 1 between S_open and S_close */
+  uint64_t count;  /* entries of the write set */
+  uint64_t masked; /* bits that the user has set in masks, all granules together */
+  uint64_t sum;    /* vmsrs_write_set_sum over the entries, in order */
+  uint64_t depth;  /* open scopes of the user's thread */
+  uint64_t reserved[3];
+};
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_user_area) == 64, "layout");
+#define VMSRS_MIN_USER_AREA_BYTES 1024u
+#define VMSRS_MAX_USER_AREA_BYTES (1u << 20)
+
+/* An entry of a write set: bits 0..31 granule, 32..39 region, 40..62 generation (its lowest bits),
+ * 63: the claim is confirmed. */
+#define VMSRS_ENTRY_CONFIRMED (1ull << 63)
+#define VMSRS_ENTRY_GENERATION_MASK ((1ull << 23) - 1u)
+static inline uint64_t vmsrs_entry(uint64_t region, uint64_t granule, uint64_t generation) {
+  return granule | region << 32 | (generation & VMSRS_ENTRY_GENERATION_MASK) << 40;
+}
+/* The sum of a write set begins with the body of the user's OWN tags; the confirmed bit is left out. */
+static inline uint64_t vmsrs_write_set_sum(uint64_t sum, uint64_t entry) {
+  return (sum ^ (entry & ~VMSRS_ENTRY_CONFIRMED)) * VMSRS_TAG_BODY_FACTOR + 1u;
+}
+
+#ifdef __cplusplus
+} /* extern "C" */
+#endif
+#endif /* VMSRS_CLAIMS_H_ */

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <vmsrs/fast.hpp>
+
+#include "call.hpp"
+
+// Loads and stores in a region with claims, whole: the protocol's STORE and LOAD (docs/protocol.md)
+// with their traps. Calls is how a thread reaches the engine:
+//   CallResult store(address, bytes, count, ticket, write_set_full)   T_STORE, within one granule
+//   CallResult load(address, count)                                    T_LOAD, at most 8 bytes
+//   void drain(slot)            every window of the slot (or of all) has been closed once since
+//   void wait(attempt)          a little
+namespace vmsrs::guest {
+
+enum class Access {
+  kDone,
+  kCrashed,  // the calling user is crashed: a store did nothing, a load's value is any
+  kRefused,  // the engine's status says why
+};
+
+template <typename Calls>
+class ClaimAccess {
+ public:
+  ClaimAccess(const fast::State& state, fast::Thread& thread, const vmsrs_window& window,
+              std::uint64_t area_bytes, Calls& calls)
+      : state_(state), thread_(thread), window_(window), area_bytes_(area_bytes), calls_(calls) {}
+
+  // `count` bytes that lie in one granule. Needs a user of the thread's.
+  Access store(const fast::Region& region, std::uint64_t to, const void* from, std::size_t count) {
+    const std::uint64_t granule = (to - region.begin) >> region.shift;
+    std::uint64_t ticket = 0;
+    for (unsigned attempt = 0; attempt < kAttempts; ++attempt) {
+      bool write_set_full = false;
+      switch (try_store(region, granule, to, from, count, write_set_full)) {
+        case Step::kDone:
+          return Access::kDone;
+        case Step::kCrashed:
+          return Access::kCrashed;
+        case Step::kAgain:
+          continue;
+        case Step::kTrap:
+          break;
+      }
+      const CallResult result = calls_.store(to, from, count, ticket, write_set_full);
+      ticket = 0;
+      switch (result.status) {
+        case VMSRS_OK:
+          return Access::kDone;
+        case VMSRS_CRASHED:
+          return Access::kCrashed;
+        case VMSRS_REPEAT:
+          break;
+        case VMSRS_WAIT:
+          calls_.wait(attempt);
+          break;
+        case VMSRS_DRAIN:
+          calls_.drain(result.first);
+          ticket = result.second;
+          break;
+        default:
+          status_ = result.status;
+          return Access::kRefused;
+      }
+    }
+    status_ = VMSRS_AGAIN;
+    return Access::kRefused;
+  }
+
+  // `count` bytes, at most 8, that lie in one granule.
+  Access load(const fast::Region& region, std::uint64_t from, std::uint64_t& value,
+              std::size_t count) {
+    const std::uint64_t granule = (from - region.begin) >> region.shift;
+    for (unsigned attempt = 0; attempt < kAttempts; ++attempt) {
+      switch (try_load(region, granule, from, value, count)) {
+        case Step::kDone:
+          return Access::kDone;
+        case Step::kCrashed:
+          return Access::kCrashed;
+        case Step::kAgain:
+          continue;
+        case Step::kTrap:
+          break;
+      }
+      const CallResult result = calls_.load(from, count);
+      if (result.status == VMSRS_REPEAT) continue;
+      value = result.first;
+      if (result.status == VMSRS_OK) return Access::kDone;
+      status_ = result.status;
+      return result.status == VMSRS_CRASHED ? Access::kCrashed : Access::kRefused;
+    }
+    status_ = VMSRS_AGAIN;
+    return Access::kRefused;
+  }
+
+  std::uint64_t status() const { return status_; }
+
+  // The thread takes note of the mode (seen). False: its user is crashed, and it never does.
+  bool note_mode(std::uint64_t mode) {
+    if (crashed_at(mode)) return false;
+    thread_.seen_any = mode;
+    thread_.seen = (mode & VMSRS_MODE_SUPPRESSION) == 0 ? mode : fast::kNever;
+    return true;
+  }
+
+  bool crashed_at(std::uint64_t mode) const {
+    if (thread_.own == 0) return false;
+    const std::uint64_t slot = slot_of(thread_.own);
+    return generation_of(thread_.own) == current_generation(slot) && counts_as_crashed(slot, mode);
+  }
+
+ private:
+  enum class Step { kDone, kCrashed, kAgain, kTrap };
+  // Each repetition means that somebody else got further; this many in a row are a defect.
+  static constexpr unsigned kAttempts = 1u << 20;
+
+  static std::uint64_t slot_of(std::uint64_t body) {
+    return body >> VMSRS_TAG_SLOT_SHIFT & (VMSRS_MAX_USERS - 1);
+  }
+  static std::uint64_t generation_of(std::uint64_t body) {
+    return body >> VMSRS_TAG_GENERATION_SHIFT & VMSRS_TAG_GENERATION_MASK;
+  }
+  std::uint64_t current_generation(std::uint64_t slot) const {
+    return __atomic_load_n(&window_.users[slot], __ATOMIC_ACQUIRE) >> 2 & VMSRS_TAG_GENERATION_MASK;
+  }
+  bool counts_as_crashed(std::uint64_t slot, std::uint64_t mode) const {
+    const std::uint64_t epoch = __atomic_load_n(&window_.crash_epochs[slot], __ATOMIC_ACQUIRE);
+    return epoch != 0 && epoch <= mode >> 1;
+  }
+  static vmsrs_tag_kind kind_of(std::uint64_t tag, std::uint64_t granule) {
+    const std::uint64_t body = tag & ~VMSRS_TAG_CHECK_BITS;
+    return tag == vmsrs_tag(body, granule) ? static_cast<vmsrs_tag_kind>(body & 7)
+                                           : VMSRS_TAG_DAMAGED;
+  }
+  bool over(std::uint64_t tag) const {
+    const std::uint64_t body = tag & ~VMSRS_TAG_CHECK_BITS;
+    return generation_of(body) != current_generation(slot_of(body));
+  }
+
+  // S_open to S_close, or to S_trap.
+  Step try_store(const fast::Region& region, std::uint64_t granule, std::uint64_t to,
+                 const void* from, std::size_t count, bool& write_set_full) {
+    vmsrs_user_area& area = *thread_.area;
+    vmsrs_claim& claim = region.claims[granule];
+    fast::open_window(area);
+    const std::uint64_t mode = fast::mode_of(state_);
+    if (mode != thread_.seen_any) {
+      fast::close_window(area);
+      return note_mode(mode) ? Step::kAgain : Step::kCrashed;
+    }
+    const std::uint64_t tag = __atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE);
+    if (tag != vmsrs_tag_of(thread_.own, thread_.own_check, granule)) {
+      const vmsrs_tag_kind kind = kind_of(tag, granule);
+      const bool free = kind == VMSRS_TAG_UNOWNED || (kind == VMSRS_TAG_OWN && over(tag));
+      write_set_full = free && area.count >= capacity();
+      if (!free || write_set_full) {
+        fast::close_window(area);
+        return Step::kTrap;
+      }
+      if (!claim_granule(region, granule, claim, tag, area)) {
+        fast::close_window(area);
+        return Step::kAgain;
+      }
+    }
+    fast::set_mask(claim, fast::mask_of((to - region.begin) & ((1ull << region.shift) - 1), count),
+                   area);
+    put(to, from, count);
+    fast::close_window(area);
+    return Step::kDone;
+  }
+
+  // S_append, S_claim, S_confirm
+  bool claim_granule(const fast::Region& region, std::uint64_t granule, vmsrs_claim& claim,
+                     std::uint64_t tag, vmsrs_user_area& area) {
+    auto* const entries = reinterpret_cast<std::uint64_t*>(&area + 1);
+    const std::uint64_t entry = vmsrs_entry(region.number, granule, generation_of(thread_.own));
+    const std::uint64_t position = area.count;
+    const bool appended =
+        position > 0 && entries[position - 1] == entry;  // by an attempt that lost
+    if (!appended) {
+      __atomic_store_n(&entries[position], entry, __ATOMIC_RELEASE);
+      area.sum = vmsrs_write_set_sum(area.sum, entry);
+      __atomic_store_n(&area.count, position + 1, __ATOMIC_RELEASE);
+    }
+    fast::barrier();
+    if (!__atomic_compare_exchange_n(&claim.tag, &tag,
+                                     vmsrs_tag_of(thread_.own, thread_.own_check, granule), false,
+                                     __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+      return false;
+    __atomic_store_n(&entries[appended ? position - 1 : position], entry | VMSRS_ENTRY_CONFIRMED,
+                     __ATOMIC_RELEASE);
+    return true;
+  }
+
+  // L_data to L_mode_again
+  Step try_load(const fast::Region& region, std::uint64_t granule, std::uint64_t from,
+                std::uint64_t& value, std::size_t count) {
+    value = get(from, count);
+    fast::barrier();
+    const std::uint64_t mode = fast::mode_of(state_);
+    if (mode == thread_.seen) return Step::kDone;
+    if (mode != thread_.seen_any) {
+      if (!note_mode(mode)) return Step::kCrashed;
+      if ((mode & VMSRS_MODE_SUPPRESSION) == 0) return Step::kAgain;
+    }
+    if (crashed_at(mode)) return Step::kCrashed;
+    const vmsrs_claim& claim = region.claims[granule];
+    const std::uint64_t tag = __atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE);
+    const vmsrs_tag_kind kind = kind_of(tag, granule);
+    if (kind != VMSRS_TAG_UNOWNED && kind != VMSRS_TAG_OWN) return Step::kTrap;
+    value = get(from, count);
+    fast::barrier();
+    if (kind == VMSRS_TAG_OWN && !over(tag) &&
+        counts_as_crashed(slot_of(tag & ~VMSRS_TAG_CHECK_BITS), mode))
+      return Step::kTrap;
+    if (__atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE) != tag) return Step::kAgain;
+    return fast::mode_of(state_) == mode ? Step::kDone : Step::kAgain;
+  }
+
+  std::uint64_t capacity() const {
+    return (area_bytes_ - sizeof(vmsrs_user_area)) / sizeof(std::uint64_t);
+  }
+
+  // Aligned words are moved whole.
+  static std::uint64_t get(std::uint64_t from, std::size_t count) {
+    switch (count) {
+      case 8:
+        return fast::plain_load(reinterpret_cast<const std::uint64_t*>(from));
+      case 4:
+        return fast::plain_load(reinterpret_cast<const std::uint32_t*>(from));
+      case 2:
+        return fast::plain_load(reinterpret_cast<const std::uint16_t*>(from));
+      default:
+        break;
+    }
+    std::uint64_t value = 0;
+    for (std::size_t i = 0; i < count; ++i)
+      value |= std::uint64_t{fast::plain_load(reinterpret_cast<const std::uint8_t*>(from + i))}
+               << 8 * i;
+    return value;
+  }
+  static void put(std::uint64_t to, const void* source, std::size_t count) {
+    const auto* from = static_cast<const std::uint8_t*>(source);
+    while (count > 0) {
+      std::size_t step = 8;  // words of a whole operation at any alignment, else aligned ones
+      while (step > count || (step != count && to % step != 0)) step /= 2;
+      put_word(to, from, step);
+      to += step;
+      from += step;
+      count -= step;
+    }
+  }
+  static void put_word(std::uint64_t to, const std::uint8_t* from, std::size_t bytes) {
+    switch (bytes) {
+      case 8:
+        return put_as<std::uint64_t>(to, from);
+      case 4:
+        return put_as<std::uint32_t>(to, from);
+      case 2:
+        return put_as<std::uint16_t>(to, from);
+      default:
+        return put_as<std::uint8_t>(to, from);
+    }
+  }
+  template <typename T>
+  static void put_as(std::uint64_t to, const std::uint8_t* from) {
+    T value;
+    std::memcpy(&value, from, sizeof value);
+    fast::plain_store(reinterpret_cast<T*>(to), value);
+  }
+
+  const fast::State& state_;
+  fast::Thread& thread_;
+  const vmsrs_window& window_;
+  std::uint64_t area_bytes_;
+  Calls& calls_;
+  std::uint64_t status_ = VMSRS_OK;
+};
+
+}  // namespace vmsrs::guest

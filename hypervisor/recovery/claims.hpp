@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vmsrs/claims.h>
+
+#include <cstdint>
+
+#include "recovery/bytes.hpp"
+#include "recovery/region.hpp"
+#include "recovery/user_table.hpp"
+
+// Access to the words that engine and server share in a region with claims (docs/protocol.md). The
+// server may change them at any instant, by right or by a wild write: each is read once, and what
+// it says is believed only as far as the protocol does.
+namespace vmsrs::recovery {
+
+// What a tag says.
+struct Claimant {
+  vmsrs_tag_kind kind = VMSRS_TAG_DAMAGED;
+  Slot slot = kNoSlot;  // of OWN and FROZEN
+  std::uint64_t generation = 0;
+};
+
+inline Claimant claimant_of(std::uint64_t tag, std::uint64_t granule) {
+  const std::uint64_t body = tag & ~VMSRS_TAG_CHECK_BITS;
+  if (tag != vmsrs_tag(body, granule)) return {};
+  const auto kind = static_cast<vmsrs_tag_kind>(body & 7);
+  const auto slot = static_cast<Slot>(body >> VMSRS_TAG_SLOT_SHIFT & (VMSRS_MAX_USERS - 1));
+  const std::uint64_t generation = body >> VMSRS_TAG_GENERATION_SHIFT & VMSRS_TAG_GENERATION_MASK;
+  if (kind == VMSRS_TAG_OWN || kind == VMSRS_TAG_FROZEN) return {kind, slot, generation};
+  const bool plain = kind >= VMSRS_TAG_UNOWNED && kind <= VMSRS_TAG_REPAIRING;
+  return plain && slot == 0 && generation == 0 ? Claimant{kind, kNoSlot, 0} : Claimant{};
+}
+
+inline std::uint64_t load_word(const std::uint64_t& word) {
+  return __atomic_load_n(&word, __ATOMIC_ACQUIRE);
+}
+inline void store_word(std::uint64_t& word, std::uint64_t value) {
+  __atomic_store_n(&word, value, __ATOMIC_RELEASE);
+}
+
+// A granule and its claim, reachable until the call under way ends. A region's granules never cross
+// a page, nor do claims.
+class MappedGranule {
+ public:
+  // Needs write access to both.
+  static MemoryOutcome map(const Region& region, std::uint32_t granule, GuestMemory& memory,
+                           MappedGranule& out);
+
+  std::uint64_t tag() const { return load_word(claim_->tag); }
+  Claimant claimant() const { return claimant_of(tag(), granule_); }
+  void set_tag(vmsrs_tag_kind kind, std::uint64_t slot = 0, std::uint64_t generation = 0) {
+    store_word(claim_->tag, vmsrs_tag(vmsrs_tag_body(kind, slot, generation), granule_));
+  }
+  // False: the tag was no longer `seen`.
+  bool change_tag(std::uint64_t seen, vmsrs_tag_kind kind, std::uint64_t slot = 0,
+                  std::uint64_t generation = 0) {
+    const std::uint64_t tag = vmsrs_tag(vmsrs_tag_body(kind, slot, generation), granule_);
+    return __atomic_compare_exchange_n(&claim_->tag, &seen, tag, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_SEQ_CST);
+  }
+  ByteMask mask() const { return load_word(claim_->mask) & granule_mask_; }
+  void clear_mask() { store_word(claim_->mask, 0); }
+
+  void read(std::uint8_t* to) const;     // the whole granule, word by word
+  void write(const std::uint8_t* from);  // only words that differ
+  void commit_to(std::uint8_t* mirror, ByteMask mask) const;
+  // Bytes outside the mask become the mirror's; says whether any differed.
+  bool restore_outside(ByteMask mask, const std::uint8_t* mirror);
+
+ private:
+  std::uint32_t granule_ = 0;
+  std::uint32_t bytes_ = 0;
+  ByteMask granule_mask_ = 0;
+  vmsrs_claim* claim_ = nullptr;
+  std::uint64_t* words_ = nullptr;
+};
+
+}  // namespace vmsrs::recovery

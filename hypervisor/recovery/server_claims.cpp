@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "recovery/server.hpp"
+
+// The traps of the trap-free protocol (docs/protocol.md), each step under its name. A granule of a
+// region with claims belongs to the user that its tag names; its bytes are recorded here only once
+// a second user has stored to it. The server's lock is the lock of all its granules.
+namespace vmsrs::recovery {
+
+bool Server::over(const Claimant& claimant) const {
+  const User& user = ledger_.users[claimant.slot];
+  return user.state == VMSRS_USER_FREE ||
+         (user.generation & VMSRS_TAG_GENERATION_MASK) != claimant.generation;
+}
+
+// The granule's owner, unless nobody owns it. What a damaged tag may have been is not guessed here.
+Slot Server::owner_of_granule(const Claimant& claimant) const {
+  const bool owned = claimant.kind == VMSRS_TAG_OWN || claimant.kind == VMSRS_TAG_FROZEN;
+  return owned && !over(claimant) ? claimant.slot : kNoSlot;
+}
+
+// TL_restore: the mirror's bytes again, the tag last. The owner is crashed and drained.
+void Server::restore_granule(Region& region, std::uint32_t index, Slot owner,
+                             MappedGranule& granule, GuestMemory& memory, std::uint64_t& restored) {
+  if (const RecordId frozen = ledger_.freeze_of(region, index, owner); frozen != kNoRecord)
+    ledger_.thaw(frozen);
+  if (granule.mask() != 0) {
+    ++restored;
+    ++ledger_.users[owner].restore_count;
+  }
+  granule.clear_mask();
+  granule.write(region.mirror_of(index));
+  void_claim(owner, region, index, memory);
+  granule.set_tag(VMSRS_TAG_UNOWNED);
+}
+
+// Brings a granule to what it is worth without the crashed users that are drained.
+MemoryOutcome Server::settle_claimed(Region& region, std::uint32_t index, GuestMemory& memory,
+                                     std::uint64_t& restored) {
+  MappedGranule granule;
+  if (const auto outcome = MappedGranule::map(region, index, memory, granule); !outcome)
+    return outcome;
+  const std::uint64_t begin = platform_->cycles();
+  const Claimant claimant = granule.claimant();
+  const Slot owner = owner_of_granule(claimant);
+  if (owner != kNoSlot) {
+    const User& user = ledger_.users[owner];
+    if (user.crashed() && user.drained)
+      restore_granule(region, index, owner, granule, memory, restored);
+  } else if (region.heads[index] != kNoRecord) {
+    // CONTENDED; if the tag does not say so, it was damaged.
+    if (claimant.kind != VMSRS_TAG_CONTENDED) granule.set_tag(VMSRS_TAG_CONTENDED);
+    if (const auto outcome = settle(region, index, memory, restored); !outcome) return outcome;
+    if (region.heads[index] == kNoRecord) granule.set_tag(VMSRS_TAG_UNOWNED);
+  }
+  counters_.restore_cycles += platform_->cycles() - begin;
+  return {};
+}
+
+// TS_contend: the owner's bytes are kept here from now on. It stores nothing meanwhile: it was
+// drained, or it is the caller.
+void Server::contend(Region& region, std::uint32_t index, RecordId frozen, MappedGranule& granule,
+                     GuestMemory& memory) {
+  const Slot owner = ledger_.at(frozen).slot;
+  const ByteMask mask = granule.mask();
+  alignas(8) std::uint8_t bytes[64];
+  granule.read(bytes);
+  counters_.sweep_restores += granule.restore_outside(mask, region.mirror_of(index));
+  ledger_.users[owner].masked_bytes += static_cast<unsigned>(__builtin_popcountll(mask));
+  ledger_.unfold(frozen, mask, bytes);
+  void_claim(owner, region, index, memory);
+  granule.clear_mask();
+  granule.set_tag(VMSRS_TAG_CONTENDED);
+}
+
+// TS_record: memory and record change together; nothing here can fail.
+Reply Server::record_store(Region& region, const Piece& piece, Slot slot, MappedGranule& granule) {
+  alignas(8) std::uint8_t bytes[64];
+  granule.read(bytes);
+  copy_bytes(bytes + piece.first, staging_ + piece.offset, piece.bytes);
+  granule.write(bytes);
+  ledger_.put(index_of(region), piece.granule, slot, piece.mask, bytes);
+  ++counters_.stores;
+  return VMSRS_OK;
+}
+
+// Nobody owns the granule: the caller claims it itself, unless its write set has no room for it.
+Reply Server::store_unowned(Region& region, const Piece& piece, const StoreHints& hints, Slot slot,
+                            std::uint64_t tag, MappedGranule& granule) {
+  if (!hints.write_set_full) return VMSRS_REPEAT;
+  if (!granule.change_tag(tag, VMSRS_TAG_CONTENDED)) return VMSRS_REPEAT;
+  granule.clear_mask();
+  return record_store(region, piece, slot, granule);
+}
+
+Reply Server::store_frozen(Region& region, const Piece& piece, const StoreHints& hints, Slot slot,
+                           Slot owner, MappedGranule& granule, GuestMemory& memory) {
+  const RecordId frozen = ledger_.freeze_of(region, piece.granule, owner);
+  if (frozen == kNoRecord) return repair(region, piece.granule, hints.ticket, granule, memory);
+  if (owner != slot && hints.ticket != ledger_.at(frozen).sequence)
+    return {VMSRS_DRAIN, owner, ledger_.at(frozen).sequence};
+  contend(region, piece.granule, frozen, granule, memory);
+  return record_store(region, piece, slot, granule);
+}
+
+// T_STORE, of bytes in one granule; they are in staging_.
+Reply Server::store_claimed(Region& region, const Piece& piece, const StoreHints& hints, Slot slot,
+                            GuestMemory& memory) {
+  if (!ledger_.slab.reserve(2)) {
+    ++counters_.no_storage;
+    return VMSRS_NO_STORAGE;
+  }
+  MappedGranule granule;
+  if (const auto outcome = MappedGranule::map(region, piece.granule, memory, granule); !outcome)
+    return reply_for(outcome);
+  const std::uint64_t tag = granule.tag();
+  const Claimant claimant = claimant_of(tag, piece.granule);
+  switch (claimant.kind) {
+    case VMSRS_TAG_UNOWNED:
+      return store_unowned(region, piece, hints, slot, tag, granule);
+    case VMSRS_TAG_CONTENDED:
+      if (region.heads[piece.granule] != kNoRecord)
+        if (const auto outcome =
+                settle_claimed(region, piece.granule, memory, counters_.demand_restores);
+            !outcome)
+          return reply_for(outcome);
+      if (region.heads[piece.granule] == kNoRecord) {  // also: its last record was committed
+        granule.set_tag(VMSRS_TAG_UNOWNED);
+        return store_unowned(region, piece, hints, slot, granule.tag(), granule);
+      }
+      return record_store(region, piece, slot, granule);
+    case VMSRS_TAG_OWN:
+    case VMSRS_TAG_FROZEN: {
+      const bool frozen = claimant.kind == VMSRS_TAG_FROZEN;
+      if (over(claimant)) {
+        if (!frozen) return store_unowned(region, piece, hints, slot, tag, granule);
+        return repair(region, piece.granule, hints.ticket, granule, memory);  // ending a user thaws
+      }
+      const Slot owner = claimant.slot;
+      const User& user = ledger_.users[owner];
+      if (user.crashed()) {
+        if (!user.drained) return {VMSRS_WAIT, owner};
+        restore_granule(region, piece.granule, owner, granule, memory, counters_.demand_restores);
+        return store_unowned(region, piece, hints, slot, granule.tag(), granule);
+      }
+      if (frozen) return store_frozen(region, piece, hints, slot, owner, granule, memory);
+      if (owner == slot) return VMSRS_REPEAT;
+      // TS_freeze: by exchange, for the owner's generation may end and another claim it meanwhile.
+      if (!granule.change_tag(tag, VMSRS_TAG_FROZEN, owner, claimant.generation))
+        return VMSRS_REPEAT;
+      const RecordId id = ledger_.freeze(index_of(region), piece.granule, owner);
+      return {VMSRS_DRAIN, owner, ledger_.at(id).sequence};
+    }
+    default:
+      return repair(region, piece.granule, hints.ticket, granule, memory);
+  }
+}
+
+// T_LOAD, of bytes in one granule.
+Reply Server::load_claimed(Region& region, const Piece& piece, GuestMemory& memory) {
+  MappedGranule granule;
+  if (const auto outcome = MappedGranule::map(region, piece.granule, memory, granule); !outcome)
+    return reply_for(outcome);
+  const Claimant claimant = granule.claimant();
+  const Slot owner = owner_of_granule(claimant);
+  bool shows_mirror = false;
+  if (owner != kNoSlot) {
+    const User& user = ledger_.users[owner];
+    shows_mirror = user.crashed() && !user.drained;  // TL_drained: nothing is changed yet
+  } else if (region.heads[piece.granule] == kNoRecord) {
+    if (claimant.kind == VMSRS_TAG_CONTENDED) granule.set_tag(VMSRS_TAG_UNOWNED);
+    if (claimant.kind == VMSRS_TAG_CONTENDED || claimant.kind == VMSRS_TAG_UNOWNED ||
+        claimant.kind == VMSRS_TAG_OWN)
+      return VMSRS_REPEAT;
+    // TL_damaged: only a confirmed claim can have stored here, and of a crashed user's nothing
+    // counts.
+    const Slot confirmed = confirmed_owner(region, piece.granule, memory);
+    shows_mirror = confirmed == kNoSlot || ledger_.users[confirmed].crashed();
+  }
+  alignas(8) std::uint8_t bytes[64];
+  if (shows_mirror) {
+    copy_bytes(bytes, region.mirror_of(piece.granule), region.granule_bytes());
+  } else {
+    const auto outcome = settle_claimed(region, piece.granule, memory, counters_.demand_restores);
+    if (!outcome) return reply_for(outcome);
+    granule.read(bytes);
+  }
+  ++counters_.loads;
+  std::uint64_t value = 0;
+  copy_bytes(&value, bytes + piece.first, piece.bytes);
+  return {VMSRS_OK, value};
+}
+
+// TS_damaged: the tag cannot be believed. Unless what is hidden says whose the granule is, nobody
+// may be within a store when that is decided: a claim may have been made and not yet confirmed.
+Reply Server::repair(Region& region, std::uint32_t index, std::uint64_t ticket,
+                     MappedGranule& granule, GuestMemory& memory) {
+  if (const RecordId head = region.heads[index]; head != kNoRecord) {
+    const Record& record = ledger_.at(head);
+    if (record.mask != 0)
+      granule.set_tag(VMSRS_TAG_CONTENDED);
+    else
+      granule.set_tag(VMSRS_TAG_FROZEN, record.slot, record.generation);
+    ++counters_.repaired_tags;
+    return VMSRS_REPEAT;
+  }
+  if (granule.claimant().kind != VMSRS_TAG_REPAIRING) {
+    granule.set_tag(VMSRS_TAG_REPAIRING);
+    repair_began_ = ++ledger_.sequence;
+    ticket = 0;
+  }
+  if (ticket <= repair_began_ || ticket > ledger_.sequence)
+    return {VMSRS_DRAIN, VMSRS_EVERY_USER, ++ledger_.sequence};
+  ++counters_.repaired_tags;  // TS_repair
+  if (const Slot owner = confirmed_owner(region, index, memory); owner != kNoSlot) {
+    granule.set_tag(VMSRS_TAG_OWN, owner, ledger_.users[owner].generation);
+    return VMSRS_REPEAT;
+  }
+  granule.clear_mask();
+  granule.write(region.mirror_of(index));
+  granule.set_tag(VMSRS_TAG_UNOWNED);
+  return VMSRS_REPEAT;
+}
+
+}  // namespace vmsrs::recovery

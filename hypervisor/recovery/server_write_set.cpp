@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "recovery/server.hpp"
+
+// Write sets: which granules a user claimed. A user's end and its collection go through them
+// (PREPARE, COMMIT, APPLY, COLLECT of docs/protocol.md). They lie in the server's memory: a sum
+// shows damage, and then all claims of the server are gone through instead.
+namespace vmsrs::recovery {
+namespace {
+
+constexpr std::uint32_t kPieceEntries = 128;  // of one call, where a call does not do it all
+constexpr std::uint32_t kPieceClaims = 4096;
+constexpr std::uint64_t kScan = 1ull << 63;  // User::taken counts claims, not entries
+constexpr std::uint64_t kBegun = 1ull << 62;
+constexpr std::uint64_t kPosition = kBegun - 1;
+constexpr std::uint64_t kStagedEntries = VMSRS_MAX_RANGE_BYTES / sizeof(std::uint64_t);
+
+std::uint32_t granule_of(std::uint64_t entry) { return static_cast<std::uint32_t>(entry); }
+
+bool of_generation(std::uint64_t entry, std::uint64_t generation) {
+  return (entry >> 40 & VMSRS_ENTRY_GENERATION_MASK) == (generation & VMSRS_ENTRY_GENERATION_MASK);
+}
+
+}  // namespace
+
+Reply Server::user_areas(std::uint64_t address, std::uint64_t bytes, Thread thread) {
+  if (ledger_.users.open_count() > 0) return VMSRS_BUSY;
+  for (const std::uint64_t end : {address, address + VMSRS_MAX_USERS * bytes - 1})
+    if (const auto outcome = thread.memory.prepare(GuestVirtual{end}, 1, Access::kWrite); !outcome)
+      return reply_for(outcome);
+  areas_ = address;
+  area_bytes_ = bytes;
+  return VMSRS_OK;
+}
+
+std::uint64_t Server::area_of(Slot slot) const {
+  return areas_ + std::uint64_t{slot} * area_bytes_;
+}
+std::uint64_t Server::write_set_capacity() const {
+  return (area_bytes_ - sizeof(vmsrs_user_area)) / sizeof(std::uint64_t);
+}
+
+MemoryOutcome Server::read_entries(Slot slot, std::uint64_t first, std::uint64_t count,
+                                   GuestMemory& memory) {
+  const GuestVirtual from{area_of(slot) + sizeof(vmsrs_user_area) + first * sizeof(std::uint64_t)};
+  return memory.read(from, staging_, count * sizeof(std::uint64_t));
+}
+
+Region* Server::region_of_entry(std::uint64_t entry, const User& user) {
+  const std::uint64_t index = entry >> 32 & 0xff;
+  if (index >= VMSRS_MAX_REGIONS || !of_generation(entry, user.generation)) return nullptr;
+  Region& region = ledger_.regions[index];
+  const bool fits = region.state == Region::State::kLive && region.claims != 0 &&
+                    granule_of(entry) < region.granule_count();
+  return fits ? &region : nullptr;
+}
+
+// Is the write set what its user put there? Reads all of it.
+MemoryOutcome Server::examine_write_set(Slot slot, WriteSet& set, GuestMemory& memory) {
+  set = WriteSet{};
+  vmsrs_user_area head;
+  if (const auto outcome = memory.read(GuestVirtual{area_of(slot)}, &head, sizeof head); !outcome)
+    return outcome;
+  set.masked = head.masked;
+  if (head.count > write_set_capacity()) return {};
+  const User& user = ledger_.users[slot];
+  std::uint64_t sum = vmsrs_tag_body(VMSRS_TAG_OWN, slot, user.generation);
+  bool sound = true;
+  for (std::uint64_t done = 0; done < head.count;) {
+    const std::uint64_t left = head.count - done;
+    const std::uint64_t now = left < kStagedEntries ? left : kStagedEntries;
+    if (const auto outcome = read_entries(slot, done, now, memory); !outcome) return outcome;
+    for (std::uint64_t i = 0; i < now; ++i) {
+      sound = sound && region_of_entry(staged_entry(i), user) != nullptr;
+      sum = vmsrs_write_set_sum(sum, staged_entry(i));
+    }
+    done += now;
+  }
+  set.count = head.count;
+  set.sound = sound && sum == head.sum;
+  return {};
+}
+
+// At most one user's claim of a granule is confirmed; the mark is taken away with the granule.
+template <typename Visit>
+void Server::visit_marks(Slot slot, const Region& region, std::uint32_t index, GuestMemory& memory,
+                         Visit visit) {
+  if (areas_ == 0) return;
+  const User& user = ledger_.users[slot];
+  const std::uint64_t wanted =
+      vmsrs_entry(index_of(region), index, user.generation) | VMSRS_ENTRY_CONFIRMED;
+  const std::uint64_t area = area_of(slot);
+  std::uint8_t* at = nullptr;
+  if (!memory.map(GuestVirtual{area}, sizeof(vmsrs_user_area), Access::kWrite, at)) return;
+  std::uint64_t count = load_word(reinterpret_cast<const vmsrs_user_area*>(at)->count);
+  if (count > write_set_capacity()) count = write_set_capacity();
+  for (std::uint64_t i = 0; i < count;) {
+    const std::uint64_t address = area + sizeof(vmsrs_user_area) + i * sizeof(std::uint64_t);
+    if (!memory.map(GuestVirtual{address}, sizeof(std::uint64_t), Access::kWrite, at)) return;
+    const std::uint64_t in_page = (VMSRS_PAGE_BYTES - address % VMSRS_PAGE_BYTES) / 8;
+    auto* const entries = reinterpret_cast<std::uint64_t*>(at);
+    for (std::uint64_t k = 0; k < in_page && i < count; ++k, ++i)
+      if (load_word(entries[k]) == wanted && visit(entries[k])) return;
+  }
+}
+
+void Server::void_claim(Slot slot, const Region& region, std::uint32_t index, GuestMemory& memory) {
+  visit_marks(slot, region, index, memory, [](std::uint64_t& entry) {
+    store_word(entry, load_word(entry) & ~VMSRS_ENTRY_CONFIRMED);
+    return true;
+  });
+}
+
+Slot Server::confirmed_owner(const Region& region, std::uint32_t index, GuestMemory& memory) {
+  Slot owner = kNoSlot;
+  for (std::uint32_t i = 0; i < VMSRS_MAX_USERS && owner == kNoSlot; ++i) {
+    const Slot slot = static_cast<Slot>(i);
+    if (ledger_.users[slot].state == VMSRS_USER_FREE) continue;
+    visit_marks(slot, region, index, memory, [&](std::uint64_t&) {
+      owner = slot;
+      return true;
+    });
+  }
+  return owner;
+}
+
+// Whose the granule of an entry is: the tag says so or, where it is damaged and nothing hidden says
+// otherwise, the entry itself.
+bool Server::holds(Slot slot, std::uint64_t entry, const Region& region,
+                   const MappedGranule& granule) const {
+  const Claimant claimant = granule.claimant();
+  if (claimant.kind == VMSRS_TAG_OWN || claimant.kind == VMSRS_TAG_FROZEN)
+    return claimant.slot == slot && !over(claimant);
+  const bool damaged =
+      claimant.kind == VMSRS_TAG_DAMAGED || claimant.kind == VMSRS_TAG_REPAIRING;
+  return damaged && (entry & VMSRS_ENTRY_CONFIRMED) != 0 &&
+         region.heads[granule_of(entry)] == kNoRecord;
+}
+
+// ---- the end of a user that has not crashed
+
+// WRONG_STATE: the masks are not what this user left there; which bytes are its own cannot be said.
+Reply Server::commit_claims(Slot slot, GuestMemory& memory) {
+  if (areas_ == 0) return VMSRS_OK;
+  User& user = ledger_.users[slot];
+  WriteSet set;
+  if (const auto outcome = examine_write_set(slot, set, memory); !outcome)
+    return reply_for(outcome);
+  const std::uint64_t pages = memory.mapped_pages();
+  const bool at_once =
+      set.sound && user.taken == 0 && set.count <= kStagedEntries && 2 * set.count + 4 <= pages;
+  if (at_once)
+    if (const Reply reply = apply_claims(slot, set, memory); reply.status != VMSRS_WRONG_STATE)
+      return reply;
+  return take_claims(slot, set, memory);
+}
+
+// All of a small write set in one call: first all is made sure of, then nothing can fail. WRONG_STATE:
+// nothing was done, the masks are not what they should be.
+Reply Server::apply_claims(Slot slot, const WriteSet& set, GuestMemory& memory) {
+  User& user = ledger_.users[slot];
+  std::uint64_t masked = user.masked_bytes;
+  for (std::uint64_t i = 0; i < set.count; ++i) {
+    const std::uint64_t entry = staged_entry(i);
+    const Region* const region = region_of_entry(entry, user);
+    MappedGranule granule;
+    if (const auto outcome = MappedGranule::map(*region, granule_of(entry), memory, granule);
+        !outcome)
+      return reply_for(outcome);
+    if (holds(slot, entry, *region, granule))
+      masked += static_cast<unsigned>(__builtin_popcountll(granule.mask()));
+  }
+  if (masked != set.masked) return VMSRS_WRONG_STATE;  // damage, or a granule that was claimed twice
+  for (std::uint64_t i = 0; i < set.count; ++i) {
+    const std::uint64_t entry = staged_entry(i);
+    Region& region = *region_of_entry(entry, user);
+    const std::uint32_t index = granule_of(entry);
+    MappedGranule granule;
+    if (!MappedGranule::map(region, index, memory, granule)) continue;  // was mapped just now
+    if (!holds(slot, entry, region, granule)) continue;
+    const ByteMask mask = granule.mask();
+    std::uint8_t* const mirror = region.mirror_of(index);
+    counters_.sweep_restores += granule.restore_outside(mask, mirror);
+    granule.commit_to(mirror, mask);
+    granule.clear_mask();
+    if (granule.claimant().kind == VMSRS_TAG_OWN) continue;  // the end of the generation frees it
+    if (const RecordId frozen = ledger_.freeze_of(region, index, slot); frozen != kNoRecord)
+      ledger_.thaw(frozen);
+    granule.set_tag(VMSRS_TAG_UNOWNED);
+  }
+  return VMSRS_OK;
+}
+
+// A write set that is large or damaged: its bytes are taken into hidden records, some at each call;
+// the commit is then that of the records. The user's thread waits in its end and stores nothing
+// meanwhile.
+Reply Server::take_claims(Slot slot, const WriteSet& set, GuestMemory& memory) {
+  User& user = ledger_.users[slot];
+  if (user.taken == 0) user.taken = kBegun | (set.sound ? 0 : kScan);
+  if ((user.taken & kScan) == 0 && !set.sound) user.taken = kBegun | kScan;
+  const Reply reply = visit_claims(slot, set, memory, [&](Region& region, std::uint64_t entry) {
+    return take_claim(slot, region, entry, memory);
+  });
+  if (!reply.ok()) return reply;
+  return user.masked_bytes == set.masked ? VMSRS_OK : VMSRS_WRONG_STATE;
+}
+
+Reply Server::take_claim(Slot slot, Region& region, std::uint64_t entry, GuestMemory& memory) {
+  const std::uint32_t index = granule_of(entry);
+  MappedGranule granule;
+  if (const auto outcome = MappedGranule::map(region, index, memory, granule); !outcome)
+    return reply_for(outcome);
+  if (!holds(slot, entry, region, granule)) return VMSRS_OK;
+  if (!ledger_.slab.reserve(1)) return VMSRS_NO_STORAGE;
+  RecordId id = ledger_.freeze_of(region, index, slot);
+  if (id == kNoRecord) id = ledger_.freeze(index_of(region), index, slot);
+  contend(region, index, id, granule, memory);
+  return VMSRS_OK;
+}
+
+// Calls visit(region, entry) for all of a user's claims, a piece a call; AGAIN: there are more.
+template <typename Visit>
+Reply Server::visit_claims(Slot slot, const WriteSet& set, GuestMemory& memory, Visit visit) {
+  User& user = ledger_.users[slot];
+  if ((user.taken & kScan) != 0) return scan_claims(slot, memory, visit);
+  const std::uint64_t first = user.taken & kPosition;
+  const std::uint64_t left = set.count - (first < set.count ? first : set.count);
+  const std::uint64_t now = left < kPieceEntries ? left : kPieceEntries;
+  if (const auto outcome = read_entries(slot, first, now, memory); now > 0 && !outcome)
+    return reply_for(outcome);
+  for (std::uint64_t i = 0; i < now; ++i, ++user.taken) {
+    const std::uint64_t entry = staged_entry(i);
+    Region* const region = region_of_entry(entry, user);
+    if (region == nullptr) continue;
+    if (const Reply reply = visit(*region, entry); !reply.ok()) return reply;
+  }
+  return now < left ? VMSRS_AGAIN : VMSRS_OK;
+}
+
+// The write set cannot be believed: the claims of all regions, by their tags.
+template <typename Visit>
+Reply Server::scan_claims(Slot slot, GuestMemory& memory, Visit visit) {
+  User& user = ledger_.users[slot];
+  std::uint64_t position = user.taken & kPosition;
+  std::uint32_t budget = kPieceClaims;
+  for (Region& region : ledger_.regions) {
+    if (region.claims == 0 || region.state != Region::State::kLive) continue;
+    if (position >= region.granule_count()) {
+      position -= region.granule_count();
+      continue;
+    }
+    for (; position < region.granule_count(); ++position, ++user.taken) {
+      if (budget-- == 0) return VMSRS_AGAIN;
+      const auto index = static_cast<std::uint32_t>(position);
+      std::uint8_t* at = nullptr;
+      const GuestVirtual claim{region.claims + position * sizeof(vmsrs_claim)};
+      if (const auto outcome = memory.map(claim, sizeof(vmsrs_claim), Access::kWrite, at); !outcome)
+        return reply_for(outcome);
+      const std::uint64_t tag = load_word(reinterpret_cast<const vmsrs_claim*>(at)->tag);
+      if (owner_of_granule(claimant_of(tag, index)) != slot) continue;
+      const std::uint64_t entry = vmsrs_entry(index_of(region), index, user.generation);
+      if (const Reply reply = visit(region, entry); !reply.ok()) return reply;
+    }
+    position = 0;
+  }
+  return VMSRS_OK;
+}
+
+// ---- the end of a crashed user
+
+Reply Server::collect_claims(Slot slot, GuestMemory& memory, std::uint64_t& restored) {
+  if (areas_ == 0) return VMSRS_OK;
+  User& user = ledger_.users[slot];
+  WriteSet set;
+  if (const auto outcome = examine_write_set(slot, set, memory); !outcome)
+    return reply_for(outcome);
+  if ((user.taken & kBegun) == 0 || ((user.taken & kScan) == 0 && !set.sound))
+    user.taken = kBegun | (set.sound ? 0 : kScan);
+  return visit_claims(slot, set, memory, [&](Region& region, std::uint64_t entry) -> Reply {
+    const std::uint32_t index = granule_of(entry);
+    MappedGranule granule;
+    if (const auto outcome = MappedGranule::map(region, index, memory, granule); !outcome)
+      return reply_for(outcome);
+    if (holds(slot, entry, region, granule)) {
+      restore_granule(region, index, slot, granule, memory, restored);
+      return VMSRS_OK;
+    }
+    return reply_for(settle_claimed(region, index, memory, restored));
+  });
+}
+
+}  // namespace vmsrs::recovery

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <boost/test/unit_test.hpp>
+#include <cstdlib>
+#include <cstring>
+#include <random>
+#include <string>
+
+#include "model.hpp"
+#include "probe.hpp"
+#include "support/claim_server.hpp"
+
+// Random histories in regions with claims: the library's stores and loads, the engine's traps, and
+// the reference model agree byte for byte. VMSRS_CLAIM_HISTORIES=N for more, VMSRS_SEED=N for one
+// of them.
+using namespace vmsrs;
+using namespace vmsrs::test;
+using guest::Access;
+
+namespace {
+
+constexpr std::size_t kBytes[] = {512, 256};
+constexpr unsigned kGranules[] = {64, 32, 16, 8};
+constexpr unsigned kThreads = 4;
+
+struct Exercise {
+  std::uint64_t operations, traps, drains, suppressed, restores, contended, crashes, repaired, kept;
+};
+
+class History {
+ public:
+  History(std::uint64_t seed, Exercise& exercise)
+      : random_(seed),
+        exercise_(exercise),
+        pieces_(random_() % 4 == 0),
+        server_({{kBytes[0], kGranules[random_() % 4]}, {kBytes[1], kGranules[random_() % 4]}},
+                1024) {
+    for (std::size_t i = 0; i < 2; ++i)
+      models_.emplace_back(
+          std::vector<std::uint8_t>(server_.region(i), server_.region(i) + kBytes[i]));
+    for (unsigned i = 0; i < kThreads; ++i) {
+      users_.push_back({ClaimThread(server_, 0xa000 + 0x1000 * i), {}, false});
+      if (pieces_) users_[i].thread.client.memory.set_mapped_pages(8);
+    }
+  }
+
+  std::string run(unsigned operations) {
+    std::string wrong;
+    for (unsigned i = 0; i < operations && wrong.empty(); ++i) {
+      ++exercise_.operations;
+      wrong = step(users_[below(kThreads)]);
+    }
+    for (User& user : users_) {
+      if (!wrong.empty()) return wrong;
+      if (user.thread.open) wrong = user.crashed ? bury(user) : end(user, false);
+    }
+    if (wrong.empty()) wrong = compare();
+    const vmsrs_server_info info = server_.info();
+    exercise_.restores += info.demand_restore_count + info.collect_restore_count;
+    exercise_.repaired += recovery::EngineProbe::counters(0).repaired_tags;
+    if (wrong.empty() && (info.mode & VMSRS_MODE_SUPPRESSION) != 0) wrong = "still suppressing";
+    if (wrong.empty() && info.record_count != 0) wrong = "records are left";
+    if (wrong.empty() && !server_.sound()) wrong = "an invariant is violated";
+    for (const User& user : users_) {
+      exercise_.traps += user.thread.traps;
+      exercise_.drains += user.thread.drains;
+    }
+    return wrong;
+  }
+
+ private:
+  struct User {
+    ClaimThread thread;
+    Model::UserId ids[2];
+    bool crashed;
+  };
+
+  std::uint64_t below(std::uint64_t n) { return random_() % n; }
+
+  void take_ids(User& user) {
+    for (std::size_t i = 0; i < 2; ++i) user.ids[i] = models_[i].begin();
+    user.crashed = false;
+  }
+
+  std::string step(User& user) {
+    if (!user.thread.open) {
+      if (user.thread.begin() != VMSRS_OK) return "begin refused";
+      take_ids(user);
+      return {};
+    }
+    switch (below(20)) {
+      case 0:
+        return user.crashed ? bury(user) : end(user, false);
+      case 1:
+        return user.crashed ? bury(user) : end(user, true);
+      case 2:
+        return crash(user);
+      case 3:
+        return damage();
+      default:
+        return below(2) == 0 ? store(user) : load(user);
+    }
+  }
+
+  std::string end(User& user, bool keep) {
+    if (const vmsrs_status status = user.thread.end(keep); status != VMSRS_OK)
+      return "end refused, status " + std::to_string(status);
+    for (std::size_t i = 0; i < 2; ++i) models_[i].finish(user.ids[i]);
+    if (keep) take_ids(user);
+    exercise_.kept += keep;
+    return {};
+  }
+
+  std::string crash(User& user) {
+    if (user.crashed) return {};
+    if (user.thread.crash() != VMSRS_OK) return "crash refused";
+    user.crashed = true;
+    ++exercise_.crashes;
+    for (std::size_t i = 0; i < 2; ++i) models_[i].crash(user.ids[i]);
+    return {};
+  }
+
+  std::string bury(User& user) {
+    if (user.thread.end() != VMSRS_CRASHED) return "end of a crashed user refused";
+    return user.thread.collect() == VMSRS_OK ? "" : "collection refused";
+  }
+
+  // Tags can be repaired from what users confirmed and what is hidden, whatever was put there.
+  std::string damage() {
+    const std::size_t region = below(2);
+    const std::size_t granules = kBytes[region] >> server_.state.regions[region].shift;
+    vmsrs_claim& claim = server_.claim(region, below(granules));
+    const std::uint64_t garbage = random_();
+    if (recovery::claimant_of(garbage, 0).kind == VMSRS_TAG_DAMAGED) claim.tag = below(2) * garbage;
+    return {};
+  }
+
+  std::string store(User& user) {
+    const std::size_t region = below(2);
+    const std::size_t bytes = 1 + below(64);
+    const std::size_t at = below(kBytes[region] - bytes + 1);
+    std::uint8_t value[64];
+    for (std::uint8_t& byte : value) byte = static_cast<std::uint8_t>(random_());
+    const Access outcome = user.thread.store(region, at, value, bytes);
+    exercise_.suppressed += outcome == Access::kCrashed;
+    exercise_.contended += server_.info().contended_granules > 0;
+    if (outcome != (user.crashed ? Access::kCrashed : Access::kDone))
+      return "store: wrong outcome, status " + std::to_string(user.thread.status);
+    for (std::size_t i = 0; i < bytes && !user.crashed; ++i)
+      models_[region].store(user.ids[region], at + i, value[i]);
+    return {};
+  }
+
+  std::string load(User& user) {
+    const std::size_t region = below(2);
+    const std::size_t bytes = 1 + below(64);
+    const std::size_t at = below(kBytes[region] - bytes + 1);
+    std::uint8_t value[64];
+    const Access outcome = user.thread.load(region, at, value, bytes);
+    if (user.crashed) return {};
+    if (outcome != Access::kDone)
+      return "load refused, status " + std::to_string(user.thread.status);
+    for (std::size_t i = 0; i < bytes; ++i)
+      if (value[i] != models_[region].value(at + i))
+        return "load of byte " + std::to_string(at + i) + " of region " + std::to_string(region) +
+               " gave " + std::to_string(value[i]) + ", the model says " +
+               std::to_string(models_[region].value(at + i));
+    return {};
+  }
+
+  std::string compare() const {
+    for (std::size_t region = 0; region < 2; ++region) {
+      const std::uint8_t* const mirror = recovery::EngineProbe::ledger(0).regions[region].mirror;
+      for (std::size_t at = 0; at < kBytes[region]; ++at) {
+        const std::uint8_t wanted = models_[region].value(at);
+        if (server_.region(region)[at] != wanted) return "memory, byte " + std::to_string(at);
+        if (mirror[at] != wanted) return "mirror, byte " + std::to_string(at);
+      }
+    }
+    return {};
+  }
+
+  std::mt19937_64 random_;
+  Exercise& exercise_;
+  bool pieces_;
+  ClaimServer server_;
+  std::vector<Model> models_;
+  std::vector<User> users_;
+};
+
+std::uint64_t number(const char* variable, std::uint64_t otherwise) {
+  const char* const text = std::getenv(variable);
+  return text != nullptr ? std::strtoull(text, nullptr, 0) : otherwise;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(claims_and_model_agree) {
+  const std::uint64_t wanted = number("VMSRS_CLAIM_HISTORIES", 3000);
+  const std::uint64_t first = number("VMSRS_SEED", std::random_device{}());
+  BOOST_TEST_MESSAGE("seeds from " << first);
+  Exercise exercise{};
+  for (std::uint64_t seed = first; seed < first + wanted; ++seed) {
+    const std::string wrong = History(seed, exercise).run(80);
+    BOOST_REQUIRE_MESSAGE(wrong.empty(),
+                          "VMSRS_SEED=" << seed << " VMSRS_CLAIM_HISTORIES=1: " << wrong);
+  }
+  BOOST_TEST_MESSAGE(wanted << " histories, " << exercise.operations << " operations, "
+                            << exercise.traps << " traps, " << exercise.drains << " drains, "
+                            << exercise.crashes << " crashes, " << exercise.suppressed
+                            << " suppressed stores, " << exercise.restores << " restores, "
+                            << exercise.repaired << " repaired tags, " << exercise.kept
+                            << " users without a call to begin");
+  for (const std::uint64_t count :
+       {exercise.traps, exercise.drains, exercise.suppressed, exercise.restores, exercise.contended,
+        exercise.repaired, exercise.kept})
+    BOOST_TEST(count > 0u);
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "support/claim_server.hpp"
+
+#include <linux/membarrier.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace vmsrs::test {
+
+ClaimServer::ClaimServer(std::vector<Part> parts, std::size_t bytes)
+    : area_bytes(bytes), areas(VMSRS_MAX_USERS * bytes) {
+  syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+  token = manager.open().rdx;
+  (void)manager.define(token, "shop", secret_of(1));
+  (void)service.attach("shop", secret_of(1), 4711);
+  if (service.call(VMSRS_CALL_USER_AREAS, address_of(areas.data()), bytes).status != VMSRS_OK)
+    throw std::runtime_error("USER_AREAS refused");
+  state.mode = &window().status.mode;
+  for (const Part& part : parts) {
+    memory.push_back(std::make_unique<Pages>(part.bytes));
+    claims.push_back(std::make_unique<Pages>(part.bytes / part.granule * sizeof(vmsrs_claim)));
+    std::uint8_t* const data = memory.back()->data();
+    for (std::size_t i = 0; i < part.bytes; ++i) data[i] = static_cast<std::uint8_t>(i * 7);
+    const Result region = service.call(VMSRS_CALL_PROFILE, address_of(data), part.bytes,
+                                       part.granule, address_of(claims.back()->data()));
+    Result fill{region.status == VMSRS_OK ? VMSRS_AGAIN : region.status, 0, 0};
+    while (fill.status == VMSRS_AGAIN)
+      fill = service.call(VMSRS_CALL_PROFILE_FILL, region.rdx, fill.rdx);
+    if (fill.status != VMSRS_OK) throw std::runtime_error("PROFILE refused");
+    state.regions[state.region_count++] = {address_of(data), part.bytes,
+                                           reinterpret_cast<vmsrs_claim*>(claims.back()->data()),
+                                           static_cast<std::uint32_t>(__builtin_ctz(part.granule)),
+                                           static_cast<std::uint32_t>(region.rdx)};
+  }
+}
+
+vmsrs_server_info ClaimServer::info() {
+  vmsrs_server_info out{};
+  (void)manager.call(VMSRS_CALL_MGMT_SERVER, token, 0, address_of(&out), sizeof out);
+  return out;
+}
+
+vmsrs_check_report ClaimServer::check() {
+  vmsrs_check_report report{};
+  for (std::uint64_t anew = 1;; anew = 0) {
+    const Result result =
+        manager.call(VMSRS_CALL_MGMT_CHECK, token, anew, address_of(&report), sizeof report);
+    if (result.status != VMSRS_AGAIN) return report;
+    while (service.call(VMSRS_CALL_SERVICE).status == VMSRS_AGAIN) {
+    }
+  }
+}
+
+bool ClaimServer::sound() {
+  const vmsrs_check_report report = check();
+  return std::all_of(
+      std::begin(report.results), std::end(report.results),
+      [](const vmsrs_check_result& result) { return result.verdict == VMSRS_VERDICT_OK; });
+}
+
+guest::CallResult ClaimThread::repeat(std::uint64_t number, std::uint64_t rdi, std::uint64_t rsi,
+                                      std::uint64_t rdx, std::uint64_t r10, std::uint64_t r8) {
+  for (;;) {
+    const Result result = client.call(number, rdi, rsi, rdx, r10, r8);
+    if (result.status == VMSRS_TOUCH)
+      client.memory.touch(result.rdx);
+    else if (result.status != VMSRS_AGAIN)
+      return {static_cast<std::uint64_t>(result.status), result.rdx, result.rsi};
+  }
+}
+
+// The user's own tag, and its area as a user begins.
+void ClaimThread::take_user() {
+  const std::uint64_t word = __atomic_load_n(&server_.window().users[slot], __ATOMIC_ACQUIRE);
+  fast_.own = vmsrs_tag_body(VMSRS_TAG_OWN, slot, word >> 2);
+  fast_.own_check = fast_.own * VMSRS_TAG_BODY_FACTOR;
+  fast_.area = &server_.area(slot);
+  fast_.area->count = 0;
+  fast_.area->masked = 0;
+  fast_.area->sum = fast_.own;
+  open = true;
+}
+
+vmsrs_status ClaimThread::begin() {
+  const guest::CallResult result = repeat(VMSRS_CALL_USER_BEGIN, 7, 0, 0);
+  if (result.status != VMSRS_OK) return static_cast<vmsrs_status>(result.status);
+  slot = result.first;
+  take_user();
+  return VMSRS_OK;
+}
+
+vmsrs_status ClaimThread::end(bool keep) {
+  const auto answer = static_cast<vmsrs_status>(
+      repeat(VMSRS_CALL_USER_END, 0, keep ? VMSRS_USER_KEEP : 0, 0).status);
+  if (answer == VMSRS_OK && keep) {
+    take_user();
+  } else if (answer == VMSRS_OK) {
+    open = false;
+    fast_.own = 0;
+  }
+  return answer;
+}
+
+vmsrs_status ClaimThread::crash(vmsrs_fault_kind kind) {
+  if (fast_.area != nullptr) fast::close_window(*fast_.area);
+  return client.crash(kind).status;
+}
+
+vmsrs_status ClaimThread::collect() {
+  const auto answer = static_cast<vmsrs_status>(repeat(VMSRS_CALL_USER_COLLECT, 0, 0, 0).status);
+  if (answer == VMSRS_OK) {
+    open = false;
+    fast_.own = 0;
+  }
+  return answer;
+}
+
+guest::Access ClaimThread::store(std::size_t number, std::size_t at, const void* from,
+                                 std::size_t bytes) {
+  const fast::Region& region = server_.state.regions[number];
+  guest::ClaimAccess access(server_.state, fast_, server_.window(), server_.area_bytes, *this);
+  const auto* source = static_cast<const std::uint8_t*>(from);
+  while (bytes > 0) {
+    const std::size_t size = std::size_t{1} << region.shift;
+    const std::size_t now = std::min(bytes, size - at % size);
+    const guest::Access outcome = access.store(region, region.begin + at, source, now);
+    status = access.status();
+    if (outcome != guest::Access::kDone) return outcome;
+    at += now;
+    source += now;
+    bytes -= now;
+  }
+  return guest::Access::kDone;
+}
+
+guest::Access ClaimThread::load(std::size_t number, std::size_t at, void* to, std::size_t bytes) {
+  const fast::Region& region = server_.state.regions[number];
+  guest::ClaimAccess access(server_.state, fast_, server_.window(), server_.area_bytes, *this);
+  auto* target = static_cast<std::uint8_t*>(to);
+  while (bytes > 0) {
+    std::size_t now = 8;
+    while (now > bytes || at % now != 0) now /= 2;
+    std::uint64_t value = 0;
+    const guest::Access outcome = access.load(region, region.begin + at, value, now);
+    status = access.status();
+    if (outcome != guest::Access::kDone) return outcome;
+    std::memcpy(target, &value, now);
+    at += now;
+    target += now;
+    bytes -= now;
+  }
+  return guest::Access::kDone;
+}
+
+guest::CallResult ClaimThread::store(std::uint64_t to, const void* from, std::size_t bytes,
+                                     std::uint64_t ticket, bool full) {
+  ++traps;
+  return repeat(VMSRS_CALL_STORE_RANGE, to, address_of(from), bytes, ticket,
+                full ? VMSRS_STORE_WRITE_SET_FULL : 0);
+}
+
+guest::CallResult ClaimThread::load(std::uint64_t from, std::size_t bytes) {
+  ++traps;
+  return repeat(VMSRS_CALL_LOAD, from, bytes, 0);
+}
+
+void ClaimThread::drain(std::uint64_t wanted) {
+  ++drains;
+  syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+  for (std::uint64_t i = 0; i < VMSRS_MAX_USERS; ++i) {
+    if (wanted != VMSRS_EVERY_USER && wanted != i) continue;
+    if (wanted == VMSRS_EVERY_USER && server_.window().users[i] == 0) continue;
+    while (__atomic_load_n(&server_.area(i).window, __ATOMIC_ACQUIRE) != 0) sched_yield();
+  }
+}
+
+void ClaimThread::wait(unsigned) { sched_yield(); }
+
+}  // namespace vmsrs::test

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/mman.h>
+
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "claim_access.hpp"
+#include "support/machine.hpp"
+
+namespace vmsrs::test {
+
+// Memory of whole pages, zeroed.
+class Pages {
+ public:
+  explicit Pages(std::size_t bytes)
+      : bytes_(bytes),
+        at_(mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)) {}
+  ~Pages() { munmap(at_, bytes_); }
+  Pages(const Pages&) = delete;
+  Pages& operator=(const Pages&) = delete;
+  std::uint8_t* data() const { return static_cast<std::uint8_t*>(at_); }
+
+ private:
+  std::size_t bytes_;
+  void* at_;
+};
+
+// A machine with one server, "shop", whose regions have claims, as its library would lay them out.
+class ClaimServer {
+ public:
+  static constexpr std::uint64_t kSpace = 0x100000;
+  struct Part {
+    std::size_t bytes;
+    unsigned granule;
+  };
+
+  ClaimServer(std::vector<Part> parts, std::size_t area_bytes = 4096);
+
+  Machine machine;
+  Client manager{0x900000, 0x9000, 0};
+  Client service{kSpace, 0xd000};
+  std::uint64_t token = 0;
+  fast::State state{};
+  std::size_t area_bytes;
+  Pages areas;
+  std::vector<std::unique_ptr<Pages>> memory, claims;
+
+  std::uint8_t* region(std::size_t i) const { return memory[i]->data(); }
+  vmsrs_claim& claim(std::size_t i, std::size_t granule) const {
+    return state.regions[i].claims[granule];
+  }
+  vmsrs_user_area& area(std::uint64_t slot) const {
+    return *reinterpret_cast<vmsrs_user_area*>(areas.data() + slot * area_bytes);
+  }
+  const vmsrs_window& window() { return *machine.platform.window(0); }
+  vmsrs_server_info info();
+  vmsrs_check_report check();
+  bool sound();
+};
+
+// A thread of that server: its users, with the library's own way of loading and storing.
+class ClaimThread {
+ public:
+  ClaimThread(ClaimServer& server, std::uint64_t id)
+      : client(ClaimServer::kSpace, id), server_(server) {
+    fast_.seen = fast_.seen_any = fast::kNever;
+  }
+
+  vmsrs_status begin();
+  // The user's end; with `keep`, its thread has the next one at once, without a call.
+  vmsrs_status end(bool keep = false);
+  vmsrs_status crash(vmsrs_fault_kind kind = VMSRS_FAULT_WILD);
+  vmsrs_status collect();
+  // Bytes at an offset of a region, any length and alignment.
+  guest::Access store(std::size_t region, std::size_t at, const void* from, std::size_t bytes);
+  guest::Access load(std::size_t region, std::size_t at, void* to, std::size_t bytes);
+  guest::Access store_word(std::size_t region, std::size_t at, std::uint64_t value) {
+    return store(region, at, &value, 8);
+  }
+  std::uint64_t load_word(std::size_t region, std::size_t at) {
+    std::uint64_t value = 0;
+    (void)load(region, at, &value, 8);
+    return value;
+  }
+
+  // Calls of ClaimAccess.
+  guest::CallResult store(std::uint64_t to, const void* from, std::size_t bytes,
+                          std::uint64_t ticket, bool full);
+  guest::CallResult load(std::uint64_t from, std::size_t bytes);
+  void drain(std::uint64_t slot);
+  void wait(unsigned attempt);
+
+  Client client;
+  bool open = false;
+  std::uint64_t slot = 0;
+  std::uint64_t status = VMSRS_OK;  // of the last refused access
+  std::uint64_t drains = 0, traps = 0;
+
+ private:
+  void take_user();
+  guest::CallResult repeat(std::uint64_t number, std::uint64_t rdi, std::uint64_t rsi,
+                           std::uint64_t rdx, std::uint64_t r10 = 0, std::uint64_t r8 = 0);
+
+  ClaimServer& server_;
+  fast::Thread fast_{};
+};
+
+}  // namespace vmsrs::test
