@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <atomic>
+#include <boost/test/unit_test.hpp>
+#include <cstring>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "probe.hpp"
+#include "support/claim_server.hpp"
+
+// Real threads in a region with claims, with crashes; made for ThreadSanitizer as well. Boost's
+// checks are not thread-safe: threads count what went wrong.
+using namespace vmsrs;
+using namespace vmsrs::test;
+using guest::Access;
+
+namespace {
+
+constexpr unsigned kThreads = 4;
+constexpr unsigned kWords =
+    64;  // of each thread; word i of thread t lies beside word i of the others
+constexpr unsigned kRounds = 400;
+
+struct Tally {
+  std::atomic<std::uint64_t> wrong{0}, unexpected{0}, crashed{0}, finished{0}, drains{0};
+};
+
+std::size_t place(unsigned thread, std::size_t word) { return 8 * (word * kThreads + thread); }
+
+// One thread's users. What its last finished user wrote is there, whatever the others do to the
+// granules that it shares with them.
+void work(ClaimServer& server, unsigned number, Tally& tally) {
+  ClaimThread me(server, 0x10000 + 0x1000 * std::uint64_t{number});
+  std::mt19937 random(number);
+  std::uint64_t committed[kWords] = {};
+  if (me.begin() != VMSRS_OK) ++tally.unexpected;
+  for (unsigned round = 0; round < kRounds; ++round) {
+    std::uint64_t now[kWords];
+    std::memcpy(now, committed, sizeof now);
+    for (unsigned i = 0; i < 12; ++i) {
+      const std::size_t word = random() % kWords;
+      now[word] = std::uint64_t{random()} << 32 | round;
+      if (me.store_word(0, place(number, word), now[word]) != Access::kDone) ++tally.unexpected;
+      const std::size_t other = random() % kWords;
+      if (me.load_word(0, place(number, other)) != now[other]) ++tally.wrong;
+    }
+    if (random() % 6 == 0) {
+      if (me.crash() != VMSRS_OK) ++tally.unexpected;
+      if (me.store_word(0, place(number, 0), 1) != Access::kCrashed) ++tally.unexpected;
+      if (me.end() != VMSRS_CRASHED || me.collect() != VMSRS_OK) ++tally.unexpected;
+      if (me.begin() != VMSRS_OK) ++tally.unexpected;
+      ++tally.crashed;
+    } else {
+      if (me.end(true) != VMSRS_OK) ++tally.unexpected;
+      std::memcpy(committed, now, sizeof committed);
+      ++tally.finished;
+    }
+    for (std::size_t word = 0; word < kWords; word += 7)
+      if (me.load_word(0, place(number, word)) != committed[word]) ++tally.wrong;
+  }
+  if (me.end() != VMSRS_OK) ++tally.unexpected;
+  tally.drains += me.drains;
+}
+
+// A reader without a user: what it sees of a word was truly written there.
+void read(ClaimServer& server, const std::atomic<bool>& stop, Tally& tally) {
+  ClaimThread me(server, 0x90000);
+  std::mt19937 random(99);
+  while (!stop) {
+    const std::uint64_t value = me.load_word(0, place(random() % kThreads, random() % kWords));
+    if (value != 0 && static_cast<std::uint32_t>(value) >= kRounds) ++tally.wrong;
+  }
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(threads_share_granules_crash_and_finish) {
+  ClaimServer server({{8 * kThreads * kWords, 64}});
+  ClaimThread first(server, 0x80000);
+  BOOST_TEST(first.begin() == VMSRS_OK);
+  const std::vector<std::uint64_t> zeroes(kThreads * kWords);
+  BOOST_TEST((first.store(0, 0, zeroes.data(), 8 * zeroes.size()) == Access::kDone));
+  BOOST_TEST(first.end() == VMSRS_OK);
+
+  Tally tally;
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> workers;
+  for (unsigned i = 0; i < kThreads; ++i) workers.emplace_back([&, i] { work(server, i, tally); });
+  std::thread reader([&] { read(server, stop, tally); });
+  for (std::thread& worker : workers) worker.join();
+  stop = true;
+  reader.join();
+
+  BOOST_TEST_MESSAGE(tally.finished << " finished, " << tally.crashed << " crashed, "
+                                    << tally.drains << " drains");
+  BOOST_TEST(tally.wrong == 0u);
+  BOOST_TEST(tally.unexpected == 0u);
+  BOOST_TEST(tally.crashed > 0u);
+  BOOST_TEST(tally.finished > 0u);
+  BOOST_TEST(tally.drains > 0u);
+  const vmsrs_server_info info = server.info();
+  BOOST_TEST((info.mode & VMSRS_MODE_SUPPRESSION) == 0u);
+  BOOST_TEST(info.record_count == 0u);
+  BOOST_TEST(info.demand_restore_count > 0u);
+  BOOST_TEST(std::memcmp(server.region(0), recovery::EngineProbe::ledger(0).regions[0].mirror,
+                         8 * kThreads * kWords) == 0);
+  BOOST_TEST(server.sound());
+}
