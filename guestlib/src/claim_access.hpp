@@ -179,7 +179,8 @@ class ClaimAccess {
     const std::uint64_t entry = vmsrs_entry(region.number, granule, generation_of(thread_.own));
     const std::uint64_t position = area.count;
     const bool appended =
-        position > 0 && entries[position - 1] == entry;  // by an attempt that lost
+        position > 0 && __atomic_load_n(&entries[position - 1], __ATOMIC_ACQUIRE) ==
+                            entry;  // by an attempt that lost
     if (!appended) {
       __atomic_store_n(&entries[position], entry, __ATOMIC_RELEASE);
       area.sum = vmsrs_write_set_sum(area.sum, entry);
