@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "claims.hpp"
 #include "control.hpp"
 #include "error.hpp"
 #include "guest_call.hpp"
@@ -18,96 +19,134 @@
 // Class 1 of the function library (the paper, 4.7): loads, stores and assignments of profiled
 // memory.
 //
-// Why a load without a trap is right. The mode word is (epoch, suppression?), written by the
-// hypervisor alone, and its epoch rises with every change. A load reads it, then the data, then
-// reads it again; the processor does not reorder loads, and the compiler is kept from it. If both
-// readings are the same word and say "normal", then nobody was crashed and uncollected at any
-// instant between them: the store of that word is what makes a user crashed, and it becomes normal
-// only after all that the user polluted has been put back. So the data is by a user who was not
-// crashed when it was read. Looking at the mode only once, before or after, would not do: before, a
-// user may crash between the look and the load; after, the data may have been read under
-// suppression, still polluted, while crash, restoration and collection are all over by the time of
-// the look, and the mode says "normal" again. The epoch tells that case from an undisturbed one.
+// Why a load without a trap is right. The mode word is (epoch, suppression?), written by the engine
+// alone, and its epoch rises with every change. A load reads the data, then the mode; the processor
+// does not reorder loads, and the compiler is kept from it. If the mode is the very word that the
+// thread took note of earlier, and that was normal, then nobody was crashed and uncollected at any
+// instant between: the store of that word is what makes a user crashed, and it becomes normal only
+// after all that the user polluted has been put back. So the data is by a user who was not crashed
+// when it was read. In suppression docs/protocol.md says what a load looks at; in a region without
+// claims it is a call.
 namespace vmsrs::guest {
 namespace {
-
-template <typename T>
-struct [[gnu::packed, gnu::may_alias]] Unaligned {
-  T value;
-};
-
-// One load or store instruction, at any alignment.
-template <typename T>
-T plain_load(const T* from) {
-  return reinterpret_cast<const volatile Unaligned<T>*>(from)->value;
-}
-template <typename T>
-void plain_store(T* to, T value) {
-  reinterpret_cast<volatile Unaligned<T>*>(to)->value = value;
-}
 
 // One instruction whatever the length: a wild range is one fault, not one for each word.
 void plain_copy(void* to, const void* from, std::size_t bytes) {
   asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) : : "memory");
 }
 
-std::uint64_t mode_of(const vmsrs_window* window) {
-  return __atomic_load_n(&window->status.mode, __ATOMIC_ACQUIRE);
-}
 bool is_normal(std::uint64_t mode) { return (mode & VMSRS_MODE_SUPPRESSION) == 0; }
-void compiler_barrier() { asm volatile("" : : : "memory"); }
 
-// `data` is what a plain load gave: good enough for a crashed user, who may read anything, and for
-// memory outside the regions, which nothing restores.
+using Claims = ClaimAccess<EngineCalls>;
+
+// Of bytes that lie in one granule of `region`.
+std::size_t bytes_in_granule(const fast::Region& region, std::uint64_t at, std::size_t bytes) {
+  const std::uint64_t size = 1ull << region.shift;
+  const std::uint64_t left = size - ((at - region.begin) & (size - 1));
+  return std::min<std::size_t>(bytes, left);
+}
+
+// Bytes of a region with claims, whatever the mode; `data` is what a plain load gave, and stays
+// where that is as good: a crashed user may read anything, and a refused page is the fault of who
+// reads it.
+void load_claimed(const vmsrs_window& window, const fast::Region& region, std::byte* data,
+                  std::uint64_t from, std::size_t bytes) {
+  EngineCalls calls;
+  Claims access(claims_thread(&window), window, control().area_bytes, calls);
+  while (bytes > 0) {
+    std::size_t now = 8;
+    const std::size_t most = bytes_in_granule(region, from, bytes);
+    while (now > most || (now != bytes && from % now != 0)) now /= 2;
+    std::uint64_t value = 0;
+    switch (access.load(region, from, value, now)) {
+      case Access::kDone:
+        std::memcpy(data, &value, now);
+        break;
+      case Access::kCrashed:
+        return check_time_bound();
+      case Access::kRefused:
+        break;
+    }
+    data += now;
+    from += now;
+    bytes -= now;
+  }
+}
+
+// In a region without claims, or in none.
 template <typename T>
-[[gnu::noinline]] T settled_load(const T* from, T data) {
+T load_by_call(const T* from, T data) {
   const CallResult result = call(VMSRS_CALL_LOAD, {.rdi = to_register(from), .rsi = sizeof(T)});
   if (result.status == VMSRS_OK) return static_cast<T>(result.first);
   if (result.status == VMSRS_CRASHED) check_time_bound();
   return data;
 }
 
+// The mode is not what the thread took note of, or it is suppression.
+template <typename T>
+[[gnu::noinline]] T settled_load(const T* from, T data) {
+  const vmsrs_window* window = attached_window();
+  if (window == nullptr) return data;
+  fast::Thread& thread = claims_thread(window);
+  const fast::Region* const region = claimed_region_at(to_register(from), sizeof(T));
+  if (region != nullptr) {
+    load_claimed(*window, *region, reinterpret_cast<std::byte*>(&data), to_register(from),
+                 sizeof(T));
+    return data;
+  }
+  EngineCalls calls;
+  Claims access(thread, *window, control().area_bytes, calls);
+  const std::uint64_t mode = fast::mode_of(thread);
+  if (!is_normal(mode) || !access.note_mode(mode)) return load_by_call(from, data);
+  return fast::load(thread, from, data) ? data : load_by_call(from, data);
+}
+
 template <typename T>
 T load(const T* from) {
-  const vmsrs_window* window = attached_window();
-  if (window == nullptr) return plain_load(from);
-  const std::uint64_t before = mode_of(window);
-  const T data = plain_load(from);
-  compiler_barrier();
-  if (mode_of(window) == before && is_normal(before)) [[likely]]
+  T data;
+  if (fast::load(vmsrs_fast_thread, from, data)) [[likely]]
     return data;
   return settled_load(from, data);
 }
 
-// A range under suppression is restored in place, then copied. If the mode word has not moved since
-// before the restoration, nobody crashed in the meantime, and the copy is of settled data. Each
-// repetition means that somebody did crash, or was collected: a reader is delayed by others'
-// progress only. Should crashes come faster than it can copy, it goes on word by word, each one
-// exact.
+// A range in a region without claims is restored in place under suppression, then copied. If the
+// mode word has not moved since before the restoration, nobody crashed in the meantime, and the
+// copy is of settled data. Each repetition means that somebody did crash, or was collected: a
+// reader is delayed by others' progress only. Should crashes come faster than it can copy, it goes
+// on word by word, each one exact.
 constexpr unsigned kRangeAttempts = 256;
 
-void copy_settled(std::byte* to, const std::byte* from, std::size_t bytes) {
-  const vmsrs_window* window = attached_window();
-  for (unsigned attempt = 0; window != nullptr && attempt < kRangeAttempts; ++attempt) {
-    const std::uint64_t before = mode_of(window);
+void copy_by_calls(const vmsrs_window& window, std::byte* to, const std::byte* from,
+                   std::size_t bytes) {
+  for (unsigned attempt = 0; attempt < kRangeAttempts; ++attempt) {
+    const std::uint64_t before = __atomic_load_n(&window.status.mode, __ATOMIC_ACQUIRE);
     if (!is_normal(before)) {
       const CallResult result =
           call(VMSRS_CALL_LOAD_RANGE, {.rdi = to_register(from), .rsi = bytes});
       if (result.status == VMSRS_CRASHED) check_time_bound();
-      if (result.status != VMSRS_OK) break;
+      if (result.status != VMSRS_OK) return plain_copy(to, from, bytes);
     }
     plain_copy(to, from, bytes);
-    compiler_barrier();
-    if (mode_of(window) == before) return;
-    if (attempt + 1 < kRangeAttempts) continue;
-    for (; bytes >= 8; bytes -= 8, to += 8, from += 8) {
-      const std::uint64_t word = load(reinterpret_cast<const std::uint64_t*>(from));
-      std::memcpy(to, &word, 8);
-    }
-    for (; bytes > 0; --bytes) *to++ = load(from++);
-    return;
+    fast::barrier();
+    if (__atomic_load_n(&window.status.mode, __ATOMIC_ACQUIRE) == before) return;
   }
+  for (; bytes >= 8; bytes -= 8, to += 8, from += 8) {
+    const std::uint64_t word = load(reinterpret_cast<const std::uint64_t*>(from));
+    std::memcpy(to, &word, 8);
+  }
+  for (; bytes > 0; --bytes) *to++ = load(from++);
+}
+
+void copy_settled(std::byte* to, const std::byte* from, std::size_t bytes) {
   plain_copy(to, from, bytes);
+  fast::barrier();
+  if (fast::mode_of(vmsrs_fast_thread) == vmsrs_fast_thread.seen) [[likely]]
+    return;
+  const vmsrs_window* window = attached_window();
+  if (window == nullptr) return;
+  if (const fast::Region* region = claimed_region_at(to_register(from), bytes))
+    return load_claimed(*window, *region, to, to_register(from), bytes);
+  copy_by_calls(*window, to, from, bytes);
 }
 
 // What an access that the hypervisor refused would have been.
@@ -134,41 +173,104 @@ vmsrs_fault_kind refusal_kind(std::uint64_t status, std::uint64_t address) {
   std::abort();
 }
 
-// STORE, STORE_RANGE or FILL_RANGE, in the thread's user or, without one, in a user of its own.
-void store_call(vmsrs_call number, const CallArguments& arguments, ReadOnlyRange source) {
-  CallResult result = call(number, arguments, source);
-  if (result.status == VMSRS_OK) [[likely]]
+// The user's crash, for a store that was refused.
+void crash_refused(std::uint64_t status, std::uint64_t address) {
+  const CallResult crash =
+      crash_user(refusal_kind(status, address), address, to_register(__builtin_return_address(0)));
+  if (crash.status == VMSRS_CRASHED && past_bounds(crash.first)) unwind();
+  if (crash.status != VMSRS_OK && crash.status != VMSRS_CRASHED)
+    refuse_without_user(status, address);
+}
+
+// Runs a store, which gives a status, in the thread's user or, without one, in a user of its own.
+template <typename Store>
+void in_a_scope(std::uint64_t address, Store store) {
+  std::uint64_t status = vmsrs_fast_thread.own != 0 || control().areas == nullptr
+                             ? store()
+                             : std::uint64_t{VMSRS_NO_USER};
+  if (status == VMSRS_OK) [[likely]]
     return;
-  if (result.status == VMSRS_CRASHED) return check_time_bound();
-  if (result.status != VMSRS_NO_USER) {
-    const CallResult crash = crash_user(refusal_kind(result.status, arguments.rdi), arguments.rdi,
-                                        to_register(__builtin_return_address(0)));
-    if (crash.status == VMSRS_CRASHED && past_bounds(crash.first)) unwind();
-    if (crash.status != VMSRS_OK && crash.status != VMSRS_CRASHED)
-      refuse_without_user(result.status, arguments.rdi);
-    return;
-  }
+  if (status == VMSRS_CRASHED) return check_time_bound();
+  if (status != VMSRS_NO_USER) return crash_refused(status, address);
   std::uint64_t depth = 0;
   constexpr std::uint64_t kNoLabel = 0;
   if (open_scope(kNoLabel, nullptr, nullptr, depth) != 0)
-    refuse_without_user(VMSRS_NO_SLOT, arguments.rdi);
-  result = call(number, arguments, source);
-  if (result.status != VMSRS_OK)
-    crash_user(refusal_kind(result.status, arguments.rdi), arguments.rdi, 0);
+    refuse_without_user(VMSRS_NO_SLOT, address);
+  status = store();
+  if (status != VMSRS_OK) crash_user(refusal_kind(status, address), address, 0);
   const int outcome = close_scopes(depth);
-  if (result.status != VMSRS_OK) refuse_without_user(result.status, arguments.rdi);
-  if (outcome != VMSRS_FINISHED) refuse_without_user(VMSRS_WRONG_STATE, arguments.rdi);
+  if (status != VMSRS_OK) refuse_without_user(status, address);
+  if (outcome != VMSRS_FINISHED) refuse_without_user(VMSRS_WRONG_STATE, address);
+}
+
+std::uint64_t store_claimed(const vmsrs_window& window, const fast::Region& region,
+                            std::uint64_t to, const std::byte* from, std::size_t bytes) {
+  fast::Thread& thread = claims_thread(&window);
+  thread.region = region;
+  EngineCalls calls;
+  Claims access(thread, window, control().area_bytes, calls);
+  while (bytes > 0) {
+    const std::size_t now = bytes_in_granule(region, to, bytes);
+    switch (access.store(region, to, from, now)) {
+      case Access::kDone:
+        break;
+      case Access::kCrashed:
+        return VMSRS_CRASHED;
+      case Access::kRefused:
+        return access.status();
+    }
+    to += now;
+    from += now;
+    bytes -= now;
+  }
+  return VMSRS_OK;
+}
+
+void store_piece(std::byte* to, const std::byte* from, std::size_t bytes) {
+  const vmsrs_window* const window = attached_window();
+  const std::uint64_t address = to_register(to);
+  const fast::Region* const region = claimed_region_at(address, bytes);
+  in_a_scope(address, [&]() -> std::uint64_t {
+    if (region != nullptr) return store_claimed(*window, *region, address, from, bytes);
+    return call(VMSRS_CALL_STORE_RANGE, {.rdi = address, .rsi = to_register(from), .rdx = bytes},
+                {from, bytes})
+        .status;
+  });
+}
+
+template <typename T>
+[[gnu::noinline]] void store_slowly(T* to, T value) {
+  const vmsrs_window* const window = attached_window();
+  if (window == nullptr) return fast::plain_store(to, value);
+  const std::uint64_t address = to_register(to);
+  const fast::Region* const region = claimed_region_at(address, sizeof(T));
+  in_a_scope(address, [&]() -> std::uint64_t {
+    if (region != nullptr)
+      return store_claimed(*window, *region, address, reinterpret_cast<const std::byte*>(&value),
+                           sizeof(T));
+    note_trapped_store();
+    return call(VMSRS_CALL_STORE, {.rdi = address, .rsi = value, .rdx = sizeof(T)}).status;
+  });
 }
 
 template <typename T>
 void store(T* to, T value) {
-  if (attached_window() == nullptr) return plain_store(to, value);
-  store_call(VMSRS_CALL_STORE, {.rdi = to_register(to), .rsi = value, .rdx = sizeof(T)}, {});
+  if (!fast::store(vmsrs_fast_thread, to, value)) store_slowly(to, value);
 }
 
-void store_piece(std::byte* to, const std::byte* from, std::size_t bytes) {
-  store_call(VMSRS_CALL_STORE_RANGE,
-             {.rdi = to_register(to), .rsi = to_register(from), .rdx = bytes}, {from, bytes});
+void fill_piece(std::byte* to, std::uint8_t value, std::size_t bytes) {
+  const std::uint64_t address = to_register(to);
+  if (claimed_region_at(address, bytes) != nullptr) {
+    std::byte buffer[1024];
+    std::memset(buffer, value, std::min(bytes, sizeof buffer));
+    for (std::size_t done = 0; done < bytes; done += sizeof buffer)
+      store_piece(to + done, buffer, std::min(bytes - done, sizeof buffer));
+    return;
+  }
+  in_a_scope(address, [&]() -> std::uint64_t {
+    note_trapped_store();
+    return call(VMSRS_CALL_FILL_RANGE, {.rdi = address, .rsi = value, .rdx = bytes}).status;
+  });
 }
 
 // Calls piece(offset, bytes) for each piece of an operation that is longer than one call may be.
@@ -236,8 +338,7 @@ void vmsrs_fill_range(void* to_profiled, int byte_value, size_t bytes) {
   auto* target = static_cast<std::byte*>(to_profiled);
   const auto value = static_cast<std::uint8_t>(byte_value);
   guest::for_pieces(bytes, VMSRS_MAX_RANGE_BYTES, false, [&](size_t offset, size_t now) {
-    guest::store_call(VMSRS_CALL_FILL_RANGE,
-                      {.rdi = guest::to_register(target + offset), .rsi = value, .rdx = now}, {});
+    guest::fill_piece(target + offset, value, now);
   });
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
 #include <vmsrs/vmsrs.h>
@@ -11,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "claims.hpp"
 #include "control.hpp"
 #include "error.hpp"
 #include "fault.hpp"
@@ -66,7 +68,7 @@ int set_up(const vmsrs_options& options, std::uint32_t server) {
   if (result == 0) result = prepare_decoder(block);
   if (result == 0 && getrandom(&block.seal_key, sizeof block.seal_key, 0) < 0)
     result = fail(VMSRS_ERROR_SYSTEM, "vmsrs_attach: getrandom: %s", strerrordesc_np(errno));
-  if (result == 0 && pthread_key_create(&block.stack_key, free_alternate_stack) != 0)
+  if (result == 0 && pthread_key_create(&block.stack_key, end_thread) != 0)
     result = fail(VMSRS_ERROR_SYSTEM, "vmsrs_attach: no thread-specific key is free");
   if (result != 0) {
     unmap_window(window);
@@ -94,6 +96,35 @@ int set_up(const vmsrs_options& options, std::uint32_t server) {
   return 0;
 }
 
+// The mapping stays, for threads look at its mode word without asking whether it is still there:
+// what they see from now on is a mode that none of them knows.
+void retire_window(const vmsrs_window* window) {
+  void* const end =
+      mmap(nullptr, VMSRS_WINDOW_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (end == MAP_FAILED) return;
+  std::memset(end, 0xff, VMSRS_WINDOW_BYTES);
+  mprotect(end, VMSRS_WINDOW_BYTES, PROT_READ);
+  mremap(end, VMSRS_WINDOW_BYTES, VMSRS_WINDOW_BYTES, MREMAP_MAYMOVE | MREMAP_FIXED,
+         const_cast<vmsrs_window*>(window));
+}
+
+int take_down() {
+  const vmsrs_window* window = attached_window();
+  const CallResult result = call_to_end(VMSRS_CALL_DETACH);
+  if (result.status != VMSRS_OK) return fail_status("vmsrs_detach", result.status);
+  if (!unlock_control())
+    return fail(VMSRS_ERROR_SYSTEM, "vmsrs_detach: mprotect: %s", strerrordesc_np(errno));
+  ControlBlock& block = control_page.block;
+  __atomic_store_n(&block.window, nullptr, __ATOMIC_RELEASE);
+  block.claimed_count = 0;
+  block.areas = nullptr;  // both stay mapped, as the window does
+  stop_service_thread();
+  remove_handlers();
+  pthread_key_delete(block.stack_key);
+  retire_window(window);
+  return 0;
+}
+
 int attach(const vmsrs_options& options) {
   if (const int error = probe_platform(); error != 0) return error;
   vmsrs_attach_request request{};
@@ -109,8 +140,10 @@ int attach(const vmsrs_options& options) {
                                  ReadOnlyRange{&request, sizeof request});
   explicit_bzero(request.secret, sizeof request.secret);
   if (result.status != VMSRS_OK) return fail_status("vmsrs_attach", result.status);
-  const int error = set_up(options, static_cast<std::uint32_t>(result.first));
+  int error = set_up(options, static_cast<std::uint32_t>(result.first));
   if (error != 0) call(VMSRS_CALL_DETACH);
+  if (error == 0 && !options.trap_every_store) error = prepare_user_areas();
+  if (error != 0 && attached_window() != nullptr) take_down();
   return error;
 }
 
@@ -130,17 +163,9 @@ int vmsrs_attach(const vmsrs_options* options) {
 }
 
 int vmsrs_detach(void) {
-  const vmsrs_window* window = attached_window();
-  if (window == nullptr) return fail_status("vmsrs_detach", VMSRS_NOT_ATTACHED);
-  const CallResult result = call_to_end(VMSRS_CALL_DETACH);
-  if (result.status != VMSRS_OK) return fail_status("vmsrs_detach", result.status);
-  if (!unlock_control())
-    return fail(VMSRS_ERROR_SYSTEM, "vmsrs_detach: mprotect: %s", strerrordesc_np(errno));
-  __atomic_store_n(&control_page.block.window, nullptr, __ATOMIC_RELEASE);
-  stop_service_thread();
-  remove_handlers();
-  pthread_key_delete(control_page.block.stack_key);
-  unmap_window(window);
-  attach_gate.store(0);
-  return 0;
+  if (attached_window() == nullptr) return fail_status("vmsrs_detach", VMSRS_NOT_ATTACHED);
+  if (any_open_scope()) return fail_status("vmsrs_detach", VMSRS_BUSY);
+  const int error = take_down();
+  if (error == 0) attach_gate.store(0);
+  return error;
 }

@@ -25,9 +25,9 @@ enum class Access {
 template <typename Calls>
 class ClaimAccess {
  public:
-  ClaimAccess(const fast::State& state, fast::Thread& thread, const vmsrs_window& window,
-              std::uint64_t area_bytes, Calls& calls)
-      : state_(state), thread_(thread), window_(window), area_bytes_(area_bytes), calls_(calls) {}
+  ClaimAccess(fast::Thread& thread, const vmsrs_window& window, std::uint64_t area_bytes,
+              Calls& calls)
+      : thread_(thread), window_(window), area_bytes_(area_bytes), calls_(calls) {}
 
   // `count` bytes that lie in one granule. Needs a user of the thread's.
   Access store(const fast::Region& region, std::uint64_t to, const void* from, std::size_t count) {
@@ -38,8 +38,8 @@ class ClaimAccess {
       switch (try_store(region, granule, to, from, count, write_set_full)) {
         case Step::kDone:
           return Access::kDone;
-        case Step::kCrashed:
-          return Access::kCrashed;
+        case Step::kCrashed:  // the engine drops it too, and counts it
+          break;
         case Step::kAgain:
           continue;
         case Step::kTrap:
@@ -146,7 +146,7 @@ class ClaimAccess {
     vmsrs_user_area& area = *thread_.area;
     vmsrs_claim& claim = region.claims[granule];
     fast::open_window(area);
-    const std::uint64_t mode = fast::mode_of(state_);
+    const std::uint64_t mode = fast::mode_of(thread_);
     if (mode != thread_.seen_any) {
       fast::close_window(area);
       return note_mode(mode) ? Step::kAgain : Step::kCrashed;
@@ -201,7 +201,7 @@ class ClaimAccess {
                 std::uint64_t& value, std::size_t count) {
     value = get(from, count);
     fast::barrier();
-    const std::uint64_t mode = fast::mode_of(state_);
+    const std::uint64_t mode = fast::mode_of(thread_);
     if (mode == thread_.seen) return Step::kDone;
     if (mode != thread_.seen_any) {
       if (!note_mode(mode)) return Step::kCrashed;
@@ -218,7 +218,7 @@ class ClaimAccess {
         counts_as_crashed(slot_of(tag & ~VMSRS_TAG_CHECK_BITS), mode))
       return Step::kTrap;
     if (__atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE) != tag) return Step::kAgain;
-    return fast::mode_of(state_) == mode ? Step::kDone : Step::kAgain;
+    return fast::mode_of(thread_) == mode ? Step::kDone : Step::kAgain;
   }
 
   std::uint64_t capacity() const {
@@ -273,7 +273,6 @@ class ClaimAccess {
     fast::plain_store(reinterpret_cast<T*>(to), value);
   }
 
-  const fast::State& state_;
   fast::Thread& thread_;
   const vmsrs_window& window_;
   std::uint64_t area_bytes_;

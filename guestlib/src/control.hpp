@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vmsrs/fast.hpp>
 
 #include "vector_registers.hpp"
 
@@ -28,8 +29,13 @@ struct ControlBlock {
   std::uint32_t server;
   int time_signal;  // of the timer that bounds a crashed user's time
   std::uint32_t service_stop;
-  bool can_populate;  // see touch_page
-  bool hosted;        // see platform.cpp
+  bool can_populate;      // see touch_page
+  bool hosted;            // see platform.cpp
+  bool trap_every_store;  // no region has claims
+  std::uint32_t claimed_count;
+  fast::Region claimed[VMSRS_MAX_REGIONS];
+  std::byte* areas;  // of users; nullptr: no region has claims
+  std::uint64_t area_bytes;
   struct sigaction previous[kFaultSignalCount];
   struct sigaction previous_time;
   pthread_key_t stack_key;  // the alternate stack that the library gave to a thread

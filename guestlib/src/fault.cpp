@@ -18,6 +18,7 @@
 #include "guest_call.hpp"
 #include "step.hpp"
 #include "suppression.hpp"
+#include "thread.hpp"
 
 namespace vmsrs::guest {
 namespace {
@@ -94,12 +95,19 @@ void chain(int signal, siginfo_t* info, void* ucontext) {
     previous.sa_handler(signal);
 }
 
+bool is_between_users() {
+  const ThreadContext& context = thread_context();
+  return control().areas != nullptr && seal_holds(context) && context.depth == 0 &&
+         context.kept_word != 0;
+}
+
 }  // namespace
 
 void on_fault(int signal, siginfo_t* info, void* ucontext) {
   const int saved_errno = errno;
   auto& context = *static_cast<ucontext_t*>(ucontext);
-  if (info->si_code <= 0 || attached_window() == nullptr) {  // sent by somebody: no fault
+  // Sent by somebody: no fault. Or the thread has a user in advance that it has not begun.
+  if (info->si_code <= 0 || attached_window() == nullptr || is_between_users()) {
     chain(signal, info, ucontext);
     errno = saved_errno;
     return;

@@ -53,6 +53,11 @@ int prepare_region(void* address, std::size_t bytes) {
   return is_hosted() ? hosted::prepare_region(address, bytes) : svm::prepare_region(address, bytes);
 }
 
+// On the hypervisor the engine asks for a page that is not there; it is not kept present.
+int prepare_sparse(void* address, std::size_t bytes) {
+  return is_hosted() ? hosted::prepare_region(address, bytes) : 0;
+}
+
 void forget_region() {
   if (is_hosted()) hosted::forget_region();
 }

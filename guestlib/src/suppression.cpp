@@ -7,6 +7,7 @@
 #include <vmsrs/vmsrs.h>
 
 #include "bounds.hpp"
+#include "claims.hpp"
 #include "control.hpp"
 #include "error.hpp"
 #include "guest_call.hpp"
@@ -42,7 +43,14 @@ void run_callbacks(ThreadContext& context) {
 CallResult crash_user(vmsrs_fault_kind kind, std::uint64_t address, std::uint64_t instruction) {
   const vmsrs_fault fault = {kind, static_cast<std::uint32_t>(syscall(SYS_gettid)), address,
                              instruction};
-  const CallResult result = call(VMSRS_CALL_USER_CRASH, {.rdi = to_register(&fault)},
+  close_own_window();
+  // A user that was begun without a call: only its thread knows how deep it is in its scopes.
+  const ThreadContext& before = thread_context();
+  const bool tells = control().areas != nullptr && seal_holds(before);
+  const CallResult result = call(VMSRS_CALL_USER_CRASH,
+                                 {.rdi = to_register(&fault),
+                                  .rsi = tells ? before.label : 0,
+                                  .rdx = tells ? before.depth : 0},
                                  ReadOnlyRange{&fault, sizeof fault});
   if (result.status == VMSRS_OK) {
     ThreadContext& context = thread_context();
@@ -66,6 +74,7 @@ void check_time_bound() {
 
 void unwind() {
   ThreadContext& context = thread_context();
+  close_own_window();
   run_callbacks(context);
   if (seal_holds(context) && context.landing_depth != 0) siglongjmp(context.landing, 1);
   park();
@@ -78,8 +87,8 @@ bool user_is_crashed() {
     return false;
   const ThreadContext& context = thread_context();
   if (!seal_holds(context)) {
-    // This thread has written over what the library knows of it (or never had a user): an error that
-    // the library itself has found. The hypervisor knows whose it is.
+    // This thread has written over what the library knows of it (or never had a user): an error
+    // that the library itself has found. The hypervisor knows whose it is.
     const CallResult result = crash_user(VMSRS_FAULT_CHECK, to_register(&context), 0);
     return result.status == VMSRS_OK || result.status == VMSRS_CRASHED;
   }
@@ -101,6 +110,9 @@ int crash_suppression_os(enum vmsrs_fault_kind kind, const void* address) {
   if (kind <= VMSRS_FAULT_NONE || kind >= VMSRS_FAULT_KIND_COUNT)
     return fail(VMSRS_ERROR_ARGUMENT, "crash_suppression_os: %d is no vmsrs_fault_kind",
                 static_cast<int>(kind));
+  const ThreadContext& context = thread_context();
+  if (control().areas != nullptr && seal_holds(context) && context.depth == 0)
+    return fail_status("crash_suppression_os", VMSRS_NO_USER);
   const CallResult result =
       crash_user(kind, to_register(address), to_register(__builtin_return_address(0)));
   if (result.status == VMSRS_OK) return 0;

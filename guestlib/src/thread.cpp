@@ -13,6 +13,7 @@
 
 #include "control.hpp"
 #include "error.hpp"
+#include "guest_call.hpp"
 
 namespace vmsrs::guest {
 namespace {
@@ -21,6 +22,7 @@ namespace {
 constexpr std::size_t kStackBytes = 128 * 1024;
 
 constinit thread_local ThreadContext context_of_thread{};
+char no_stack_given;  // its address only
 
 class Mixer {
  public:
@@ -48,6 +50,9 @@ std::uint64_t seal_of(const ThreadContext& context) {
   mixer.add(context.landing_depth);
   mixer.add(context.user_word);
   mixer.add(context.slot);
+  mixer.add(context.kept_word);
+  mixer.add(context.label);
+  mixer.add(context.trapped);
   mixer.add(context.depth);
   mixer.add(context.crash_ns);
   mixer.add(static_cast<std::uint64_t>(context.timer) << 32 | context.timer_armed);
@@ -79,6 +84,9 @@ void reset_user(ThreadContext& context) {
   context.depth = 0;
   context.landing_depth = 0;
   context.user_word = 0;
+  context.kept_word = 0;
+  context.label = 0;
+  context.trapped = 0;
   context.slot = kNoSlot;
   context.callback_count = 0;
   context.crash_ns = 0;
@@ -93,6 +101,7 @@ int prepare_thread(ThreadContext& context) {
   stack_t present{};
   if (sigaltstack(nullptr, &present) != 0)
     return fail(VMSRS_ERROR_SYSTEM, "sigaltstack: %s", strerrordesc_np(errno));
+  void* given = &no_stack_given;  // never nothing: the end of the thread must be noticed
   if ((present.ss_flags & SS_DISABLE) != 0) {
     void* memory = mmap(nullptr, kStackBytes + VMSRS_PAGE_BYTES, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
@@ -103,18 +112,28 @@ int prepare_thread(ThreadContext& context) {
     stack_t wanted{};
     wanted.ss_sp = static_cast<std::byte*>(memory) + VMSRS_PAGE_BYTES;
     wanted.ss_size = kStackBytes;
-    if (sigaltstack(&wanted, nullptr) != 0 ||
-        pthread_setspecific(control().stack_key, memory) != 0) {
+    if (sigaltstack(&wanted, nullptr) != 0) {
       const int error = errno;
-      free_alternate_stack(memory);
+      munmap(memory, kStackBytes + VMSRS_PAGE_BYTES);
       return fail(VMSRS_ERROR_SYSTEM, "alternate signal stack: %s", strerrordesc_np(error));
     }
+    given = memory;
+  }
+  if (pthread_setspecific(control().stack_key, given) != 0) {
+    end_thread(given);
+    return fail(VMSRS_ERROR_SYSTEM, "no memory for a thread-specific value");
   }
   context.stack_ready = 1;
   return 0;
 }
 
-void free_alternate_stack(void* stack) {
+void end_thread(void* stack) {
+  ThreadContext& context = context_of_thread;
+  if (attached_window() != nullptr && seal_holds(context) && context.kept_word != 0) {
+    reset_user(context);
+    call_to_end(VMSRS_CALL_USER_END);  // the user that it was given in advance
+  }
+  if (stack == &no_stack_given) return;
   stack_t present{};
   if (sigaltstack(nullptr, &present) == 0 &&
       present.ss_sp == static_cast<std::byte*>(stack) + VMSRS_PAGE_BYTES) {

@@ -28,11 +28,14 @@ struct ThreadContext {
   std::uint64_t depth;          // open scopes; a hint, the hypervisor counts
   std::uint64_t landing_depth;  // depth of the scope that is the landing point; 0: none
   std::uint64_t user_word;      // of the window: slot's generation when the user began
-  std::uint32_t slot;           // kNoSlot: no user
+  std::uint64_t kept_word;      // of the user that the thread was given in advance; 0: none
+  std::uint64_t label;          // of the user's scope
+  std::uint32_t slot;           // kNoSlot: no user, and none given in advance
   std::uint32_t callback_count;
   std::uint64_t crash_ns;  // when the thread's user crashed; 0: it has not
   std::int32_t timer;      // the kernel's number of the armed timer
   std::uint32_t timer_armed;
+  std::uint64_t trapped;  // a store of the user's was made by a call
   CrashCallback callbacks[kMaxCallbacks];
   sigjmp_buf landing;
   std::uint64_t seal;
@@ -52,8 +55,9 @@ void reset_user(ThreadContext& context);
 // Makes sure that the thread can take a fault: an alternate stack. 0 or a vmsrs_error.
 int prepare_thread(ThreadContext& context);
 
-// Frees what prepare_thread gave; registered as destructor of the control block's stack_key.
-void free_alternate_stack(void* stack);
+// Frees what prepare_thread gave, and the user that the thread was given in advance; the destructor
+// of the control block's stack_key.
+void end_thread(void* stack);
 
 std::uint64_t now_ns();
 

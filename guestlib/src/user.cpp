@@ -5,6 +5,7 @@
 #include <vmsrs/vmsrs.h>
 
 #include "bounds.hpp"
+#include "claims.hpp"
 #include "control.hpp"
 #include "error.hpp"
 #include "guest_call.hpp"
@@ -12,6 +13,10 @@
 #include "thread.hpp"
 
 namespace vmsrs::guest {
+
+static int enter_scope(ThreadContext& context, void (*on_crash)(void*), void* argument,
+                       std::uint64_t depth);
+
 namespace {
 
 // A fault whose signal is blocked would kill the process: within a scope none of ours is.
@@ -49,7 +54,49 @@ void pop_scope(ThreadContext& context, std::uint64_t depth) {
   seal(context);
 }
 
+constexpr int kNotFinished = -1000;
+
+bool in_scope(const ThreadContext& context) {
+  return control().areas != nullptr && context.depth != 0;
+}
+
+// A user that has just ended well: its thread keeps the slot for the next one.
+void keep_user(ThreadContext& context, std::uint64_t word) {
+  const std::uint32_t slot = context.slot;
+  reset_user(context);
+  context.slot = slot;
+  context.kept_word = word;
+  seal(context);
+  leave_user();
+  empty_write_set(slot, word);
+}
+
+// The next user, without a call. False: there is none, or it is not ours any more.
+bool take_kept_user(ThreadContext& context, const vmsrs_window& window, std::uint64_t label) {
+  if (control().areas == nullptr || context.kept_word == 0 || context.slot >= VMSRS_MAX_USERS)
+    return false;
+  const std::uint64_t word = __atomic_load_n(&window.users[context.slot], __ATOMIC_ACQUIRE);
+  if (word != context.kept_word || (word & 3) != VMSRS_USER_ACTIVE) return false;
+  context.user_word = word;
+  context.kept_word = 0;
+  context.label = label;
+  take_user(context.slot, word, 1);
+  return true;
+}
+
+// The one call of a user that has stored something.
+int finish_and_keep(ThreadContext& context) {
+  const CallResult end = call_to_end(VMSRS_CALL_USER_END, {.rsi = VMSRS_USER_KEEP});
+  if (end.status != VMSRS_OK) return kNotFinished;
+  const vmsrs_window* const window = attached_window();
+  stop_time_bound(context);
+  keep_user(context, __atomic_load_n(&window->users[context.slot], __ATOMIC_ACQUIRE));
+  return VMSRS_FINISHED;
+}
+
 int collect() {
+  leave_user();
+
   const CallResult result = call_to_end(VMSRS_CALL_USER_COLLECT);
   if (result.status == VMSRS_OK) return VMSRS_SUPPRESSED;
   // What it polluted cannot be reached (its memory is gone, say): the operator must know.
@@ -64,6 +111,16 @@ int open_scope(std::uint64_t label, void (*on_crash)(void*), void* argument, std
   if (window == nullptr) return fail_status("opening a user scope", VMSRS_NOT_ATTACHED);
   ThreadContext& context = thread_context();
   if (const int error = prepare_thread(context); error != 0) return error;
+  const bool sealed = seal_holds(context);
+  if (sealed && in_scope(context) && !user_is_crashed()) {
+    depth = context.depth + 1;
+    set_scope_depth(depth);
+    return enter_scope(context, on_crash, argument, depth);
+  }
+  if (sealed && take_kept_user(context, *window, label)) {
+    depth = 1;
+    return enter_scope(context, on_crash, argument, depth);
+  }
   CallResult begin = call(VMSRS_CALL_USER_BEGIN, {.rdi = label});
   // The thread's former user is still there, for its collection failed: now it may not.
   if (begin.status == VMSRS_CRASHED && call_to_end(VMSRS_CALL_USER_COLLECT).status == VMSRS_OK)
@@ -73,11 +130,19 @@ int open_scope(std::uint64_t label, void (*on_crash)(void*), void* argument, std
   if (depth == 1) {
     reset_user(context);
     context.slot = static_cast<std::uint32_t>(begin.first);
-    if (context.slot < VMSRS_MAX_USERS)
+    context.label = label;
+    if (context.slot < VMSRS_MAX_USERS) {
       context.user_word = __atomic_load_n(&window->users[context.slot], __ATOMIC_ACQUIRE);
+      take_user(context.slot, context.user_word, depth);
+    }
   } else if (!seal_holds(context)) {
     return 0;  // damaged by this very thread: no landing point and no callback any more
   }
+  return enter_scope(context, on_crash, argument, depth);
+}
+
+int enter_scope(ThreadContext& context, void (*on_crash)(void*), void* argument,
+                std::uint64_t depth) {
   if (on_crash != nullptr && context.callback_count == kMaxCallbacks) {
     close_scopes(depth);
     return fail(VMSRS_ERROR_STATE, "opening a user scope: more than %u nested on_crash callbacks",
@@ -92,10 +157,24 @@ int open_scope(std::uint64_t label, void (*on_crash)(void*), void* argument, std
 
 int close_scopes(std::uint64_t depth) {
   ThreadContext& context = thread_context();
+  if (control().areas != nullptr && seal_holds(context) && context.depth != 0 &&
+      !user_is_crashed()) {
+    if (depth > 1) {
+      pop_scope(context, depth);
+      set_scope_depth(depth - 1);
+      return VMSRS_FINISHED;
+    }
+    if (!context.trapped && !may_have_stored(context.user_word)) {
+      keep_user(context, context.user_word);
+      return VMSRS_FINISHED;
+    }
+    if (const int outcome = finish_and_keep(context); outcome != kNotFinished) return outcome;
+  }
   // Before the call: from here on the time bound must not unwind to a point that is behind us.
   if (depth == 1) {
     stop_time_bound(context);
     reset_user(context);
+    leave_user();
   } else {
     pop_scope(context, depth);
   }

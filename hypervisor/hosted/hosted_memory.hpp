@@ -16,7 +16,7 @@ namespace vmsrs::hosted {
 // has its size for good, whatever the client has mapped or unmapped. One thread.
 class HostedMemory final : public recovery::GuestMemory {
  public:
-  static constexpr std::size_t kMostPieces = 2 * VMSRS_MAX_REGIONS;
+  static constexpr std::size_t kMostPieces = 2 * VMSRS_MAX_REGIONS + 1;  // claims, areas
 
   recovery::MemoryOutcome prepare(recovery::GuestVirtual address, std::size_t bytes,
                                   recovery::Access access) override;

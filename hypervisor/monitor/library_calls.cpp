@@ -42,7 +42,7 @@ Reply user_crash(const Context& c, Server& server, Thread thread) {
   vmsrs_fault fault;
   if (const Reply reply = copy_in(thread.memory, c.registers.rdi, fault); !reply.ok()) return reply;
   if (const vmsrs_status status = check(fault); status != VMSRS_OK) return status;
-  return server.user_crash(fault, thread);
+  return server.user_crash(fault, c.registers.rsi, c.registers.rdx, thread);
 }
 
 Reply region_call(const Context& c, Server& server, Thread thread) {

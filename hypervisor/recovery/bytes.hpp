@@ -28,6 +28,16 @@ inline void copy_masked(std::uint8_t* to, const std::uint8_t* from, ByteMask mas
   }
 }
 
+// By shifts and additions: not every processor that this runs on has an instruction for it, and
+// below the guest there is no run-time library.
+constexpr unsigned count_bits(ByteMask mask) {
+  mask -= mask >> 1 & 0x5555555555555555ull;
+  mask = (mask & 0x3333333333333333ull) + (mask >> 2 & 0x3333333333333333ull);
+  return static_cast<unsigned>(
+      ((mask + (mask >> 4)) & 0x0f0f0f0f0f0f0f0full) * 0x0101010101010101ull >> 56);
+}
+static_assert(count_bits(~0ull) == 64 && count_bits(0x8000000000000001ull) == 2);
+
 // Takes the same time wherever the first difference is.
 inline bool equal_secret(const std::uint8_t* a, const std::uint8_t* b, std::size_t bytes) {
   unsigned difference = 0;

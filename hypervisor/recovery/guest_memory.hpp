@@ -40,8 +40,8 @@ class GuestMemory {
   virtual MemoryOutcome write(GuestVirtual address, const void* from, std::size_t bytes) = 0;
 
   // The bytes themselves, for atomic accesses: [address, address + bytes) may not cross a page. The
-  // pointer is good until the hypercall ends, as long as no more than mapped_pages() different pages
-  // are used in it.
+  // pointer is good until the hypercall ends, as long as no more than mapped_pages() different
+  // pages are used in it.
   virtual MemoryOutcome map(GuestVirtual address, std::size_t bytes, Access access,
                             std::uint8_t*& at) = 0;
   virtual std::size_t mapped_pages() const = 0;

@@ -33,7 +33,8 @@ class Ledger {
 
   // ---- granules with claims: a frozen one has an empty record of its owner, whose sequence is the
   // ticket of the freeze
-  RecordId freeze(std::uint8_t region, std::uint32_t granule, Slot slot);  // must have been reserved
+  RecordId freeze(std::uint8_t region, std::uint32_t granule,
+                  Slot slot);  // must have been reserved
   RecordId freeze_of(const Region& region, std::uint32_t granule, Slot slot) const;
   void thaw(RecordId id) { remove(id); }
   // The frozen granule's masked bytes are the owner's record now; none: the record goes.

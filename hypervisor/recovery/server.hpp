@@ -17,8 +17,8 @@ struct Thread {
 
 // What a store to a granule with claims may say beside its bytes.
 struct StoreHints {
-  std::uint64_t ticket = 0;      // of the DRAIN that was carried out; 0: none
-  bool write_set_full = false;   // the caller cannot claim the granule itself
+  std::uint64_t ticket = 0;     // of the DRAIN that was carried out; 0: none
+  bool write_set_full = false;  // the caller cannot claim the granule itself
 };
 
 // What the counters of MGMT_SERVER count; under the server's lock, so of one instant.
@@ -71,7 +71,9 @@ class Server {
   Reply user_begin(std::uint64_t label, Thread thread);
   // With `keep`, the thread has its next user at once.
   Reply user_end(bool keep, Thread thread);
-  Reply user_crash(const vmsrs_fault& fault, Thread thread);
+  // `depth`: scopes that a user begun without a call has open, and its label; 0: as counted here.
+  Reply user_crash(const vmsrs_fault& fault, std::uint64_t label, std::uint64_t depth,
+                   Thread thread);
   Reply user_stuck(Thread thread);
 
   // ---- memory (server_memory.cpp)
@@ -137,7 +139,7 @@ class Server {
   }
   void drop_regions();
   void close_user(Slot slot);
-  bool close_kept_users();
+  bool close_quiet_users();
 
   Reply put(std::uint64_t to, std::uint32_t bytes, const Source& source, const StoreHints& hints,
             Thread thread);
@@ -222,7 +224,7 @@ class Server {
 
   Ledger ledger_;
   std::uint8_t* staging_ = nullptr;  // VMSRS_MAX_RANGE_BYTES of hidden memory
-  std::uint64_t areas_ = 0;  // guest-virtual, of the users' areas; 0: no region has claims
+  std::uint64_t areas_ = 0;          // guest-virtual, of the users' areas; 0: no region has claims
   std::uint64_t area_bytes_ = 0;
   std::uint64_t repair_began_ = 0;  // ticket of the last tag that was found damaged
   std::uint64_t mode_ = 0;

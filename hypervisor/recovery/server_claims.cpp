@@ -65,7 +65,7 @@ void Server::contend(Region& region, std::uint32_t index, RecordId frozen, Mappe
   alignas(8) std::uint8_t bytes[64];
   granule.read(bytes);
   counters_.sweep_restores += granule.restore_outside(mask, region.mirror_of(index));
-  ledger_.users[owner].masked_bytes += static_cast<unsigned>(__builtin_popcountll(mask));
+  ledger_.users[owner].masked_bytes += count_bits(mask);
   ledger_.unfold(frozen, mask, bytes);
   void_claim(owner, region, index, memory);
   granule.clear_mask();

@@ -20,8 +20,9 @@ void Server::info(vmsrs_server_info& out) const {
   out.active_users = ledger_.users.open_count() - crashed_count_;
   out.crashed_users = crashed_count_;
   out.stuck_users = stuck_count_;
-  for (std::uint32_t i = 0; crashed_count_ > 0 && i < VMSRS_MAX_USERS; ++i) {
+  for (std::uint32_t i = 0; defined_ && i < VMSRS_MAX_USERS; ++i) {
     const User& user = ledger_.users[static_cast<Slot>(i)];
+    out.active_users -= user.quiet;
     if (!user.crashed()) continue;
     const std::uint64_t age = now - user.crash_ns;
     if (age > out.oldest_suppression_age_ns) out.oldest_suppression_age_ns = age;
@@ -70,7 +71,7 @@ std::uint32_t Server::users(std::uint64_t& cursor, vmsrs_user_info* out, std::ui
   std::uint32_t count = 0;
   for (; cursor < VMSRS_MAX_USERS; ++cursor) {
     const Slot slot = static_cast<Slot>(cursor);
-    if (ledger_.users[slot].state == VMSRS_USER_FREE) continue;
+    if (ledger_.users[slot].state == VMSRS_USER_FREE || ledger_.users[slot].quiet) continue;
     if (count == room) return count;
     describe(slot, out[count++]);
   }

@@ -40,7 +40,7 @@ Reply Server::attach(std::uint64_t address_space, std::uint32_t process_id) {
 }
 
 Reply Server::detach() {
-  if (!close_kept_users()) return VMSRS_BUSY;
+  if (!close_quiet_users()) return VMSRS_BUSY;
   drop_regions();
   areas_ = 0;
   attached_ = false;
@@ -49,12 +49,13 @@ Reply Server::detach() {
   return VMSRS_OK;
 }
 
-// Users that threads were given in advance go; false if others are there.
-bool Server::close_kept_users() {
+// Users of whom nothing was heard go; false if others are there. (Whether they have open scopes only their
+// threads know; the library asks them first.)
+bool Server::close_quiet_users() {
   for (std::uint32_t i = 0; i < VMSRS_MAX_USERS && ledger_.users.open_count() > 0; ++i) {
     const Slot slot = static_cast<Slot>(i);
     const User& user = ledger_.users[slot];
-    if (user.state != VMSRS_USER_ACTIVE || !user.kept || user.records != kNoRecord) continue;
+    if (user.state != VMSRS_USER_ACTIVE || !user.quiet || user.records != kNoRecord) continue;
     --counters_.begun;
     close_user(slot);
   }

@@ -39,6 +39,7 @@ Reply Server::put(std::uint64_t to, std::uint32_t bytes, const Source& source,
                   const StoreHints& hints, Thread thread) {
   const Slot slot = ledger_.users.find(thread.id);
   if (slot == kNoSlot) return VMSRS_NO_USER;
+  ledger_.users[slot].quiet = false;
   if (User& user = ledger_.users[slot]; user.crashed()) {
     ++user.suppressed_store_count;
     ++counters_.suppressed_stores;

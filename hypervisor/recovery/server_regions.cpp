@@ -20,7 +20,7 @@ void Server::drop_regions() {
 }
 
 Reply Server::init_profile() {
-  if (!close_kept_users()) return VMSRS_BUSY;
+  if (!close_quiet_users()) return VMSRS_BUSY;
   drop_regions();
   recent_count_ = 0;
   return VMSRS_OK;
@@ -97,7 +97,7 @@ Reply Server::unprofile(std::uint64_t index) {
   Region& region = ledger_.regions[index];
   if (region.state == Region::State::kNone) return VMSRS_NO_REGION;
   const bool claimed = region.claims != 0 && region.state == Region::State::kLive;
-  if (region.record_count > 0 || (claimed && !close_kept_users())) return VMSRS_BUSY;
+  if (region.record_count > 0 || (claimed && !close_quiet_users())) return VMSRS_BUSY;
   region.release(*pool_);
   return VMSRS_OK;
 }

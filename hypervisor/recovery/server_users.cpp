@@ -13,8 +13,7 @@ Reply Server::user_begin(std::uint64_t label, Thread thread) {
   if (slot != kNoSlot) {
     User& user = ledger_.users[slot];
     if (user.depth == 0) return VMSRS_CRASHED;  // it has still to be collected
-    if (user.kept) {
-      user.kept = false;
+    if (user.quiet) {
       user.label = label;
       return {VMSRS_OK, slot, user.depth};
     }
@@ -28,6 +27,7 @@ Reply Server::user_begin(std::uint64_t label, Thread thread) {
   User& user = ledger_.users[slot];
   user.label = label;
   user.depth = 1;
+  user.quiet = areas_ != 0;
   user.begin_ns = platform_->now_ns();
   ++counters_.begun;
   publish_user(slot);
@@ -50,7 +50,7 @@ Reply Server::user_end(bool keep, Thread thread) {
   }
   forget_request(user);
   ledger_.users.renew(slot);
-  user.kept = true;
+  user.quiet = true;
   user.depth = 1;
   user.begin_ns = platform_->now_ns();
   ++counters_.begun;
@@ -80,7 +80,8 @@ Reply Server::commit(Slot slot, GuestMemory& memory) {
   return {VMSRS_CRASHED, 0};
 }
 
-Reply Server::user_crash(const vmsrs_fault& fault, Thread thread) {
+Reply Server::user_crash(const vmsrs_fault& fault, std::uint64_t label, std::uint64_t depth,
+                         Thread thread) {
   const Slot slot = ledger_.users.find(thread.id);
   if (slot == kNoSlot) return VMSRS_NO_USER;
   User& user = ledger_.users[slot];
@@ -88,6 +89,11 @@ Reply Server::user_crash(const vmsrs_fault& fault, Thread thread) {
   ++user.fault_count;
   if (user.crashed()) return {VMSRS_CRASHED, user.fault_count};
   user.fault = fault;
+  user.quiet = false;
+  if (depth != 0) {
+    user.depth = static_cast<std::uint32_t>(depth < kDeepest ? depth : kDeepest);
+    user.label = label;
+  }
   enter_suppression(slot);
   return {VMSRS_OK, user.fault_count};
 }

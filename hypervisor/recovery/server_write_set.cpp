@@ -130,8 +130,7 @@ bool Server::holds(Slot slot, std::uint64_t entry, const Region& region,
   const Claimant claimant = granule.claimant();
   if (claimant.kind == VMSRS_TAG_OWN || claimant.kind == VMSRS_TAG_FROZEN)
     return claimant.slot == slot && !over(claimant);
-  const bool damaged =
-      claimant.kind == VMSRS_TAG_DAMAGED || claimant.kind == VMSRS_TAG_REPAIRING;
+  const bool damaged = claimant.kind == VMSRS_TAG_DAMAGED || claimant.kind == VMSRS_TAG_REPAIRING;
   return damaged && (entry & VMSRS_ENTRY_CONFIRMED) != 0 &&
          region.heads[granule_of(entry)] == kNoRecord;
 }
@@ -154,8 +153,8 @@ Reply Server::commit_claims(Slot slot, GuestMemory& memory) {
   return take_claims(slot, set, memory);
 }
 
-// All of a small write set in one call: first all is made sure of, then nothing can fail. WRONG_STATE:
-// nothing was done, the masks are not what they should be.
+// All of a small write set in one call: first all is made sure of, then nothing can fail.
+// WRONG_STATE: nothing was done, the masks are not what they should be.
 Reply Server::apply_claims(Slot slot, const WriteSet& set, GuestMemory& memory) {
   User& user = ledger_.users[slot];
   std::uint64_t masked = user.masked_bytes;
@@ -166,10 +165,10 @@ Reply Server::apply_claims(Slot slot, const WriteSet& set, GuestMemory& memory) 
     if (const auto outcome = MappedGranule::map(*region, granule_of(entry), memory, granule);
         !outcome)
       return reply_for(outcome);
-    if (holds(slot, entry, *region, granule))
-      masked += static_cast<unsigned>(__builtin_popcountll(granule.mask()));
+    if (holds(slot, entry, *region, granule)) masked += count_bits(granule.mask());
   }
-  if (masked != set.masked) return VMSRS_WRONG_STATE;  // damage, or a granule that was claimed twice
+  if (masked != set.masked)
+    return VMSRS_WRONG_STATE;  // damage, or a granule that was claimed twice
   for (std::uint64_t i = 0; i < set.count; ++i) {
     const std::uint64_t entry = staged_entry(i);
     Region& region = *region_of_entry(entry, user);

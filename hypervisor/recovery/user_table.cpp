@@ -42,6 +42,7 @@ void UserTable::close(Slot slot) {
   User& user = users_[slot];
   forget(user.thread);
   user.state = VMSRS_USER_FREE;
+  user.quiet = false;
   ++user.generation;
   free_[VMSRS_MAX_USERS - open_count_--] = slot;
 }

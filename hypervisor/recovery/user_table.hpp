@@ -31,7 +31,7 @@ struct User {
   std::uint8_t state;  // enum vmsrs_user_state
   bool collect_requested;
   bool restored;  // collected ahead of its end point: must hold no record
-  bool kept;      // given to its thread in advance: it may not have begun
+  bool quiet;     // nothing was heard of it since its thread was given it: it may not have begun
   bool drained;   // crashed, and no store of its can be under way any more
 
   bool crashed() const { return state >= VMSRS_USER_CRASHED; }

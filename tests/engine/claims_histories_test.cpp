@@ -128,7 +128,7 @@ class History {
   // Tags can be repaired from what users confirmed and what is hidden, whatever was put there.
   std::string damage() {
     const std::size_t region = below(2);
-    const std::size_t granules = kBytes[region] >> server_.state.regions[region].shift;
+    const std::size_t granules = kBytes[region] >> server_.regions[region].shift;
     vmsrs_claim& claim = server_.claim(region, below(granules));
     const std::uint64_t garbage = random_();
     if (recovery::claimant_of(garbage, 0).kind == VMSRS_TAG_DAMAGED) claim.tag = below(2) * garbage;

@@ -130,7 +130,7 @@ BOOST_FIXTURE_TEST_CASE(an_owner_that_finishes_thaws_a_frozen_granule, Shop) {
   BOOST_TEST(b.begin() == VMSRS_OK);
   BOOST_TEST((a.store_word(0, 0, 0xa) == Access::kDone));
   const std::uint64_t value = 0xb;
-  const guest::CallResult frozen = b.store(state.regions[0].begin, &value, 8, 0, false);
+  const guest::CallResult frozen = b.store(regions[0].begin, &value, 8, 0, false);
   BOOST_TEST(frozen.status == VMSRS_DRAIN);
   BOOST_TEST(frozen.first == a.slot);
   BOOST_TEST(kind(0) == VMSRS_TAG_FROZEN);
@@ -139,7 +139,7 @@ BOOST_FIXTURE_TEST_CASE(an_owner_that_finishes_thaws_a_frozen_granule, Shop) {
   BOOST_TEST(kind(0) == VMSRS_TAG_UNOWNED);
   BOOST_TEST(mirror(0) == 0xau);
   // The ticket is of a freeze that is over.
-  BOOST_TEST(b.store(state.regions[0].begin, &value, 8, frozen.second, false).status ==
+  BOOST_TEST(b.store(regions[0].begin, &value, 8, frozen.second, false).status ==
              VMSRS_REPEAT);
   BOOST_TEST((b.store_word(0, 0, 0xb) == Access::kDone));
   BOOST_TEST(b.end() == VMSRS_OK);
@@ -152,7 +152,7 @@ BOOST_FIXTURE_TEST_CASE(each_freeze_has_a_ticket_of_its_own, Shop) {
   BOOST_TEST(a.begin() == VMSRS_OK);
   BOOST_TEST(b.begin() == VMSRS_OK);
   const std::uint64_t value = 0xb;
-  const std::uint64_t at = state.regions[0].begin;
+  const std::uint64_t at = regions[0].begin;
   (void)a.store_word(0, 0, 1);
   const guest::CallResult first = b.store(at, &value, 8, 0, false);
   BOOST_TEST(a.end() == VMSRS_OK);

@@ -62,7 +62,7 @@ SecretFile::~SecretFile() { unlink(path_.c_str()); }
 AttachedServer::AttachedServer(std::uint32_t fault_limit, std::uint32_t suppression_limit_ms) {
   start_engine();
   const vmsrs_options options = {kServerName, secret_.path(), nullptr, fault_limit,
-                                 suppression_limit_ms};
+                                 suppression_limit_ms, std::getenv("VMSRS_TEST_TRAPPING") != nullptr};
   BOOST_REQUIRE_MESSAGE(vmsrs_attach(&options) == 0, vmsrs_error_message());
   BOOST_REQUIRE_MESSAGE(Init_profile() == 0, vmsrs_error_message());
   words_ = static_cast<std::uint64_t*>(
@@ -116,6 +116,7 @@ void unmap_window(const vmsrs_window* window) {
 int prepare_region(void* address, std::size_t bytes) {
   return hosted::prepare_region(address, bytes);
 }
+int prepare_sparse(void* address, std::size_t bytes) { return prepare_region(address, bytes); }
 void forget_region() { hosted::forget_region(); }
 PlatformMemory platform_memory() { return hosted::platform_memory(); }
 

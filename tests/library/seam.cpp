@@ -65,6 +65,12 @@ class ProcessMemory final : public recovery::GuestMemory {
     const recovery::MemoryOutcome outcome = look(address, bytes, recovery::Access::kWrite);
     return outcome ? memory_.write(address, from, bytes) : outcome;
   }
+  recovery::MemoryOutcome map(recovery::GuestVirtual address, std::size_t bytes,
+                              recovery::Access access, std::uint8_t*& at) override {
+    at = reinterpret_cast<std::uint8_t*>(value(address));
+    return prepare(address, bytes, access);
+  }
+  std::size_t mapped_pages() const override { return memory_.mapped_pages(); }
 
  private:
   recovery::MemoryOutcome look(recovery::GuestVirtual address, std::size_t bytes,
@@ -239,8 +245,9 @@ SecretFile::~SecretFile() { unlink(path_.c_str()); }
 
 AttachedServer::AttachedServer(std::uint32_t fault_limit, std::uint32_t suppression_limit_ms) {
   start_engine();
-  const vmsrs_options options = {kServerName, secret_.path(), nullptr, fault_limit,
-                                 suppression_limit_ms};
+  const vmsrs_options options = {
+      kServerName, secret_.path(),       nullptr,
+      fault_limit, suppression_limit_ms, std::getenv("VMSRS_TEST_TRAPPING") != nullptr};
   BOOST_REQUIRE_MESSAGE(vmsrs_attach(&options) == 0, vmsrs_error_message());
   BOOST_REQUIRE_MESSAGE(Init_profile() == 0, vmsrs_error_message());
   words_ = static_cast<std::uint64_t*>(
@@ -298,6 +305,7 @@ void unmap_window(const vmsrs_window* window) {
 
 void abandon_calls() {}
 int prepare_region(void*, std::size_t) { return 0; }
+int prepare_sparse(void*, std::size_t) { return 0; }
 void forget_region() {}
 PlatformMemory platform_memory() { return {}; }
 

@@ -19,7 +19,6 @@ ClaimServer::ClaimServer(std::vector<Part> parts, std::size_t bytes)
   (void)service.attach("shop", secret_of(1), 4711);
   if (service.call(VMSRS_CALL_USER_AREAS, address_of(areas.data()), bytes).status != VMSRS_OK)
     throw std::runtime_error("USER_AREAS refused");
-  state.mode = &window().status.mode;
   for (const Part& part : parts) {
     memory.push_back(std::make_unique<Pages>(part.bytes));
     claims.push_back(std::make_unique<Pages>(part.bytes / part.granule * sizeof(vmsrs_claim)));
@@ -31,10 +30,10 @@ ClaimServer::ClaimServer(std::vector<Part> parts, std::size_t bytes)
     while (fill.status == VMSRS_AGAIN)
       fill = service.call(VMSRS_CALL_PROFILE_FILL, region.rdx, fill.rdx);
     if (fill.status != VMSRS_OK) throw std::runtime_error("PROFILE refused");
-    state.regions[state.region_count++] = {address_of(data), part.bytes,
-                                           reinterpret_cast<vmsrs_claim*>(claims.back()->data()),
-                                           static_cast<std::uint32_t>(__builtin_ctz(part.granule)),
-                                           static_cast<std::uint32_t>(region.rdx)};
+    regions.push_back({address_of(data), part.bytes,
+                       reinterpret_cast<vmsrs_claim*>(claims.back()->data()),
+                       static_cast<std::uint32_t>(__builtin_ctz(part.granule)),
+                       static_cast<std::uint32_t>(region.rdx)});
   }
 }
 
@@ -121,8 +120,8 @@ vmsrs_status ClaimThread::collect() {
 
 guest::Access ClaimThread::store(std::size_t number, std::size_t at, const void* from,
                                  std::size_t bytes) {
-  const fast::Region& region = server_.state.regions[number];
-  guest::ClaimAccess access(server_.state, fast_, server_.window(), server_.area_bytes, *this);
+  const fast::Region& region = server_.regions[number];
+  guest::ClaimAccess access(fast_, server_.window(), server_.area_bytes, *this);
   const auto* source = static_cast<const std::uint8_t*>(from);
   while (bytes > 0) {
     const std::size_t size = std::size_t{1} << region.shift;
@@ -138,8 +137,8 @@ guest::Access ClaimThread::store(std::size_t number, std::size_t at, const void*
 }
 
 guest::Access ClaimThread::load(std::size_t number, std::size_t at, void* to, std::size_t bytes) {
-  const fast::Region& region = server_.state.regions[number];
-  guest::ClaimAccess access(server_.state, fast_, server_.window(), server_.area_bytes, *this);
+  const fast::Region& region = server_.regions[number];
+  guest::ClaimAccess access(fast_, server_.window(), server_.area_bytes, *this);
   auto* target = static_cast<std::uint8_t*>(to);
   while (bytes > 0) {
     std::size_t now = 8;

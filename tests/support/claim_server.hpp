@@ -45,14 +45,14 @@ class ClaimServer {
   Client manager{0x900000, 0x9000, 0};
   Client service{kSpace, 0xd000};
   std::uint64_t token = 0;
-  fast::State state{};
+  std::vector<fast::Region> regions;
   std::size_t area_bytes;
   Pages areas;
   std::vector<std::unique_ptr<Pages>> memory, claims;
 
   std::uint8_t* region(std::size_t i) const { return memory[i]->data(); }
   vmsrs_claim& claim(std::size_t i, std::size_t granule) const {
-    return state.regions[i].claims[granule];
+    return regions[i].claims[granule];
   }
   vmsrs_user_area& area(std::uint64_t slot) const {
     return *reinterpret_cast<vmsrs_user_area*>(areas.data() + slot * area_bytes);
@@ -68,6 +68,7 @@ class ClaimThread {
  public:
   ClaimThread(ClaimServer& server, std::uint64_t id)
       : client(ClaimServer::kSpace, id), server_(server) {
+    fast_.mode = &server.window().status.mode;
     fast_.seen = fast_.seen_any = fast::kNever;
   }
 

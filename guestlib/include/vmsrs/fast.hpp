@@ -18,22 +18,18 @@ struct Region {
   std::uint32_t number;
 };
 
-// What all threads of the process read; only the library writes it, when regions come and go.
-struct State {
-  const std::uint64_t* mode;  // of the window; while not attached, of a word that stays zero
-  std::uint32_t region_count;
-  Region regions[VMSRS_MAX_REGIONS];
-};
-
 // What a thread keeps of its own user. Damage to it can harm that thread only.
 struct Thread {
+  const std::uint64_t*
+      mode;                 // of the window; of a word that is always zero before its first access
   std::uint64_t seen;       // the last mode it took note of, if that was normal; else kNever
   std::uint64_t seen_any;   // the last mode it took note of
-  std::uint64_t own;        // body of its user's tags; 0: no user, or one that must be asked about
+  std::uint64_t own;        // body of its user's tags; 0: no scope is open
   std::uint64_t own_check;  // own * VMSRS_TAG_BODY_FACTOR
   vmsrs_user_area* area;
+  Region region;  // where its user last stored
 };
-constexpr std::uint64_t kNever = 1;  // epoch 0 in suppression: never published
+constexpr std::uint64_t kNever = 1;  // a mode that is never published: epoch 0, suppression
 
 inline void barrier() { asm volatile("" : : : "memory"); }
 
@@ -60,25 +56,16 @@ inline void plain_store(T* to, T value) {
   reinterpret_cast<volatile Unaligned<T>*>(to)->value = value;
 }
 
-inline std::uint64_t mode_of(const State& state) {
-  return __atomic_load_n(state.mode, __ATOMIC_ACQUIRE);
+inline std::uint64_t mode_of(const Thread& thread) {
+  return __atomic_load_n(thread.mode, __ATOMIC_ACQUIRE);
 }
 
 // L_data, L_mode: data first, then the whole mode word. False: data is no answer.
 template <typename T>
-inline bool load(const State& state, const Thread& thread, const T* from, T& data) {
+inline bool load(const Thread& thread, const T* from, T& data) {
   data = plain_load(from);
   barrier();
-  return mode_of(state) == thread.seen;
-}
-
-inline const Region* region_at(const State& state, std::uint64_t address, std::uint64_t bytes) {
-  for (std::uint32_t i = 0; i < state.region_count; ++i) {
-    const Region& region = state.regions[i];
-    if (address - region.begin < region.bytes && bytes <= region.bytes - (address - region.begin))
-      return &region;
-  }
-  return nullptr;
+  return mode_of(thread) == thread.seen;
 }
 
 constexpr std::uint64_t mask_of(std::uint64_t first, std::uint64_t count) {
@@ -104,19 +91,18 @@ inline void close_window(vmsrs_user_area& area) {
 
 // S_open to S_close for a granule that is the user's own already. False: nothing was done.
 template <typename T>
-inline bool store(const State& state, const Thread& thread, T* to, T value) {
-  const Region& region = state.regions[0];
+inline bool store(const Thread& thread, T* to, T value) {
+  const Region& region = thread.region;
   const std::uint64_t at = reinterpret_cast<std::uint64_t>(to) - region.begin;
   const std::uint64_t first = at & ((1ull << region.shift) - 1);
-  if (thread.own == 0 || at >= region.bytes || first + sizeof(T) > 1ull << region.shift)
-    return false;
+  if (at >= region.bytes || first + sizeof(T) > 1ull << region.shift) return false;
   const std::uint64_t granule = at >> region.shift;
   vmsrs_claim& claim = region.claims[granule];
   vmsrs_user_area& area = *thread.area;
   open_window(area);
   const bool mine =
-      mode_of(state) == thread.seen_any && __atomic_load_n(&claim.tag, __ATOMIC_RELAXED) ==
-                                               vmsrs_tag_of(thread.own, thread.own_check, granule);
+      mode_of(thread) == thread.seen_any && __atomic_load_n(&claim.tag, __ATOMIC_RELAXED) ==
+                                                vmsrs_tag_of(thread.own, thread.own_check, granule);
   if (mine) [[likely]] {
     set_mask(claim, mask_of(first, sizeof(T)), area);
     plain_store(to, value);
@@ -126,3 +112,7 @@ inline bool store(const State& state, const Thread& thread, T* to, T value) {
 }
 
 }  // namespace vmsrs::fast
+
+// The calling thread's. Set up by the library at the thread's first access or scope.
+extern "C" __thread vmsrs::fast::Thread vmsrs_fast_thread
+    __attribute__((tls_model("initial-exec")));

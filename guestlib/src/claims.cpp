@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "claims.hpp"
+
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control.hpp"
+#include "error.hpp"
+#include "guest_call.hpp"
+
+namespace vmsrs::guest {
+namespace {
+
+constexpr std::uint64_t kNoMode = 0;        // what a thread looks at before its first access
+constexpr std::uint64_t kAreaBytes = 8192;  // a write set of 1016 granules; more go through calls
+
+std::size_t whole_pages(std::size_t bytes) {
+  return (bytes + VMSRS_PAGE_BYTES - 1) & ~std::size_t{VMSRS_PAGE_BYTES - 1};
+}
+
+void* map_pages(std::size_t bytes, const char* what) {
+  void* const at = mmap(nullptr, whole_pages(bytes), PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (at != MAP_FAILED) return at;
+  fail(VMSRS_ERROR_SYSTEM, "profile: memory for %s: mmap: %s", what, strerrordesc_np(errno));
+  return nullptr;
+}
+
+vmsrs_user_area& area_of(std::uint64_t slot) {
+  return *reinterpret_cast<vmsrs_user_area*>(control().areas + slot * control().area_bytes);
+}
+
+}  // namespace
+
+int prepare_user_areas() {
+  if (control().areas != nullptr) return 0;
+  if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) != 0)
+    return fail(VMSRS_ERROR_SYSTEM, "profile: membarrier: %s: this kernel is too old",
+                strerrordesc_np(errno));
+  constexpr std::size_t kBytes = VMSRS_MAX_USERS * kAreaBytes;
+  void* const at = map_pages(kBytes, "the users' write sets");
+  if (at == nullptr) return VMSRS_ERROR_SYSTEM;
+  if (const int error = prepare_sparse(at, kBytes); error != 0) {
+    munmap(at, kBytes);
+    return error;
+  }
+  const CallResult result =
+      call(VMSRS_CALL_USER_AREAS, {.rdi = to_register(at), .rsi = kAreaBytes});
+  if (result.status != VMSRS_OK) {
+    forget_region();
+    munmap(at, kBytes);
+    return fail_status("profile, the users' write sets", result.status);
+  }
+  if (!unlock_control()) return fail(VMSRS_ERROR_SYSTEM, "profile: mprotect");
+  control_page.block.area_bytes = kAreaBytes;
+  __atomic_store_n(&control_page.block.areas, static_cast<std::byte*>(at), __ATOMIC_RELEASE);
+  return lock_control() ? 0 : fail(VMSRS_ERROR_SYSTEM, "profile: mprotect");
+}
+
+vmsrs_claim* make_claims(std::uint64_t count) {
+  const std::size_t bytes = whole_pages(count * sizeof(vmsrs_claim));
+  void* const at = map_pages(bytes, "the region's claims");
+  if (at == nullptr) return nullptr;
+  if (prepare_region(at, bytes) == 0) return static_cast<vmsrs_claim*>(at);
+  munmap(at, bytes);
+  return nullptr;
+}
+
+void free_claims(vmsrs_claim* claims, std::uint64_t count) {
+  munmap(claims, whole_pages(count * sizeof(vmsrs_claim)));
+}
+
+void add_claimed_region(const fast::Region& region) {
+  if (!unlock_control()) return;
+  ControlBlock& block = control_page.block;
+  if (block.claimed_count < VMSRS_MAX_REGIONS) {
+    block.claimed[block.claimed_count] = region;
+    __atomic_store_n(&block.claimed_count, block.claimed_count + 1, __ATOMIC_RELEASE);
+  }
+  (void)lock_control();
+}
+
+// Their claims stay mapped: a thread may be in the middle of an access.
+void forget_claimed_regions() {
+  if (control().claimed_count == 0 || !unlock_control()) return;
+  __atomic_store_n(&control_page.block.claimed_count, 0u, __ATOMIC_RELEASE);
+  (void)lock_control();
+}
+
+const fast::Region* claimed_region_at(std::uint64_t address, std::uint64_t bytes) {
+  const std::uint32_t count = __atomic_load_n(&control().claimed_count, __ATOMIC_ACQUIRE);
+  for (std::uint32_t i = 0; i < count && i < VMSRS_MAX_REGIONS; ++i) {
+    const fast::Region& region = control().claimed[i];
+    const std::uint64_t at = address - region.begin;
+    if (at < region.bytes && bytes <= region.bytes - at) return &region;
+  }
+  return nullptr;
+}
+
+fast::Thread& claims_thread(const vmsrs_window* window) {
+  fast::Thread& thread = vmsrs_fast_thread;
+  if (thread.mode != &window->status.mode) {
+    thread.seen = thread.seen_any = fast::kNever;
+    thread.region.bytes = 0;
+    fast::barrier();
+    thread.mode = &window->status.mode;
+  }
+  return thread;
+}
+
+void take_user(std::uint64_t slot, std::uint64_t user_word, std::uint64_t depth) {
+  fast::Thread& thread = claims_thread(attached_window());
+  const std::uint64_t own = vmsrs_tag_body(VMSRS_TAG_OWN, slot, user_word >> 2);
+  if (thread.own == own) return set_scope_depth(depth);  // it has begun: its write set stands
+  thread.region.bytes = 0;
+  thread.own = own;
+  thread.own_check = thread.own * VMSRS_TAG_BODY_FACTOR;
+  if (control().areas == nullptr) return;
+  thread.area = &area_of(slot);
+  empty_write_set(slot, user_word);
+  set_scope_depth(depth);
+}
+
+void empty_write_set(std::uint64_t slot, std::uint64_t user_word) {
+  vmsrs_user_area& area = area_of(slot);
+  area.window = 0;
+  area.masked = 0;
+  area.sum = vmsrs_tag_body(VMSRS_TAG_OWN, slot, user_word >> 2);
+  __atomic_store_n(&area.count, std::uint64_t{0}, __ATOMIC_RELEASE);
+}
+
+void leave_user() {
+  fast::Thread& thread = vmsrs_fast_thread;
+  thread.region.bytes = 0;
+  thread.own = 0;
+  set_scope_depth(0);
+}
+
+void set_scope_depth(std::uint64_t depth) {
+  if (control().areas != nullptr && vmsrs_fast_thread.area != nullptr)
+    __atomic_store_n(&vmsrs_fast_thread.area->depth, depth, __ATOMIC_RELEASE);
+}
+
+bool may_have_stored(std::uint64_t user_word) {
+  const fast::Thread& thread = vmsrs_fast_thread;
+  const bool mine =
+      thread.own >> VMSRS_TAG_GENERATION_SHIFT == (user_word >> 2 & VMSRS_TAG_GENERATION_MASK);
+  return !mine || thread.area->count != 0 || thread.area->sum != thread.own;
+}
+
+void close_own_window() {
+  if (control().areas != nullptr && vmsrs_fast_thread.own != 0)
+    fast::close_window(*vmsrs_fast_thread.area);
+}
+
+bool any_open_scope() {
+  for (std::uint64_t slot = 0; control().areas != nullptr && slot < VMSRS_MAX_USERS; ++slot) {
+    const std::uint64_t word = __atomic_load_n(&attached_window()->users[slot], __ATOMIC_ACQUIRE);
+    if ((word & 3) == VMSRS_USER_ACTIVE &&
+        __atomic_load_n(&area_of(slot).depth, __ATOMIC_ACQUIRE) != 0)
+      return true;
+  }
+  return false;
+}
+
+void note_trapped_store() {
+  ThreadContext& context = thread_context();
+  if (context.trapped != 0 || !seal_holds(context)) return;
+  context.trapped = 1;
+  seal(context);
+}
+
+CallResult EngineCalls::store(std::uint64_t to, const void* from, std::size_t bytes,
+                              std::uint64_t ticket, bool write_set_full) {
+  note_trapped_store();
+  return call(VMSRS_CALL_STORE_RANGE,
+              {.rdi = to,
+               .rsi = to_register(from),
+               .rdx = bytes,
+               .r10 = ticket,
+               .r8 = write_set_full ? VMSRS_STORE_WRITE_SET_FULL : 0u},
+              {from, bytes});
+}
+
+CallResult EngineCalls::load(std::uint64_t from, std::size_t bytes) {
+  return call(VMSRS_CALL_LOAD, {.rdi = from, .rsi = bytes});
+}
+
+// A thread that is descheduled in its window is waited for: it stores its word and goes on.
+void EngineCalls::drain(std::uint64_t wanted) {
+  syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+  const vmsrs_window* const window = attached_window();
+  const bool all = wanted == VMSRS_EVERY_USER;
+  const std::uint64_t end = all ? VMSRS_MAX_USERS : wanted + 1;
+  for (std::uint64_t slot = all ? 0 : wanted; window != nullptr && slot < end; ++slot) {
+    if (slot >= VMSRS_MAX_USERS) return;
+    const std::uint64_t word = __atomic_load_n(&window->users[slot], __ATOMIC_ACQUIRE);
+    for (unsigned attempt = 0; (word & 3) != VMSRS_USER_FREE; ++attempt) {
+      if (__atomic_load_n(&area_of(slot).window, __ATOMIC_ACQUIRE) == 0) break;
+      // Its user has ended since: so has its store.
+      if (__atomic_load_n(&window->users[slot], __ATOMIC_ACQUIRE) >> 2 != word >> 2) break;
+      wait(attempt);
+    }
+  }
+}
+
+void EngineCalls::wait(unsigned attempt) {
+  if (attempt < 64) {
+    __builtin_ia32_pause();
+  } else if (attempt < 128) {
+    sched_yield();
+  } else {
+    const timespec pause = {0, 50'000};
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, nullptr);
+  }
+}
+
+}  // namespace vmsrs::guest
+
+__thread vmsrs::fast::Thread vmsrs_fast_thread = {
+    &vmsrs::guest::kNoMode, vmsrs::fast::kNever, vmsrs::fast::kNever, 0, 0, nullptr, {}};

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vmsrs/fast.hpp>
+
+#include "claim_access.hpp"
+#include "thread.hpp"
+
+// The claims of this process's regions, and its threads' part in them (docs/protocol.md).
+namespace vmsrs::guest {
+
+// Of all users, when the first region with claims comes. 0 or a vmsrs_error.
+int prepare_user_areas();
+// Memory for a region's claims, present and writable; nullptr: the message says why.
+vmsrs_claim* make_claims(std::uint64_t count);
+void free_claims(vmsrs_claim* claims, std::uint64_t count);
+
+void add_claimed_region(const fast::Region& region);
+void forget_claimed_regions();
+// nullptr: these bytes are not (wholly) in a region with claims.
+const fast::Region* claimed_region_at(std::uint64_t address, std::uint64_t bytes);
+
+// The user of the calling thread begins, or is over: its own tag, its empty write set.
+void take_user(std::uint64_t slot, std::uint64_t user_word, std::uint64_t depth);
+void leave_user();
+// Of a user that has not begun.
+void empty_write_set(std::uint64_t slot, std::uint64_t user_word);
+void set_scope_depth(std::uint64_t depth);
+// May the user have stored anything that an end must commit?
+bool may_have_stored(std::uint64_t user_word);
+// The end of the calling thread's user needs a call.
+void note_trapped_store();
+// The calling thread is not within a store any more.
+void close_own_window();
+// Is any thread within a scope?
+bool any_open_scope();
+
+// The calling thread's words, set up for this attachment.
+fast::Thread& claims_thread(const vmsrs_window* window);
+
+// How ClaimAccess reaches the engine.
+struct EngineCalls {
+  CallResult store(std::uint64_t to, const void* from, std::size_t bytes, std::uint64_t ticket,
+                   bool write_set_full);
+  CallResult load(std::uint64_t from, std::size_t bytes);
+  void drain(std::uint64_t slot);
+  void wait(unsigned attempt);
+};
+
+}  // namespace vmsrs::guest
