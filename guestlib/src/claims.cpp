@@ -44,21 +44,19 @@ int prepare_user_areas() {
     return fail(VMSRS_ERROR_SYSTEM, "profile: membarrier: %s: this kernel is too old",
                 strerrordesc_np(errno));
   constexpr std::size_t kBytes = VMSRS_MAX_USERS * kAreaBytes;
-  void* const at = map_pages(kBytes, "the users' write sets");
+  void* const at = control().areas_memory != nullptr ? control().areas_memory
+                                                     : map_pages(kBytes, "the users' write sets");
   if (at == nullptr) return VMSRS_ERROR_SYSTEM;
-  if (const int error = prepare_sparse(at, kBytes); error != 0) {
-    munmap(at, kBytes);
-    return error;
-  }
+  if (const int error = prepare_sparse(at, kBytes); error != 0) return error;
   const CallResult result =
       call(VMSRS_CALL_USER_AREAS, {.rdi = to_register(at), .rsi = kAreaBytes});
   if (result.status != VMSRS_OK) {
     forget_region();
-    munmap(at, kBytes);
     return fail_status("profile, the users' write sets", result.status);
   }
   if (!unlock_control()) return fail(VMSRS_ERROR_SYSTEM, "profile: mprotect");
   control_page.block.area_bytes = kAreaBytes;
+  control_page.block.areas_memory = static_cast<std::byte*>(at);
   __atomic_store_n(&control_page.block.areas, static_cast<std::byte*>(at), __ATOMIC_RELEASE);
   return lock_control() ? 0 : fail(VMSRS_ERROR_SYSTEM, "profile: mprotect");
 }
@@ -87,10 +85,13 @@ void add_claimed_region(const fast::Region& region) {
 }
 
 // Their claims stay mapped: a thread may be in the middle of an access.
-void forget_claimed_regions() {
-  if (control().claimed_count == 0 || !unlock_control()) return;
+int forget_claimed_regions() {
+  if (control().areas == nullptr) return 0;
+  if (!unlock_control()) return fail(VMSRS_ERROR_SYSTEM, "Init_profile: mprotect");
+  control_page.block.areas = nullptr;
   __atomic_store_n(&control_page.block.claimed_count, 0u, __ATOMIC_RELEASE);
-  (void)lock_control();
+  if (!lock_control()) return fail(VMSRS_ERROR_SYSTEM, "Init_profile: mprotect");
+  return prepare_user_areas();
 }
 
 const fast::Region* claimed_region_at(std::uint64_t address, std::uint64_t bytes) {

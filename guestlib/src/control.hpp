@@ -34,7 +34,8 @@ struct ControlBlock {
   bool trap_every_store;  // no region has claims
   std::uint32_t claimed_count;
   fast::Region claimed[VMSRS_MAX_REGIONS];
-  std::byte* areas;  // of users; nullptr: no region has claims
+  std::byte* areas;         // of users; nullptr: no region has claims
+  std::byte* areas_memory;  // the same; stays when they are given up
   std::uint64_t area_bytes;
   struct sigaction previous[kFaultSignalCount];
   struct sigaction previous_time;

@@ -16,8 +16,7 @@ int Init_profile(void) {
   if (any_open_scope()) return fail_status("Init_profile", VMSRS_BUSY);
   const CallResult result = call_to_end(VMSRS_CALL_INIT_PROFILE);
   if (result.status != VMSRS_OK) return fail_status("Init_profile", result.status);
-  forget_claimed_regions();
-  return 0;
+  return forget_claimed_regions();
 }
 
 int profile(void* address, size_t bytes, unsigned granule_bytes) {

@@ -134,6 +134,7 @@ void CallServer::count_calls() {
 }
 
 void CallServer::bury(std::uint64_t thread) {
+  if (monitor::end_thread({address_space_, thread, 3, &memory_})) return;
   vmsrs_fault fault{VMSRS_FAULT_ABORT, lanes_.thread_id_of(thread), 0, 0};
   memory_.set_payload(kOwnAddress, reinterpret_cast<std::byte*>(&fault), sizeof fault);
   const auto step = [&](vmsrs_call number, std::uint64_t rdi) {

@@ -67,4 +67,9 @@ bool end_address_space(std::uint64_t address_space) {
   return monitor.engine.reap_address_space(address_space).ok();
 }
 
+bool end_thread(const Caller& caller) {
+  const recovery::Engine::Entry server = current->engine.enter(caller.address_space);
+  return !server || server->end_idle_thread(recovery::Thread{caller.thread, *caller.memory});
+}
+
 }  // namespace vmsrs::monitor

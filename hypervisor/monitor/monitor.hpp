@@ -41,5 +41,8 @@ void dispatch(const Caller& caller, CallRegisters& registers);
 // For platforms that see an address space end: the server that was bound to it is reaped, its
 // management tokens are void. No call of it may be under way. Was a server bound to it?
 bool end_address_space(std::uint64_t address_space);
+// For platforms that see a thread end: a user of its that has stored nothing is gone with it. True: the
+// thread has no user any more; false: it has one, which must crash.
+bool end_thread(const Caller& caller);
 
 }  // namespace vmsrs::monitor

@@ -75,6 +75,8 @@ class Server {
   Reply user_crash(const vmsrs_fault& fault, std::uint64_t label, std::uint64_t depth,
                    Thread thread);
   Reply user_stuck(Thread thread);
+  // The thread has died. True: it has no user any more, for that had stored nothing.
+  bool end_idle_thread(Thread thread);
 
   // ---- memory (server_memory.cpp)
   Reply store(std::uint64_t address, std::uint64_t value, std::uint32_t bytes,

@@ -22,6 +22,7 @@ void Server::drop_regions() {
 Reply Server::init_profile() {
   if (!close_quiet_users()) return VMSRS_BUSY;
   drop_regions();
+  areas_ = 0;
   recent_count_ = 0;
   return VMSRS_OK;
 }

@@ -98,6 +98,19 @@ Reply Server::user_crash(const vmsrs_fault& fault, std::uint64_t label, std::uin
   return {VMSRS_OK, user.fault_count};
 }
 
+bool Server::end_idle_thread(Thread thread) {
+  const Slot slot = ledger_.users.find(thread.id);
+  if (slot == kNoSlot) return true;
+  const User& user = ledger_.users[slot];
+  WriteSet set;
+  if (!user.quiet || user.crashed() || user.records != kNoRecord ||
+      !examine_write_set(slot, set, thread.memory) || !set.sound || set.count != 0)
+    return false;
+  --counters_.begun;
+  close_user(slot);
+  return true;
+}
+
 Reply Server::user_stuck(Thread thread) {
   const Slot slot = ledger_.users.find(thread.id);
   if (slot == kNoSlot) return VMSRS_NO_USER;
