@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "recovery/bytes.hpp"
+
 namespace vmsrs::hosted {
 namespace {
 
@@ -91,6 +93,14 @@ MemoryOutcome HostedMemory::write(GuestVirtual address, const void* from, std::s
   std::byte* const to = translate(address, bytes);
   if (to == nullptr) return bad(address);
   move<true>(to, static_cast<const std::byte*>(from), bytes);
+  return {};
+}
+
+MemoryOutcome HostedMemory::compare(GuestVirtual address, const void* with, std::size_t bytes,
+                                    std::size_t& same) {
+  const std::byte* const at = translate(address, bytes);
+  if (at == nullptr) return bad(address);
+  same = recovery::same_bytes(at, with, bytes);
   return {};
 }
 

@@ -24,6 +24,8 @@ class HostedMemory final : public recovery::GuestMemory {
                                std::size_t bytes) override;
   recovery::MemoryOutcome write(recovery::GuestVirtual address, const void* from,
                                 std::size_t bytes) override;
+  recovery::MemoryOutcome compare(recovery::GuestVirtual address, const void* with,
+                                  std::size_t bytes, std::size_t& same) override;
 
   // Where calls may point besides regions; replaced at each call.
   void set_payload(std::uint64_t address, std::byte* data, std::size_t bytes) {

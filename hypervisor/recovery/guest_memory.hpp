@@ -39,6 +39,11 @@ class GuestMemory {
   virtual MemoryOutcome read(GuestVirtual address, void* to, std::size_t bytes) = 0;
   virtual MemoryOutcome write(GuestVirtual address, const void* from, std::size_t bytes) = 0;
 
+  // `same` becomes the count of leading bytes that equal those at `with`: `bytes` if all do. Looks
+  // at the memory where it lies.
+  virtual MemoryOutcome compare(GuestVirtual address, const void* with, std::size_t bytes,
+                                std::size_t& same) = 0;
+
  protected:
   ~GuestMemory() = default;
 };

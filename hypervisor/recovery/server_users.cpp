@@ -51,6 +51,7 @@ Reply Server::user_crash(const vmsrs_fault& fault, Thread thread) {
   if (user.crashed()) return {VMSRS_CRASHED, user.fault_count};
   user.fault = fault;
   enter_suppression(slot);
+  request_scrub(kEveryByte);
   return {VMSRS_OK, user.fault_count};
 }
 

@@ -36,6 +36,8 @@ class CallerMemory final : public recovery::GuestMemory {
                                   recovery::Access access) override;
   recovery::MemoryOutcome read(GuestVirtual address, void* to, std::size_t bytes) override;
   recovery::MemoryOutcome write(GuestVirtual address, const void* from, std::size_t bytes) override;
+  recovery::MemoryOutcome compare(GuestVirtual address, const void* with, std::size_t bytes,
+                                  std::size_t& same) override;
 
  private:
   struct Translation {

@@ -65,6 +65,11 @@ class ProcessMemory final : public recovery::GuestMemory {
     const recovery::MemoryOutcome outcome = look(address, bytes, recovery::Access::kWrite);
     return outcome ? memory_.write(address, from, bytes) : outcome;
   }
+  recovery::MemoryOutcome compare(recovery::GuestVirtual address, const void* with,
+                                  std::size_t bytes, std::size_t& same) override {
+    const recovery::MemoryOutcome outcome = look(address, bytes, recovery::Access::kRead);
+    return outcome ? memory_.compare(address, with, bytes, same) : outcome;
+  }
 
  private:
   recovery::MemoryOutcome look(recovery::GuestVirtual address, std::size_t bytes,

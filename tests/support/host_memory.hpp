@@ -37,6 +37,8 @@ class HostMemory final : public recovery::GuestMemory {
                                std::size_t bytes) override;
   recovery::MemoryOutcome write(recovery::GuestVirtual address, const void* from,
                                 std::size_t bytes) override;
+  recovery::MemoryOutcome compare(recovery::GuestVirtual address, const void* with,
+                                  std::size_t bytes, std::size_t& same) override;
 
  private:
   struct Range {
