@@ -152,6 +152,15 @@ BOOST_AUTO_TEST_CASE(serves_until_it_is_stopped) {
   BOOST_TEST(!std::filesystem::exists(socket));
 }
 
+BOOST_AUTO_TEST_CASE(scrub_of_the_daemon_is_answered) {
+  Program daemon({VMSRS_VMSRSD_ON_MONITOR, "--config",
+                  configure("scrub: {rate: 0}\nservers:\n" + server("shop"))});
+  BOOST_REQUIRE(eventually([&] { return answers(); }));
+  const Finished scrub = run({VMSRS_VMSRSCTL, "--socket", socket, "scrub", "--yes"});
+  BOOST_TEST(scrub.exit_code == 0, scrub.err);
+  BOOST_TEST(contains(scrub.out, "no server is attached"));
+}
+
 BOOST_AUTO_TEST_CASE(second_daemon_does_not_take_the_socket) {
   const std::string file = configure();
   Program daemon({VMSRS_VMSRSD_ON_MONITOR, "--config", file});
