@@ -155,9 +155,17 @@ BOOST_AUTO_TEST_CASE(missing_page_is_asked_for_and_the_rest_goes_on) {
 }
 
 BOOST_AUTO_TEST_CASE(memory_out_of_reach_is_passed_over) {
+  alignas(64) std::uint8_t more[256] = {};
+  BOOST_TEST(b.profile(more, sizeof more, 64).status == VMSRS_OK);
   service.memory.set_page(memory, HostMemory::Page::kForbidden);
+  memory[0] ^= 1;
+  more[0] ^= 1;
   BOOST_TEST(scrub_to_end().status == VMSRS_OK);
-  BOOST_TEST(restored() == 0u);
+  BOOST_TEST(memory[0] != initial(0));
+  BOOST_TEST(more[0] == 0);
+  BOOST_TEST(restored() == 1u);
+  memory[0] = initial(0);
+  BOOST_TEST(b.call(VMSRS_CALL_UNPROFILE, 1).status == VMSRS_OK);
 }
 
 BOOST_AUTO_TEST_CASE(region_that_comes_meanwhile_is_walked_too) {
