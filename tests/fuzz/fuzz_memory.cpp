@@ -15,7 +15,11 @@ using recovery::MemoryResult;
 
 FuzzMemory::FuzzMemory() {
   for (auto& page : pages_) page = std::make_unique<Page>(Page{});
-  for (auto& page : remembered_) page = std::make_unique<Page>(Page{});
+}
+
+void FuzzMemory::clear() {
+  for (auto& page : pages_) page->fill(0);
+  make_all_present();
 }
 
 template <typename Visit>
@@ -61,6 +65,7 @@ MemoryOutcome FuzzMemory::write(GuestVirtual address, const void* from, std::siz
   const auto* const source = static_cast<const std::uint8_t*>(from);
   for_pieces(recovery::value(address), bytes,
              [&](std::uint8_t* piece, std::size_t at, std::size_t count) {
+               changed_ |= std::memcmp(piece, source + at, count) != 0;
                std::memcpy(piece, source + at, count);
              });
   return {};
@@ -93,16 +98,6 @@ void FuzzMemory::store(std::uint64_t offset, const void* from, std::size_t bytes
 
 std::uint8_t FuzzMemory::byte(std::uint64_t offset) const {
   return (*pages_[offset / kPageBytes])[offset % kPageBytes];
-}
-
-void FuzzMemory::remember() {
-  for (std::size_t i = 0; i < kPages; ++i) *remembered_[i] = *pages_[i];
-}
-
-bool FuzzMemory::is_as_remembered() const {
-  for (std::size_t i = 0; i < kPages; ++i)
-    if (*remembered_[i] != *pages_[i]) return false;
-  return true;
 }
 
 }  // namespace vmsrs::fuzz

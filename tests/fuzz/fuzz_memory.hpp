@@ -18,10 +18,11 @@ inline constexpr std::uint64_t kPageBytes = 4096;
 class FuzzMemory final : public recovery::GuestMemory {
  public:
   static constexpr std::uint64_t kBase = 0x10000000;
-  static constexpr std::uint64_t kPages = 6;
+  static constexpr std::uint64_t kPages = 18;  // more than the longest range of a call
   enum class State : std::uint8_t { kPresent, kReadOnly, kNotPresent, kForbidden };
 
   FuzzMemory();
+  void clear();  // all zeroes, all present
 
   void set(std::uint64_t page, State state) { states_[page % kPages] = state; }
   void touch(std::uint64_t address);
@@ -30,8 +31,9 @@ class FuzzMemory final : public recovery::GuestMemory {
   void store(std::uint64_t offset, const void* from, std::size_t bytes);
   std::uint8_t byte(std::uint64_t offset) const;
 
-  void remember();                // the content, and
-  bool is_as_remembered() const;  // whether it is still that
+  // Has the engine changed anything since? It has no other way than write().
+  void begin_call() { changed_ = false; }
+  bool changed() const { return changed_; }
 
   recovery::MemoryOutcome prepare(recovery::GuestVirtual address, std::size_t bytes,
                                   recovery::Access access) override;
@@ -49,8 +51,8 @@ class FuzzMemory final : public recovery::GuestMemory {
   void for_pieces(std::uint64_t address, std::size_t bytes, Visit visit) const;
 
   std::array<std::unique_ptr<Page>, kPages> pages_;
-  std::array<std::unique_ptr<Page>, kPages> remembered_;
   std::array<State, kPages> states_{};
+  bool changed_ = false;
 };
 
 }  // namespace vmsrs::fuzz

@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
+#include <chrono>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "scratch.hpp"
 
@@ -150,6 +152,17 @@ BOOST_AUTO_TEST_CASE(serves_until_it_is_stopped) {
   BOOST_TEST(finished.exit_code == 0);
   BOOST_TEST(contains(finished.err, "stopping on signal 15"));
   BOOST_TEST(!std::filesystem::exists(socket));
+}
+
+BOOST_AUTO_TEST_CASE(scrubs_in_the_background_unless_the_rate_is_0) {
+  for (const std::string rate : {"64KiB", "0"}) {
+    Program daemon(
+        {VMSRS_VMSRSD_ON_MONITOR, "--config", configure("scrub: {rate: " + rate + "}\n", "debug")});
+    BOOST_REQUIRE(eventually([&] { return answers(); }));
+    std::this_thread::sleep_for(std::chrono::milliseconds(1200));
+    const bool wanted = rate != "0";
+    BOOST_TEST(eventually([&] { return contains(daemon.err(), "scrub: ") == wanted; }));
+  }
 }
 
 BOOST_AUTO_TEST_CASE(scrub_of_the_daemon_is_answered) {

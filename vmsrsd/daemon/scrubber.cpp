@@ -19,6 +19,7 @@ void Scrubber::pass() {
                  progress.restored - *restored_);
   }
   restored_ = progress.restored;
+  spdlog::debug("scrub: {} bytes are asked for", progress.bytes_left);
 }
 
 }  // namespace vmsrs::daemon
