@@ -201,10 +201,11 @@ BOOST_AUTO_TEST_CASE(killed_daemon_leaves_no_hindrance) {
 BOOST_AUTO_TEST_CASE(reload_takes_servers_and_refuses_the_rest_by_name) {
   Program daemon({VMSRS_VMSRSD_ON_MONITOR, "--config", configure("servers:\n" + server("shop"))});
   BOOST_REQUIRE(eventually([&] { return answers(); }));
-  configure("servers:\n" + server("roster"), "debug");
+  configure("scrub: {rate: 0}\nservers:\n" + server("roster"), "debug");
   daemon.signal(SIGHUP);
   BOOST_REQUIRE(eventually([&] { return contains(daemon.err(), "again: 1 servers"); }));
   BOOST_TEST(contains(daemon.err(), "log.level: refused, cannot change while vmsrsd runs"));
+  BOOST_TEST(contains(daemon.err(), "scrub.rate: refused, cannot change while vmsrsd runs"));
   BOOST_TEST(contains(daemon.err(), "servers: shop is gone from the file"));
   const Finished list = run({VMSRS_VMSRSCTL, "--socket", socket, "servers", "list", "-o", "json"});
   BOOST_TEST(Json::parse(list.out).at("servers").size() == 2u);
