@@ -39,7 +39,8 @@ void print_status(const Json& status) {
   host.add({"Faults", fault_words(status.at("faults"))});
   host.add({"Suppressed stores", words(status.at("suppressed_stores"))});
   host.add({"Restored granules", words(restores.at("demand")) + " on demand, " +
-                                     words(restores.at("collection")) + " at collection"});
+                                     words(restores.at("collection")) + " at collection, " +
+                                     words(restores.at("sweep")) + " by sweeps"});
   host.add({"Recovery storage", size_words(status.at("storage_used_bytes")) + " of " +
                                     size_words(status.at("storage_bytes")) + " used"});
   host.add({"Hidden memory", size_words(status.at("hidden_bytes"))});

@@ -7,7 +7,8 @@ build_packages=(
   prometheus-cpp-dev libcpp-httplib-dev nlohmann-json3-dev libssl-dev)
 machine_packages=(
   qemu-system-x86 seabios busybox-static cpio e2fsprogs python3 socat openssl)
-test_packages=(libboost-test-dev shellcheck procps spin gcc tcc)
+test_packages=(
+  libboost-test-dev shellcheck procps spin gcc tcc clang libclang-rt-14-dev)
 
 # Installs those of the named packages that are missing. Says nothing if none is.
 need_packages() { # log package...

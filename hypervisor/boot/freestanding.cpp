@@ -38,7 +38,13 @@ void* memset(void* to, int value, std::size_t bytes) {
 int memcmp(const void* left, const void* right, std::size_t bytes) {
   const auto* a = static_cast<const unsigned char*>(left);
   const auto* b = static_cast<const unsigned char*>(right);
-  for (std::size_t i = 0; i < bytes; ++i) {
+  std::size_t i = 0;
+  for (std::uint64_t x, y; bytes - i >= sizeof x; i += sizeof x) {
+    __builtin_memcpy(&x, a + i, sizeof x);
+    __builtin_memcpy(&y, b + i, sizeof y);
+    if (x != y) break;
+  }
+  for (; i < bytes; ++i) {
     if (a[i] != b[i]) return a[i] < b[i] ? -1 : 1;
   }
   return 0;

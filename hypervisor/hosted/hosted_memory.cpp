@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "recovery/bytes.hpp"
+
 namespace vmsrs::hosted {
 namespace {
 
@@ -98,6 +100,14 @@ MemoryOutcome HostedMemory::map(GuestVirtual address, std::size_t bytes, recover
                                 std::uint8_t*& at) {
   at = reinterpret_cast<std::uint8_t*>(translate(address, bytes));
   return at != nullptr ? MemoryOutcome{} : bad(address);
+}
+
+MemoryOutcome HostedMemory::compare(GuestVirtual address, const void* with, std::size_t bytes,
+                                    std::size_t& same) {
+  const std::byte* const at = translate(address, bytes);
+  if (at == nullptr) return bad(address);
+  same = recovery::same_bytes(at, with, bytes);
+  return {};
 }
 
 HostedMemory::Fit HostedMemory::fit(std::uint64_t address, std::uint64_t bytes) const {

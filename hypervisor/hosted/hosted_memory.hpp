@@ -24,6 +24,8 @@ class HostedMemory final : public recovery::GuestMemory {
                                std::size_t bytes) override;
   recovery::MemoryOutcome write(recovery::GuestVirtual address, const void* from,
                                 std::size_t bytes) override;
+  recovery::MemoryOutcome compare(recovery::GuestVirtual address, const void* with,
+                                  std::size_t bytes, std::size_t& same) override;
 
   recovery::MemoryOutcome map(recovery::GuestVirtual address, std::size_t bytes,
                               recovery::Access access, std::uint8_t*& at) override;

@@ -137,6 +137,8 @@ Reply allowed_call(const Context& c) {
       return define(c);
     case VMSRS_CALL_MGMT_COLLECT:
       return collect(c);
+    case VMSRS_CALL_MGMT_SCRUB:
+      return c.monitor.engine.scrub(c.registers.rsi, c.registers.rdx);
     default:  // the last one that needed_capability names
       return c.monitor.engine.reap(c.registers.rsi, c.registers.rdx);
   }
@@ -145,7 +147,7 @@ Reply allowed_call(const Context& c) {
 // 0: no such call.
 std::uint32_t needed_capability(std::uint64_t call) {
   if (call >= VMSRS_CALL_MGMT_STATS && call <= VMSRS_CALL_MGMT_CHECK) return VMSRS_OBSERVE;
-  if (call >= VMSRS_CALL_MGMT_DEFINE && call <= VMSRS_CALL_MGMT_REAP) return VMSRS_OPERATE;
+  if (call >= VMSRS_CALL_MGMT_DEFINE && call <= VMSRS_CALL_MGMT_SCRUB) return VMSRS_OPERATE;
   return 0;
 }
 

@@ -21,6 +21,19 @@ inline bool equal_bytes(const void* a, const void* b, std::size_t bytes) {
   return __builtin_memcmp(a, b, bytes) == 0;
 }
 
+// How many leading bytes of two ranges are the same.
+inline std::size_t same_bytes(const void* left, const void* right, std::size_t bytes) {
+  constexpr std::size_t kBlock = 4096;  // large enough for memcmp to come to its speed
+  constexpr std::size_t kWord = 8;
+  const auto* const a = static_cast<const std::uint8_t*>(left);
+  const auto* const b = static_cast<const std::uint8_t*>(right);
+  std::size_t same = 0;
+  while (bytes - same >= kBlock && equal_bytes(a + same, b + same, kBlock)) same += kBlock;
+  while (bytes - same >= kWord && equal_bytes(a + same, b + same, kWord)) same += kWord;
+  while (same < bytes && a[same] == b[same]) ++same;
+  return same;
+}
+
 inline void copy_masked(std::uint8_t* to, const std::uint8_t* from, ByteMask mask) {
   for (; mask != 0; mask &= mask - 1) {
     const int i = __builtin_ctzll(mask);

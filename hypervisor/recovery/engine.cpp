@@ -122,6 +122,21 @@ Reply Engine::reap_address_space(std::uint64_t address_space) {
   return VMSRS_OK;
 }
 
+Reply Engine::scrub(std::uint64_t index, std::uint64_t bytes) {
+  const std::uint32_t count = server_count_.load(std::memory_order_acquire);
+  if (index != kEveryServer && index >= count) return VMSRS_NOT_FOUND;
+  std::uint64_t left = 0;
+  std::uint64_t restored = 0;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    if (index != kEveryServer && index != i) continue;
+    const LockGuard guard(servers_[i].lock(), platform_);
+    servers_[i].request_scrub(bytes);
+    left += servers_[i].scrub_left();
+    restored += servers_[i].sweep_restores();
+  }
+  return {left > 0 ? VMSRS_AGAIN : VMSRS_OK, left, restored};
+}
+
 void Engine::stats(vmsrs_stats& out) {
   out = vmsrs_stats{};
   out.abi_version = VMSRS_ABI_VERSION;

@@ -41,6 +41,11 @@ class Engine {
   // The address space is no more: what REAP does to the server that is bound to it.
   Reply reap_address_space(std::uint64_t address_space);
 
+  // Asks one server, or kEveryServer, to compare and mend its next `bytes` (0: asks for nothing
+  // new). AGAIN while some are left; then, and with OK: bytes left, granules restored by sweeps.
+  Reply scrub(std::uint64_t index, std::uint64_t bytes);
+  static constexpr std::uint64_t kEveryServer = ~0ull;
+
   void stats(vmsrs_stats& out);
 
   // The invariants (engine_checks.cpp). AGAIN while a verdict is PENDING; WRONG_STATE: never begun.

@@ -45,6 +45,10 @@ class GuestMemory {
   virtual MemoryOutcome map(GuestVirtual address, std::size_t bytes, Access access,
                             std::uint8_t*& at) = 0;
   virtual std::size_t mapped_pages() const = 0;
+  // `same` becomes the count of leading bytes that equal those at `with`: `bytes` if all do. Looks
+  // at the memory where it lies.
+  virtual MemoryOutcome compare(GuestVirtual address, const void* with, std::size_t bytes,
+                                std::size_t& same) = 0;
 
  protected:
   ~GuestMemory() = default;

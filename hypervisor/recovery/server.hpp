@@ -26,8 +26,7 @@ struct Counters {
   std::uint64_t faults[VMSRS_FAULT_KIND_COUNT];
   std::uint64_t begun, finished, collected, reaped;
   std::uint64_t stores, loads, suppressed_stores;
-  std::uint64_t demand_restores, collect_restores, restore_cycles;
-  std::uint64_t sweep_restores;  // bytes that nobody's store explains
+  std::uint64_t demand_restores, collect_restores, sweep_restores, restore_cycles;
   std::uint64_t repaired_tags;
   std::uint64_t suppressions, suppression_ns, ended_suppression_ns;
   std::uint64_t suppression_histogram[12];
@@ -97,7 +96,12 @@ class Server {
   // ---- comparing region and mirror (server_compare.cpp)
   void request_comparison();
   void report_comparison(vmsrs_check_result& result);
-  bool comparing() const { return comparison_.wanted; }
+  bool comparing() const { return comparison_.left > 0; }
+  // Asks for the next `bytes` of the regions to be compared and mended, at most all of them.
+  void request_scrub(std::uint64_t bytes);
+  static constexpr std::uint64_t kEveryByte = ~0ull;
+  std::uint64_t scrub_left() const { return attached_ ? scrub_.left : 0; }  // bytes
+  std::uint64_t sweep_restores() const { return counters_.sweep_restores; }
 
   // ---- what management sees (server_info.cpp)
   void info(vmsrs_server_info& out) const;
@@ -116,13 +120,15 @@ class Server {
  private:
   friend struct EngineProbe;
 
-  struct Comparison {
-    bool wanted;
-    bool unreadable;  // some of it could not be read: nothing can be said of that
-    std::uint32_t region;
+  // Round the regions, piece by piece.
+  struct Walk {
+    std::uint64_t left;    // bytes; 0: nobody wants more
+    bool unreadable;       // some of it could not be read: nothing can be said of that
+    std::uint32_t region;  // where it goes on
     std::uint64_t offset;
     vmsrs_check_result result;
   };
+  enum class Repair { kNone, kRestore };
   struct Source;  // of a store's bytes
 
   // windows and mode (server_mode.cpp)
@@ -209,8 +215,18 @@ class Server {
   void finish_collection(Slot slot);
   void forget_request(User& user);
   Reply serve_collections(GuestMemory& memory);
-  Reply compare_piece(GuestMemory& memory);
-  void compare_granules(const Region& region, std::uint64_t bytes);
+  std::uint64_t live_bytes() const;
+  void lengthen_walks(std::uint64_t bytes);
+  void stop_walks();
+  Reply serve_walks(GuestMemory& memory);
+  const Region* next_region(Walk& walk) const;
+  Reply walk_piece(Walk& walk, Repair repair, GuestMemory& memory);
+  MemoryOutcome compare_run(Walk& walk, const Region& region, std::uint64_t bytes, Repair repair,
+                            GuestMemory& memory, std::uint64_t& done);
+  MemoryOutcome examine_claimed(Walk& walk, const Region& region, std::uint32_t index,
+                                Repair repair, GuestMemory& memory);
+  MemoryOutcome examine(Walk& walk, const Region& region, std::uint64_t offset, Repair repair,
+                        GuestMemory& memory);
   void describe(Slot slot, vmsrs_user_info& out) const;
 
   Platform* platform_ = nullptr;
@@ -236,7 +252,8 @@ class Server {
   std::uint32_t stuck_count_ = 0;
   std::uint32_t collect_requests_ = 0;
   std::uint64_t suppression_began_ns_ = 0;
-  Comparison comparison_{};
+  Walk comparison_{};  // of a check
+  Walk scrub_{};       // of sweeps and scrubs
   Counters counters_{};
   // Collected users, the newest at (recent_count_ - 1) % VMSRS_RECENT_USERS. Ages are kept as
   // times.

@@ -115,7 +115,7 @@ Reply Server::service(Thread thread) {
   service_called_ns_ = 0;
   if (collect_requests_ > 0)
     if (const Reply reply = serve_collections(thread.memory); !reply.ok()) return reply;
-  return comparison_.wanted ? compare_piece(thread.memory) : Reply{VMSRS_OK};
+  return serve_walks(thread.memory);
 }
 
 }  // namespace vmsrs::recovery

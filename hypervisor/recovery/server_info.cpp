@@ -46,6 +46,7 @@ void Server::info(vmsrs_server_info& out) const {
   out.contended_granules = ledger_.contended_granules;
   out.record_count = ledger_.record_count;
   out.no_storage_count = from.no_storage;
+  out.sweep_restore_count = from.sweep_restores;
 }
 
 void Server::describe(Slot slot, vmsrs_user_info& out) const {

@@ -16,7 +16,7 @@ Region* Server::region_at(std::uint64_t address, std::uint64_t bytes) {
 
 void Server::drop_regions() {
   for (Region& region : ledger_.regions) region.release(*pool_);
-  comparison_.wanted = false;
+  stop_walks();
 }
 
 Reply Server::init_profile() {
@@ -90,6 +90,7 @@ Reply Server::profile_fill(std::uint64_t index, std::uint64_t offset, Thread thr
   region.filled += count;
   if (region.filled < region.bytes) return {VMSRS_AGAIN, region.filled};
   region.state = Region::State::kLive;
+  lengthen_walks(region.bytes);
   return {VMSRS_OK, region.filled};
 }
 

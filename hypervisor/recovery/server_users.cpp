@@ -95,6 +95,7 @@ Reply Server::user_crash(const vmsrs_fault& fault, std::uint64_t label, std::uin
     user.label = label;
   }
   enter_suppression(slot);
+  request_scrub(kEveryByte);
   return {VMSRS_OK, user.fault_count};
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "svm/guest_walk.hpp"
 
+#include "recovery/bytes.hpp"
 #include "svm/machine.hpp"
 #include "svm/page_table.hpp"
 #include "svm/x86.hpp"
@@ -199,6 +200,25 @@ recovery::MemoryOutcome CallerMemory::write(GuestVirtual address, const void* fr
     move(frame + (at & kPageMask), source, run, true);
     source += run;
     at += run;
+  }
+  return {};
+}
+
+recovery::MemoryOutcome CallerMemory::compare(GuestVirtual address, const void* with,
+                                              std::size_t bytes, std::size_t& same) {
+  if (const auto outcome = prepare(address, bytes, Access::kRead); !outcome) return outcome;
+  const auto* const other = static_cast<const std::uint8_t*>(with);
+  const std::uint64_t begin = value(address);
+  for (same = 0; same < bytes;) {
+    const std::uint64_t at = begin + same;
+    const std::size_t left = bytes - same;
+    const std::size_t run = kPage - (at & kPageMask) < left ? kPage - (at & kPageMask) : left;
+    std::uint8_t* frame = nullptr;
+    const MemoryResult result = translate(at / kPage, Access::kRead, frame);
+    if (result != MemoryResult::kOk) return {result, GuestVirtual{at}};
+    const std::size_t equal = recovery::same_bytes(frame + (at & kPageMask), other + same, run);
+    same += equal;
+    if (equal < run) break;
   }
   return {};
 }

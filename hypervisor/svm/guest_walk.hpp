@@ -39,6 +39,8 @@ class CallerMemory final : public recovery::GuestMemory {
   recovery::MemoryOutcome map(GuestVirtual address, std::size_t bytes, recovery::Access access,
                               std::uint8_t*& at) override;
   std::size_t mapped_pages() const override { return kTranslations; }
+  recovery::MemoryOutcome compare(GuestVirtual address, const void* with, std::size_t bytes,
+                                  std::size_t& same) override;
 
  private:
   struct Translation {

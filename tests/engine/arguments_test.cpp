@@ -90,7 +90,7 @@ BOOST_AUTO_TEST_CASE(unknown_calls) {
                                    0x20full,
                                    0x215ull,
                                    0x21full,
-                                   0x223ull,
+                                   0x224ull,
                                    0x300ull,
                                    ~0ull,
                                    1ull << 32,
@@ -284,7 +284,7 @@ BOOST_AUTO_TEST_CASE(management_without_a_capability) {
     refuse(manager, VMSRS_DENIED, call, operate, 0, address_of(buffer), 64, 64);
     refuse(a, VMSRS_DENIED, call, token, 0, address_of(buffer), 64, 64);
   }
-  for (std::uint64_t call = VMSRS_CALL_MGMT_DEFINE; call <= VMSRS_CALL_MGMT_REAP; ++call) {
+  for (std::uint64_t call = VMSRS_CALL_MGMT_DEFINE; call <= VMSRS_CALL_MGMT_SCRUB; ++call) {
     refuse(manager, VMSRS_DENIED, call, 0, 0, kServerProcess);
     refuse(manager, VMSRS_DENIED, call, observe, 0, kServerProcess);
     refuse(a, VMSRS_DENIED, call, token, 0, kServerProcess);
@@ -321,6 +321,8 @@ BOOST_AUTO_TEST_CASE(management_numbers) {
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_USERS, token, number, 0, at, 104);
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_COLLECT, token, number, 0);
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_REAP, token, number, kServerProcess);
+    if (number != ~std::uint64_t{0})  // that is every server
+      refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_SCRUB, token, number, 0);
   }
   refuse(manager, VMSRS_BAD_ARGUMENT, VMSRS_CALL_MGMT_CHECK, token, 2, at, 64);
   refuse(manager, VMSRS_WRONG_STATE, VMSRS_CALL_MGMT_CHECK, token, 0, at, 64);

@@ -106,6 +106,18 @@ BOOST_AUTO_TEST_CASE(reaping_a_dead_process) {
   BOOST_TEST(sound());
 }
 
+// What a platform reports that sees processes end.
+BOOST_AUTO_TEST_CASE(address_space_that_ends_is_reaped) {
+  begin(a);
+  store(a, 0, 1);
+  BOOST_TEST(vmsrs::monitor::end_address_space(kServerSpace));
+  BOOST_TEST(!vmsrs::monitor::end_address_space(kServerSpace));
+  BOOST_TEST(begin(a) == VMSRS_NOT_ATTACHED);
+  BOOST_TEST(info().storage_used_bytes == 0u);
+  (void)vmsrs::monitor::end_address_space(kManagerSpace);  // its tokens are void
+  BOOST_TEST(manager.call(VMSRS_CALL_MGMT_CLOSE, token).status == VMSRS_DENIED);
+}
+
 BOOST_AUTO_TEST_CASE(three_failures_then_waiting_doubles) {
   const Secret wrong = secret_of(9), right = Machine::management_secret();
   for (int i = 0; i < 3; ++i) BOOST_TEST(open_with(manager, wrong) == VMSRS_DENIED);

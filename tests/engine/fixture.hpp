@@ -65,6 +65,11 @@ struct OneServer {
     (void)manager.call(VMSRS_CALL_MGMT_SERVER, token, 0, address_of(&out), sizeof out);
     return out;
   }
+  // All that management and crashes have asked the server's service thread for.
+  void serve() {
+    while (service.call(VMSRS_CALL_SERVICE).status == VMSRS_AGAIN) {
+    }
+  }
   // A whole check, the server's service thread answering.
   vmsrs_check_report check() {
     vmsrs_check_report report{};
@@ -72,8 +77,7 @@ struct OneServer {
       const Result result =
           manager.call(VMSRS_CALL_MGMT_CHECK, token, anew, address_of(&report), sizeof report);
       if (result.status != VMSRS_AGAIN) return report;
-      while (service.call(VMSRS_CALL_SERVICE).status == VMSRS_AGAIN) {
-      }
+      serve();
     }
   }
   bool sound() {

@@ -6,8 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "accesses.hpp"
+
 // Random histories: sequences of operations by many users of several servers, run through the
-// monitor and through the reference model, which must agree byte for byte after every operation.
+// engine and through the reference model, which must agree byte for byte after every operation.
 namespace vmsrs::test {
 
 struct Operation {
@@ -23,6 +25,9 @@ struct Operation {
     kStuck,
     kCollect,
     kForcedCollection,
+    kWild,     // a plain store behind the library's back
+    kService,  // the server's service thread comes by
+    kScrub,
     kCheck,
     kCount
   };
@@ -31,6 +36,7 @@ struct Operation {
   std::uint32_t at, bytes;
   std::uint64_t value;    // what is stored, or whence the bytes of a range come
   std::uint32_t fail_at;  // 0: never; else that access to guest memory asks for a touch
+  std::uint32_t number;   // in the history as it was made from its seed
 };
 
 struct History {
@@ -43,17 +49,24 @@ struct History {
 
 // What the mechanism did: a run in which it did nothing proves nothing.
 struct Exercise {
-  std::uint64_t operations, demand_restores, collect_restores, suppressed, contended, touches, full,
-      forced;
+  std::uint64_t operations, demand_restores, collect_restores, sweep_restores, suppressed,
+      contended, touches, full, forced, wild;
 };
 
 constexpr std::uint32_t kRegionBytes = 192;
+constexpr std::uint32_t kLargestAccess = 64;
 
 History make_history(std::uint64_t seed);
 // Nothing if engine and model agreed, else what was wrong.
-std::optional<std::string> run(const History& history, Exercise& exercise);
+std::optional<std::string> run(const History& history, const Accesses::Factory& accesses,
+                               Exercise& exercise);
 // A history that fails still, with as few operations as removing finds.
-History shrink(History history);
+History shrink(History history, const Accesses::Factory& accesses);
 std::string describe(const History& history);
+
+// The operations' numbers as text ("0-3,7"), and back: with the seed, a shrunk history. Throws
+// std::invalid_argument.
+std::string kept(const History& history);
+void keep_only(History& history, const std::string& numbers);
 
 }  // namespace vmsrs::test

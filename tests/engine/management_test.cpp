@@ -157,6 +157,7 @@ BOOST_AUTO_TEST_CASE(collection_before_the_end_point) {
   store(a, 64, 1);
   BOOST_TEST(manager.call(VMSRS_CALL_MGMT_COLLECT, token, 0, ~0ull).status == VMSRS_OK);
   a.crash();
+  serve();  // the sweep
   const std::uint64_t requests = window().status.service_request;
   const Result asked = manager.call(VMSRS_CALL_MGMT_COLLECT, token, 0, 0);
   BOOST_TEST(asked.status == VMSRS_AGAIN);
@@ -183,6 +184,7 @@ BOOST_AUTO_TEST_CASE(service_works_in_pieces_and_through_touches) {
   b.call(VMSRS_CALL_FILL_RANGE, address_of(memory + 300 * 16), 1, 100 * 16);
   a.crash();
   b.crash();
+  serve();  // the sweeps
   (void)manager.call(VMSRS_CALL_MGMT_COLLECT, token, 0, ~0ull);
   service.memory.set_page(memory, HostMemory::Page::kNotPresent);
   const Result touch = service.call(VMSRS_CALL_SERVICE);

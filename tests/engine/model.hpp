@@ -3,20 +3,26 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 // The reference: what recovery means, so simple that it can be checked by reading. Point 1 of the
 // contract: a byte is worth the last write by a user who is not crashed, else its initial value.
+// Point 7: a wild store shows until somebody writes over it or restores it; a sweep restores it
+// wherever nobody who is still unfinished has written to its granule.
 namespace vmsrs::test {
 
-enum class Fate { kActive, kFinished, kCrashed };
+enum class Fate { kActive, kFinished, kCrashed, kCollected };
 
 class Model {
  public:
   using UserId = std::size_t;
 
-  explicit Model(std::vector<std::uint8_t> initial)
-      : initial_(std::move(initial)), writes_(initial_.size()) {}
+  Model(std::vector<std::uint8_t> initial, std::size_t granule)
+      : initial_(std::move(initial)),
+        writes_(initial_.size()),
+        wild_(initial_.size()),
+        granule_(granule) {}
 
   UserId begin() {
     fates_.push_back(Fate::kActive);
@@ -24,19 +30,34 @@ class Model {
   }
   void finish(UserId user) { fates_[user] = Fate::kFinished; }
   void crash(UserId user) { fates_[user] = Fate::kCrashed; }
+  void collect(UserId user) { fates_[user] = Fate::kCollected; }
   void store(UserId user, std::size_t at, std::uint8_t value) {
     writes_[at].push_back({user, value});
+    wild_[at].reset();
+  }
+  void store_wildly(std::size_t at, std::uint8_t value) { wild_[at] = value; }
+  void sweep() {
+    for (std::size_t first = 0; first < size(); first += granule_)
+      if (!owned(first))
+        for (std::size_t at = first; at < first + granule_; ++at) wild_[at].reset();
   }
 
   std::uint8_t value(std::size_t at) const {
     for (auto write = writes_[at].rbegin(); write != writes_[at].rend(); ++write)
-      if (fates_[write->user] != Fate::kCrashed) return write->value;
+      if (fates_[write->user] == Fate::kActive || fates_[write->user] == Fate::kFinished)
+        return write->value;
     return initial_[at];
   }
-  // Memory itself must show value(at), unless a crashed user wrote last and may still be waiting
-  // for its restoration.
-  bool settled(std::size_t at) const {
-    return writes_[at].empty() || fates_[writes_[at].back().user] != Fate::kCrashed;
+  // May a normal user read this? A wild byte may have been restored early, with its granule.
+  bool readable(std::size_t at, std::uint8_t byte) const {
+    return byte == value(at) || wild_[at] == byte;
+  }
+  // May memory hold this? Anything, where a crashed user is still to be restored.
+  bool holds(std::size_t at, std::uint8_t byte) const { return readable(at, byte) || waits(at); }
+  bool anything_wild() const {
+    for (const auto& byte : wild_)
+      if (byte) return true;
+    return false;
   }
   std::size_t size() const { return initial_.size(); }
 
@@ -45,9 +66,24 @@ class Model {
     UserId user;
     std::uint8_t value;
   };
+  bool waits(std::size_t at) const {
+    for (auto write = writes_[at].rbegin(); write != writes_[at].rend(); ++write)
+      if (fates_[write->user] != Fate::kCollected) return fates_[write->user] == Fate::kCrashed;
+    return false;
+  }
+  bool owned(std::size_t first) const {
+    for (std::size_t at = first; at < first + granule_; ++at)
+      for (const Write& write : writes_[at])
+        if (fates_[write.user] == Fate::kActive || fates_[write.user] == Fate::kCrashed)
+          return true;
+    return false;
+  }
+
   std::vector<std::uint8_t> initial_;
-  std::vector<std::vector<Write>> writes_;  // of each byte, in order
+  std::vector<std::vector<Write>> writes_;         // of each byte, in order
+  std::vector<std::optional<std::uint8_t>> wild_;  // what was stored behind the library's back
   std::vector<Fate> fates_;
+  std::size_t granule_;
 };
 
 }  // namespace vmsrs::test

@@ -119,6 +119,11 @@ BOOST_AUTO_TEST_CASE(region_over_quota) {
   alignas(64) static std::uint8_t more[3 * VMSRS_PAGE_BYTES];
   BOOST_TEST(a.profile(more, sizeof more, 64).status == VMSRS_NO_STORAGE);
   BOOST_TEST(info().storage_used_bytes == 3 * VMSRS_PAGE_BYTES);
+  // Room for the mirror, but not for what stands beside it.
+  (void)manager.define(token, "shop", secret_of(1), 4 * VMSRS_PAGE_BYTES);
+  BOOST_TEST(a.profile(more, VMSRS_PAGE_BYTES, 64).status == VMSRS_NO_STORAGE);
+  BOOST_TEST(info().storage_used_bytes == 3 * VMSRS_PAGE_BYTES);
+  (void)manager.define(token, "shop", secret_of(1), 5 * VMSRS_PAGE_BYTES);
   BOOST_TEST(a.profile(more, VMSRS_PAGE_BYTES, 64).status == VMSRS_OK);
   BOOST_TEST(a.call(VMSRS_CALL_UNPROFILE, 1).status == VMSRS_OK);
   BOOST_TEST(info().storage_used_bytes == 3 * VMSRS_PAGE_BYTES);

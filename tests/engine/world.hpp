@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "accesses.hpp"
 #include "history.hpp"
 #include "model.hpp"
-#include "support/machine.hpp"
 
 namespace vmsrs::test {
 
@@ -17,7 +17,7 @@ class World {
  public:
   using Wrong = std::optional<std::string>;
 
-  World(const History& history, Exercise& exercise);
+  World(const History& history, const Accesses::Factory& accesses, Exercise& exercise);
   Wrong perform(const Operation& operation);
   // Ends or collects everybody; then memory, mirror and model are the same, all invariants hold and
   // the storage is as empty as at first.
@@ -34,29 +34,30 @@ class World {
     std::vector<Model::UserId> ids;  // in the model of each region
   };
   struct ServerState {
+    std::uint32_t index;
+    std::unique_ptr<Accesses> accesses;
     std::vector<std::unique_ptr<Memory>> memory;
     std::vector<Model> models;
     std::vector<UserState> users;
-    std::vector<Client> clients;  // the last one is the service thread
-    std::uint64_t token = 0;
+    bool sweep_due = false;  // somebody has crashed since the service thread was done
   };
 
-  Wrong begin(const Operation& operation);
-  Wrong end(const Operation& operation);
-  Wrong crash(const Operation& operation);
-  Wrong stuck(const Operation& operation);
+  Wrong dispatch(ServerState& server, const Operation& operation);
+  Wrong begin(ServerState& server, const Operation& operation);
+  Wrong end(ServerState& server, std::uint32_t user);
+  Wrong crash(ServerState& server, std::uint32_t user);
+  Wrong stuck(ServerState& server, std::uint32_t user);
   Wrong collect(ServerState& server, std::uint32_t user);
-  Wrong forced_collection(ServerState& server, std::uint32_t index);
-  Wrong store(const Operation& operation);
-  Wrong load(const Operation& operation);
+  Wrong forced_collection(ServerState& server);
+  Wrong store(ServerState& server, const Operation& operation);
+  Wrong load(ServerState& server, const Operation& operation);
+  Wrong scrub(ServerState& server);
   Wrong check_everything();
+  void store_wildly(ServerState& server, const Operation& operation);
+  void serve(ServerState& server);  // all that is asked of the service thread
   Wrong compare(const ServerState& server) const;
-  Wrong compare_mirror(std::uint32_t index) const;
-  // Repeats a call after each touch it asks for. With `pure`: a refused call must have left guest
-  // memory alone.
-  Result retry(ServerState& server, std::uint32_t client, bool pure, Wrong& wrong,
-               std::uint64_t number, std::uint64_t rdi = 0, std::uint64_t rsi = 0,
-               std::uint64_t rdx = 0);
+  Wrong compare_mirror(const ServerState& server) const;
+  Wrong detach(ServerState& server);
   static std::uint8_t byte_of(const Operation& operation, std::uint32_t i);
 
   Machine& machine_;

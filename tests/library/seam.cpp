@@ -71,6 +71,11 @@ class ProcessMemory final : public recovery::GuestMemory {
     return prepare(address, bytes, access);
   }
   std::size_t mapped_pages() const override { return memory_.mapped_pages(); }
+  recovery::MemoryOutcome compare(recovery::GuestVirtual address, const void* with,
+                                  std::size_t bytes, std::size_t& same) override {
+    const recovery::MemoryOutcome outcome = look(address, bytes, recovery::Access::kRead);
+    return outcome ? memory_.compare(address, with, bytes, same) : outcome;
+  }
 
  private:
   recovery::MemoryOutcome look(recovery::GuestVirtual address, std::size_t bytes,

@@ -126,6 +126,36 @@ BOOST_AUTO_TEST_CASE(collection_everywhere_leaves_quiet_servers_alone) {
   BOOST_TEST(fake.calls.size() == 1u);
 }
 
+BOOST_AUTO_TEST_CASE(scrub_waits_until_it_is_done_and_tells_what_it_restored) {
+  fake.scrubs_pending = 3;
+  const Reply reply = post("/v1/scrub", R"({"server":"shop"})");
+  BOOST_TEST(reply.status == 200);
+  BOOST_TEST(reply.body.at("complete") == true);
+  BOOST_TEST(reply.body.at("scrubs")[0].at("server") == "shop");
+  BOOST_TEST(reply.body.at("scrubs")[0].at("bytes_left") == 0);
+  BOOST_TEST(reply.body.at("scrubs")[0].at("restored") == 3);
+  BOOST_REQUIRE(fake.calls.size() == 4u);
+  BOOST_TEST(fake.calls[0] == "scrub 0 all");
+  BOOST_TEST(fake.calls[3] == "scrub 0 0");  // asks for nothing new
+}
+
+BOOST_AUTO_TEST_CASE(scrub_that_ends_too_late_is_incomplete) {
+  fake.scrubs_pending = 1000000;
+  const Reply reply = post("/v1/scrub", R"({"timeout_ms":30})");
+  BOOST_TEST(reply.body.at("complete") == false);
+  BOOST_REQUIRE(reply.body.at("scrubs").size() == 1u);  // the roster is not attached
+  BOOST_TEST(reply.body.at("scrubs")[0].at("bytes_left") == 4096);
+}
+
+BOOST_AUTO_TEST_CASE(bad_scrubs_are_refused) {
+  check_error(post("/v1/scrub", R"({"user":3})"), 400, "bad_request");
+  check_error(post("/v1/scrub", R"({"server":7})"), 400, "bad_request");
+  check_error(post("/v1/scrub", R"({"server":"none"})"), 404, "not_found");
+  BOOST_TEST(fake.calls.empty());
+  fake.scrub_status = VMSRS_DENIED;
+  check_error(post("/v1/scrub"), 403, "denied");
+}
+
 BOOST_AUTO_TEST_CASE(bad_collections_are_refused) {
   check_error(post("/v1/gc", "{"), 400, "bad_request");
   check_error(post("/v1/gc", "[]"), 400, "bad_request");

@@ -220,7 +220,8 @@ BOOST_AUTO_TEST_CASE(check_waits_for_a_thread_of_the_server) {
 
 BOOST_AUTO_TEST_CASE(check_through_the_service_finds_a_wild_write) {
   crash_a_user();
-  server.region[100] = 0x666;  // behind everybody's back
+  while (server.call(VMSRS_CALL_SERVICE) == VMSRS_AGAIN) continue;  // the crash's sweep
+  server.region[100] = 0x666;                                       // behind everybody's back
   channel::SerialChannel serial(channel);
   daemon::CheckLedger ledger;
   api::Service service(serial, ledger, daemon::Clock(), std::chrono::seconds(10));
@@ -235,6 +236,20 @@ BOOST_AUTO_TEST_CASE(check_through_the_service_finds_a_wild_write) {
   BOOST_TEST(answer.body.at("ok") == false);
   BOOST_TEST(answer.body.at("checks")[VMSRS_CHECK_MIRROR].at("verdict") == "violated");
   BOOST_TEST(answer.body.at("checks")[VMSRS_CHECK_MIRROR].at("first_server") == "shop");
+}
+
+BOOST_AUTO_TEST_CASE(scrub_restores_a_wild_write) {
+  crash_a_user();
+  while (server.call(VMSRS_CALL_SERVICE) == VMSRS_AGAIN) continue;  // the crash's sweep
+  server.region[100] = 0x666;
+  channel::ScrubProgress progress;
+  BOOST_TEST(channel.scrub(0, channel::kEveryByte, progress) == VMSRS_AGAIN);
+  BOOST_TEST(progress.bytes_left == sizeof server.region);
+  while (server.call(VMSRS_CALL_SERVICE) == VMSRS_AGAIN) continue;
+  BOOST_TEST(channel.scrub(0, 0, progress) == VMSRS_OK);
+  BOOST_TEST(progress.restored == 1u);
+  BOOST_TEST(server.region[100] == 0u);
+  BOOST_TEST(channel.scrub(7, 0, progress) == VMSRS_NOT_FOUND);
 }
 
 BOOST_AUTO_TEST_CASE(dead_server_is_reaped_and_may_come_back) {

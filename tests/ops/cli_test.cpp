@@ -62,7 +62,9 @@ const std::vector<Words> kVerbs = {{"status"},
                                    {"version"},
                                    {"gc", "--dry-run"},
                                    {"gc", "--yes"},
-                                   {"gc", "--yes", "--server", "shop", "--user", "3"}};
+                                   {"gc", "--yes", "--server", "shop", "--user", "3"},
+                                   {"scrub", "--yes"},
+                                   {"scrub", "--yes", "--server", "shop"}};
 
 struct BadUsage {
   Words words;
@@ -70,7 +72,7 @@ struct BadUsage {
 };
 
 const std::vector<BadUsage> kBadUsages = {
-    {{}, "a verb is missing (there are: status, users, servers, gc, check, version)"},
+    {{}, "a verb is missing (there are: status, users, servers, gc, scrub, check, version)"},
     {{"staus"}, "no verb \"staus\", did you mean \"status\"?"},
     {{"--output", "json", "chek"}, "no verb \"chek\", did you mean \"check\"?"},
     {{"users", "lst"}, "no verb \"lst\", did you mean \"list\"?"},
@@ -83,6 +85,8 @@ const std::vector<BadUsage> kBadUsages = {
     {{"gc", "--user", "1024"}, "--user"},
     {{"gc", "--user", "3", "--yes"}, "--user needs --server"},
     {{"gc"}, "give --yes where nobody can be asked"},
+    {{"scrub"}, "give --yes where nobody can be asked"},
+    {{"scrub", "--user", "3"}, "--user"},
     {{"check", "surplus"}, "surplus"},
 };
 
@@ -113,7 +117,7 @@ BOOST_AUTO_TEST_CASE(tables_tell_what_is_there) {
   const std::string status = ctl({"status"}).out;
   BOOST_TEST(contains(status, "suppression"));
   BOOST_TEST(contains(status, "5 (wild 4, arithmetic 1)"));
-  BOOST_TEST(contains(status, "21 on demand, 8 at collection"));
+  BOOST_TEST(contains(status, "21 on demand, 8 at collection, 2 by sweeps"));
   BOOST_TEST(contains(status, "3.0 MiB of 60 MiB used"));
   BOOST_TEST(contains(status, "never since vmsrsd was started"));
   const std::string users = ctl({"users", "list"}).out;
@@ -136,6 +140,20 @@ BOOST_AUTO_TEST_CASE(collection_without_an_end_fails) {
   const Finished finished = ctl({"gc", "--yes", "--server", "shop", "--timeout", "0.05"});
   BOOST_TEST(finished.exit_code == 1);
   BOOST_TEST(contains(finished.out, "not finished, 5 records left"));
+  BOOST_TEST(contains(finished.err, "did not end in time"));
+}
+
+BOOST_AUTO_TEST_CASE(scrub_tells_what_it_restored) {
+  const Finished finished = ctl({"scrub", "--yes"});
+  BOOST_TEST(finished.exit_code == 0);
+  BOOST_TEST(finished.out == "shop: scrubbed, 3 granules restored, 0 B left\n");
+}
+
+BOOST_AUTO_TEST_CASE(scrub_without_an_end_fails) {
+  fake.scrubs_pending = 1000000;
+  const Finished finished = ctl({"scrub", "--yes", "--server", "shop", "--timeout", "0.05"});
+  BOOST_TEST(finished.exit_code == 1);
+  BOOST_TEST(contains(finished.out, "not finished"));
   BOOST_TEST(contains(finished.err, "did not end in time"));
 }
 
@@ -206,6 +224,7 @@ BOOST_AUTO_TEST_CASE(without_daemon_exits_4_with_one_line) {
                       {"check"},
                       {"gc", "--yes"},
                       {"gc", "--dry-run"},
+                      {"scrub", "--yes"},
                       {"version"}}) {
     words.insert(words.end(), {"--output", "json"});
     const Finished finished = ctl_without_daemon(words);

@@ -27,12 +27,10 @@ const Case kBroken[] = {
     {"metrics: [1, 2\n", "2: document: expected well-formed YAML, found: "},
     {"- a\n",
      "1: document: expected a mapping with platform, hosted, management, metrics, api, log, check, "
-     "reap, "
-     "servers, found a list"},
+     "reap, scrub, servers, found a list"},
     {"metrics:\n  listen: 127.0.0.1:9470\nmetrcs:\n  listen: x\n",
      "3: metrcs: expected one of platform, hosted, management, metrics, api, log, check, reap, "
-     "servers, found the "
-     "unknown key \"metrcs\"; did you mean \"metrics\"?"},
+     "scrub, servers, found the unknown key \"metrcs\"; did you mean \"metrics\"?"},
     {"\napi:\n  sokcet: /run/x\n",
      "3: api.sokcet: expected one of socket, socket_mode, socket_group, found the unknown key "
      "\"sokcet\"; did you mean \"socket\"?"},
@@ -61,6 +59,7 @@ const Case kBroken[] = {
      "2: check.timeout_ms: expected a whole number from 1 to 600000, found \"5s\""},
     {"check:\n  timeout_ms: 0\n",
      "2: check.timeout_ms: expected a whole number from 1 to 600000, found \"0\""},
+    {"scrub:\n  rate: fast\n", "2: scrub.rate: expected a size"},
     {"reap:\n  interval_ms: -1\n",
      "2: reap.interval_ms: expected a whole number from 0 to 3600000, found \"-1\""},
     {"management: secret\n",
@@ -161,6 +160,7 @@ BOOST_AUTO_TEST_CASE(reference_file_holds_the_defaults) {
   BOOST_TEST(file.log_level == defaults.log_level);
   BOOST_TEST(file.check_timeout_ms == defaults.check_timeout_ms);
   BOOST_TEST(file.reap_interval_ms == defaults.reap_interval_ms);
+  BOOST_TEST(file.scrub_rate_bytes == defaults.scrub_rate_bytes);
   BOOST_TEST(file.servers.empty());
 }
 

@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
+#include <chrono>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "scratch.hpp"
 
@@ -152,6 +154,26 @@ BOOST_AUTO_TEST_CASE(serves_until_it_is_stopped) {
   BOOST_TEST(!std::filesystem::exists(socket));
 }
 
+BOOST_AUTO_TEST_CASE(scrubs_in_the_background_unless_the_rate_is_0) {
+  for (const std::string rate : {"64KiB", "0"}) {
+    Program daemon(
+        {VMSRS_VMSRSD_ON_MONITOR, "--config", configure("scrub: {rate: " + rate + "}\n", "debug")});
+    BOOST_REQUIRE(eventually([&] { return answers(); }));
+    std::this_thread::sleep_for(std::chrono::milliseconds(1200));
+    const bool wanted = rate != "0";
+    BOOST_TEST(eventually([&] { return contains(daemon.err(), "scrub: ") == wanted; }));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(scrub_of_the_daemon_is_answered) {
+  Program daemon({VMSRS_VMSRSD_ON_MONITOR, "--config",
+                  configure("scrub: {rate: 0}\nservers:\n" + server("shop"))});
+  BOOST_REQUIRE(eventually([&] { return answers(); }));
+  const Finished scrub = run({VMSRS_VMSRSCTL, "--socket", socket, "scrub", "--yes"});
+  BOOST_TEST(scrub.exit_code == 0, scrub.err);
+  BOOST_TEST(contains(scrub.out, "no server is attached"));
+}
+
 BOOST_AUTO_TEST_CASE(second_daemon_does_not_take_the_socket) {
   const std::string file = configure();
   Program daemon({VMSRS_VMSRSD_ON_MONITOR, "--config", file});
@@ -179,10 +201,11 @@ BOOST_AUTO_TEST_CASE(killed_daemon_leaves_no_hindrance) {
 BOOST_AUTO_TEST_CASE(reload_takes_servers_and_refuses_the_rest_by_name) {
   Program daemon({VMSRS_VMSRSD_ON_MONITOR, "--config", configure("servers:\n" + server("shop"))});
   BOOST_REQUIRE(eventually([&] { return answers(); }));
-  configure("servers:\n" + server("roster"), "debug");
+  configure("scrub: {rate: 0}\nservers:\n" + server("roster"), "debug");
   daemon.signal(SIGHUP);
   BOOST_REQUIRE(eventually([&] { return contains(daemon.err(), "again: 1 servers"); }));
   BOOST_TEST(contains(daemon.err(), "log.level: refused, cannot change while vmsrsd runs"));
+  BOOST_TEST(contains(daemon.err(), "scrub.rate: refused, cannot change while vmsrsd runs"));
   BOOST_TEST(contains(daemon.err(), "servers: shop is gone from the file"));
   const Finished list = run({VMSRS_VMSRSCTL, "--socket", socket, "servers", "list", "-o", "json"});
   BOOST_TEST(Json::parse(list.out).at("servers").size() == 2u);

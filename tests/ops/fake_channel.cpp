@@ -43,6 +43,7 @@ vmsrs_server_info shop() {
   info.contended_granules = 6;
   info.record_count = 17;
   info.no_storage_count = 9;
+  info.sweep_restore_count = 2;
   return info;
 }
 
@@ -167,6 +168,19 @@ vmsrs_status FakeChannel::collect(std::uint32_t server, std::uint64_t slot,
   if (collections_pending == 0) return VMSRS_OK;
   --collections_pending;
   records_left = 5;
+  return VMSRS_AGAIN;
+}
+
+// Each scrub of the shop restores three granules.
+vmsrs_status FakeChannel::scrub(std::uint64_t server, std::uint64_t bytes,
+                                channel::ScrubProgress& progress) {
+  calls.push_back("scrub " + (server == channel::kEveryServer ? "all" : std::to_string(server)) +
+                  " " + (bytes == channel::kEveryByte ? "all" : std::to_string(bytes)));
+  if (scrub_status != VMSRS_OK) return scrub_status;
+  progress = {0, server == 1 ? 0u : 5u};
+  if (scrubs_pending == 0) return VMSRS_OK;
+  --scrubs_pending;
+  progress.bytes_left = 4096;
   return VMSRS_AGAIN;
 }
 

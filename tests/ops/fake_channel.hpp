@@ -32,6 +32,8 @@ class FakeChannel final : public channel::Channel {
 
   int checks_pending = 0;       // so many more check calls answer VMSRS_AGAIN
   int collections_pending = 0;  // the same for collect
+  int scrubs_pending = 0;       // the same for scrub
+  vmsrs_status scrub_status = VMSRS_OK;
   std::size_t users_in_answer = 2;
   vmsrs_status stats_status = VMSRS_OK;
   vmsrs_status exits_status = VMSRS_OK;
@@ -47,6 +49,8 @@ class FakeChannel final : public channel::Channel {
   vmsrs_status define(const vmsrs_server_definition& definition, std::uint32_t& server) override;
   vmsrs_status collect(std::uint32_t server, std::uint64_t slot,
                        std::uint64_t& records_left) override;
+  vmsrs_status scrub(std::uint64_t server, std::uint64_t bytes,
+                     channel::ScrubProgress& progress) override;
   vmsrs_status reap(std::uint32_t server, std::uint32_t process_id) override;
 
  private:

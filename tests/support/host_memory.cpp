@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "recovery/bytes.hpp"
+
 namespace vmsrs::test {
 namespace {
 
@@ -121,6 +123,14 @@ MemoryOutcome HostMemory::write(GuestVirtual address, const void* from, std::siz
     auto* const hidden = const_cast<std::uint8_t*>(static_cast<const std::uint8_t*>(from));
     move_words(begin, hidden, bytes, true);
   }
+  return outcome;
+}
+
+MemoryOutcome HostMemory::compare(GuestVirtual address, const void* with, std::size_t bytes,
+                                  std::size_t& same) {
+  std::vector<std::uint8_t> mine(bytes);
+  const MemoryOutcome outcome = read(address, mine.data(), bytes);
+  if (outcome) same = recovery::same_bytes(mine.data(), with, bytes);
   return outcome;
 }
 

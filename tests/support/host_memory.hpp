@@ -41,6 +41,8 @@ class HostMemory final : public recovery::GuestMemory {
                               recovery::Access access, std::uint8_t*& at) override;
   std::size_t mapped_pages() const override { return mapped_pages_; }
   void set_mapped_pages(std::size_t pages) { mapped_pages_ = pages; }
+  recovery::MemoryOutcome compare(recovery::GuestVirtual address, const void* with,
+                                  std::size_t bytes, std::size_t& same) override;
 
  private:
   struct Range {

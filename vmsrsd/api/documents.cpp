@@ -75,7 +75,9 @@ Json server_document(const vmsrs_server_info& info) {
           {"loads", info.load_count},
           {"suppressed_stores", info.suppressed_store_count},
           {"restores",
-           {{"demand", info.demand_restore_count}, {"collection", info.collect_restore_count}}},
+           {{"demand", info.demand_restore_count},
+            {"collection", info.collect_restore_count},
+            {"sweep", info.sweep_restore_count}}},
           {"restore_cycles", info.restore_cycles},
           {"suppressions_ended", info.suppression_count},
           {"storage_exhausted", info.no_storage_count},
@@ -143,7 +145,8 @@ Json status_document(const vmsrs_stats& stats, const std::vector<vmsrs_server_in
                    {"suppressed_stores", sum(servers, &Info::suppressed_store_count)},
                    {"restores",
                     {{"demand", sum(servers, &Info::demand_restore_count)},
-                     {"collection", sum(servers, &Info::collect_restore_count)}}}};
+                     {"collection", sum(servers, &Info::collect_restore_count)},
+                     {"sweep", sum(servers, &Info::sweep_restore_count)}}}};
   document.update(host_document(stats));
   Json list = Json::array();
   for (const Info& info : servers) {

@@ -48,6 +48,15 @@ std::optional<Answer> read_number(const Json& body, const char* name, std::uint6
   return std::nullopt;
 }
 
+std::optional<Answer> read_server(const Json& body, std::optional<std::string>& server) {
+  const auto member = body.find("server");
+  if (member == body.end() || member->is_null()) return std::nullopt;
+  if (!member->is_string())
+    return bad_request("\"server\" is not a string", "give a server's name");
+  server = member->get<std::string>();
+  return std::nullopt;
+}
+
 Answer post_collect(Service& service, const httplib::Request& request) {
   Json body;
   if (auto error = read_body(request, {"server", "user", "timeout_ms"}, body)) return *error;
@@ -56,18 +65,24 @@ Answer post_collect(Service& service, const httplib::Request& request) {
   if (auto error = read_number(body, "user", VMSRS_MAX_USERS - 1, slot)) return *error;
   if (auto error = read_number(body, "timeout_ms", kLongestWaitMs, timeout)) return *error;
   CollectRequest what;
-  if (body.contains("server") && !body["server"].is_null()) {
-    if (!body["server"].is_string()) {
-      return bad_request("\"server\" is not a string", "give a server's name");
-    }
-    what.server = body["server"].get<std::string>();
-  }
+  if (auto error = read_server(body, what.server)) return *error;
   if (slot) what.slot = static_cast<std::uint32_t>(*slot);
   if (timeout) what.timeout = std::chrono::milliseconds(*timeout);
   if (what.slot && !what.server) {
     return bad_request("\"user\" without \"server\"", "a slot has a meaning in one server only");
   }
   return service.collect(what);
+}
+
+Answer post_scrub(Service& service, const httplib::Request& request) {
+  Json body;
+  if (auto error = read_body(request, {"server", "timeout_ms"}, body)) return *error;
+  std::optional<std::uint64_t> timeout;
+  if (auto error = read_number(body, "timeout_ms", kLongestWaitMs, timeout)) return *error;
+  ScrubRequest what;
+  if (auto error = read_server(body, what.server)) return *error;
+  if (timeout) what.timeout = std::chrono::milliseconds(*timeout);
+  return service.scrub(what);
 }
 
 Answer post_check(Service& service, const httplib::Request& request) {
@@ -130,6 +145,10 @@ void install_routes(httplib::Server& server, Service& service) {
   server.Post("/v1/gc", [&service](const httplib::Request& request, httplib::Response& response) {
     reply(response, post_collect(service, request));
   });
+  server.Post("/v1/scrub",
+              [&service](const httplib::Request& request, httplib::Response& response) {
+                reply(response, post_scrub(service, request));
+              });
   server.Post("/v1/check",
               [&service](const httplib::Request& request, httplib::Response& response) {
                 reply(response, post_check(service, request));

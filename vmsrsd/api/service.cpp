@@ -71,20 +71,28 @@ Answer Service::users(const std::vector<std::string>& states) {
   return {200, {{"users", std::move(list)}}};
 }
 
-Answer Service::collect(const CollectRequest& request) {
+std::vector<vmsrs_server_info> Service::servers_called(const std::optional<std::string>& name,
+                                                       std::optional<Answer>& error) {
   std::vector<vmsrs_server_info> servers;
   if (const vmsrs_status status = channel::read_servers(channel_, servers); status != VMSRS_OK) {
-    return status_answer(status, "reading the list of servers");
+    error = status_answer(status, "reading the list of servers");
+    return {};
   }
-  if (request.server) {
-    std::erase_if(servers, [&](const vmsrs_server_info& info) {
-      return channel::server_name(info) != *request.server;
-    });
-    if (servers.empty()) {
-      return error_answer(404, "not_found", "no server is called \"" + *request.server + "\"",
-                          "look at the list of servers");
-    }
-  } else {
+  if (!name) return servers;
+  std::erase_if(servers,
+                [&](const vmsrs_server_info& info) { return channel::server_name(info) != *name; });
+  if (servers.empty()) {
+    error = error_answer(404, "not_found", "no server is called \"" + *name + "\"",
+                         "look at the list of servers");
+  }
+  return servers;
+}
+
+Answer Service::collect(const CollectRequest& request) {
+  std::optional<Answer> error;
+  std::vector<vmsrs_server_info> servers = servers_called(request.server, error);
+  if (error) return *error;
+  if (!request.server) {
     std::erase_if(servers, [](const vmsrs_server_info& info) { return info.crashed_users == 0; });
   }
 
@@ -112,6 +120,41 @@ Answer Service::collect(const CollectRequest& request) {
   return {200, {{"complete", complete}, {"collections", std::move(list)}}};
 }
 
+std::optional<Json> Service::scrub_one(const vmsrs_server_info& info,
+                                       steady_clock::time_point deadline, vmsrs_status& status) {
+  channel::ScrubProgress progress;
+  status = channel_.scrub(info.server, channel::kEveryByte, progress);
+  while (status == VMSRS_AGAIN && !is_over(deadline)) {
+    pause_before(deadline);
+    status = channel_.scrub(info.server, 0, progress);
+  }
+  if (status != VMSRS_OK && status != VMSRS_AGAIN) return std::nullopt;
+  return Json{{"server", channel::server_name(info)},
+              {"complete", status == VMSRS_OK},
+              {"bytes_left", progress.bytes_left},
+              {"restored", progress.restored - info.sweep_restore_count}};
+}
+
+Answer Service::scrub(const ScrubRequest& request) {
+  std::optional<Answer> error;
+  std::vector<vmsrs_server_info> servers = servers_called(request.server, error);
+  if (error) return *error;
+  if (!request.server) {
+    std::erase_if(servers, [](const vmsrs_server_info& info) { return info.attached == 0; });
+  }
+  const auto deadline = steady_clock::now() + request.timeout;
+  Json list = Json::array();
+  bool complete = true;
+  for (const vmsrs_server_info& info : servers) {
+    vmsrs_status status = VMSRS_OK;
+    std::optional<Json> one = scrub_one(info, deadline, status);
+    if (!one) return status_answer(status, "scrubbing " + channel::server_name(info));
+    complete = complete && status == VMSRS_OK;
+    list.push_back(std::move(*one));
+  }
+  return {200, {{"complete", complete}, {"scrubs", std::move(list)}}};
+}
+
 vmsrs_status Service::run_check(steady_clock::time_point deadline, vmsrs_check_report& report) {
   vmsrs_status status = channel_.check(true, report);
   while (status == VMSRS_AGAIN && !is_over(deadline)) {
@@ -122,8 +165,7 @@ vmsrs_status Service::run_check(steady_clock::time_point deadline, vmsrs_check_r
   for (vmsrs_check_result& result : report.results) {
     if (result.verdict != VMSRS_VERDICT_PENDING) continue;
     // What has been found already does not wait for the rest.
-    result.verdict =
-        result.violation_count > 0 ? VMSRS_VERDICT_VIOLATED : VMSRS_VERDICT_UNVERIFIED;
+    result.verdict = result.violation_count > 0 ? VMSRS_VERDICT_VIOLATED : VMSRS_VERDICT_UNVERIFIED;
   }
   return VMSRS_OK;
 }

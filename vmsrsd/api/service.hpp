@@ -21,6 +21,11 @@ struct CollectRequest {
   std::chrono::milliseconds timeout{30000};
 };
 
+struct ScrubRequest {
+  std::optional<std::string> server;  // absent: every attached server
+  std::chrono::milliseconds timeout{30000};
+};
+
 // What the API does, without HTTP. Any thread; waits hold no lock but that of the thing waited for.
 class Service {
  public:
@@ -36,6 +41,7 @@ class Service {
   // `states`: names of user states; empty = all.
   [[nodiscard]] Answer users(const std::vector<std::string>& states);
   [[nodiscard]] Answer collect(const CollectRequest& request);
+  [[nodiscard]] Answer scrub(const ScrubRequest& request);
   [[nodiscard]] Answer check(std::optional<std::chrono::milliseconds> timeout);
   [[nodiscard]] Answer exits();
   [[nodiscard]] Answer version();
@@ -47,6 +53,12 @@ class Service {
  private:
   void pause_before(std::chrono::steady_clock::time_point deadline) const;
   [[nodiscard]] bool is_over(std::chrono::steady_clock::time_point deadline) const;
+  // The servers of that name; nothing and `error` if there are none.
+  [[nodiscard]] std::vector<vmsrs_server_info> servers_called(
+      const std::optional<std::string>& name, std::optional<Answer>& error);
+  [[nodiscard]] std::optional<Json> scrub_one(const vmsrs_server_info& info,
+                                              std::chrono::steady_clock::time_point deadline,
+                                              vmsrs_status& status);
   vmsrs_status run_check(std::chrono::steady_clock::time_point deadline,
                          vmsrs_check_report& report);
 

@@ -21,6 +21,13 @@ struct UsersPage {
 };
 
 constexpr std::uint64_t kEveryCrashedUser = ~std::uint64_t{0};
+constexpr std::uint64_t kEveryServer = ~std::uint64_t{0};
+constexpr std::uint64_t kEveryByte = ~std::uint64_t{0};
+
+struct ScrubProgress {
+  std::uint64_t bytes_left = 0;
+  std::uint64_t restored = 0;  // granules, by all sweeps and scrubs of these servers so far
+};
 
 // Every call returns the hypervisor's status; results are good after VMSRS_OK, and after
 // VMSRS_AGAIN where a function says so.
@@ -42,6 +49,10 @@ class Channel {
   // VMSRS_AGAIN (records_left filled) until a thread of the server has done it: wait and repeat.
   [[nodiscard]] virtual vmsrs_status collect(std::uint32_t server, std::uint64_t slot,
                                              std::uint64_t& records_left) = 0;
+  // Asks for the next `bytes` of the regions of one server, or of kEveryServer, to be scrubbed; 0:
+  // only asks how far it is. VMSRS_AGAIN (progress filled) while some are left.
+  [[nodiscard]] virtual vmsrs_status scrub(std::uint64_t server, std::uint64_t bytes,
+                                           ScrubProgress& progress) = 0;
   [[nodiscard]] virtual vmsrs_status reap(std::uint32_t server, std::uint32_t process_id) = 0;
 };
 

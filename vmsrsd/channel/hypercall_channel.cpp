@@ -159,6 +159,14 @@ vmsrs_status HypercallChannel::collect(std::uint32_t server, std::uint64_t slot,
   return status;
 }
 
+vmsrs_status HypercallChannel::scrub(std::uint64_t server, std::uint64_t bytes,
+                                     ScrubProgress& progress) {
+  Registers registers{.rax = VMSRS_CALL_MGMT_SCRUB, .rdi = token_, .rsi = server, .rdx = bytes};
+  const vmsrs_status status = call(registers);
+  if (status == VMSRS_OK || status == VMSRS_AGAIN) progress = {registers.rdx, registers.rsi};
+  return status;
+}
+
 vmsrs_status HypercallChannel::reap(std::uint32_t server, std::uint32_t process_id) {
   Registers registers{.rax = VMSRS_CALL_MGMT_REAP, .rdi = token_, .rsi = server, .rdx = process_id};
   return call_to_end(registers);

@@ -47,6 +47,10 @@ class SerialChannel final : public Channel {
     const std::lock_guard lock(mutex_);
     return below_.collect(server, slot, records_left);
   }
+  vmsrs_status scrub(std::uint64_t server, std::uint64_t bytes, ScrubProgress& progress) override {
+    const std::lock_guard lock(mutex_);
+    return below_.scrub(server, bytes, progress);
+  }
   vmsrs_status reap(std::uint32_t server, std::uint32_t process_id) override {
     const std::lock_guard lock(mutex_);
     return below_.reap(server, process_id);

@@ -44,7 +44,8 @@ struct Config {
   std::string api_socket_group;  // empty = the daemon's own
   std::string log_level = "info";
   std::uint32_t check_timeout_ms = 5000;
-  std::uint32_t reap_interval_ms = 1000;  // 0 = never
+  std::uint32_t reap_interval_ms = 1000;      // 0 = never
+  std::uint64_t scrub_rate_bytes = 16 << 20;  // a second, of each server; 0 = never
   std::vector<Server> servers;
 };
 

@@ -125,8 +125,8 @@ void read_platform(const Value& root, Config& config) {
 }
 
 Config read(const Value& root) {
-  root.expect_mapping(
-      {"platform", "hosted", "management", "metrics", "api", "log", "check", "reap", "servers"});
+  root.expect_mapping({"platform", "hosted", "management", "metrics", "api", "log", "check", "reap",
+                       "scrub", "servers"});
   Config config;
 
   read_platform(root, config);
@@ -162,6 +162,10 @@ Config read(const Value& root) {
   reap.expect_mapping({"interval_ms"});
   config.reap_interval_ms =
       milliseconds_of(reap["interval_ms"], config.reap_interval_ms, 0, 3600000);
+
+  const Value scrub = root["scrub"];
+  scrub.expect_mapping({"rate"});
+  if (scrub["rate"].given()) config.scrub_rate_bytes = scrub["rate"].bytes();
 
   read_servers(root["servers"], config);
   return config;

@@ -7,7 +7,9 @@
 #include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <ops_common/exit_codes.hpp>
@@ -24,6 +26,7 @@
 #include "daemon/check_ledger.hpp"
 #include "daemon/notify.hpp"
 #include "daemon/reaper.hpp"
+#include "daemon/scrubber.hpp"
 #include "daemon/servers.hpp"
 #include "daemon/version.hpp"
 
@@ -70,10 +73,35 @@ sigset_t handled_signals() {
   return signals;
 }
 
-// A handled signal, or 0 when the time is over; 0 ms = no end.
-int wait_for_signal(const sigset_t& signals, std::uint32_t milliseconds) {
-  const timespec timeout{milliseconds / 1000, (milliseconds % 1000) * 1000000L};
-  const int signal = ::sigtimedwait(&signals, nullptr, milliseconds == 0 ? nullptr : &timeout);
+// Something to be done again and again; 0 ms = never.
+class Recurring {
+ public:
+  explicit Recurring(std::uint32_t interval_ms)
+      : interval_(interval_ms), next_(now() + interval_) {}
+
+  // Is it time? Then the next time is an interval from now.
+  bool due() {
+    if (interval_.count() == 0 || now() < next_) return false;
+    next_ = now() + interval_;
+    return true;
+  }
+  std::chrono::nanoseconds wait() const {
+    return interval_.count() == 0 ? std::chrono::hours(24) : next_ - now();
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static Clock::time_point now() { return Clock::now(); }
+  std::chrono::milliseconds interval_;
+  Clock::time_point next_;
+};
+
+// A handled signal, or 0 when the time is over.
+int wait_for_signal(const sigset_t& signals, std::chrono::nanoseconds time) {
+  constexpr std::int64_t kSecond = 1000000000;
+  const std::int64_t count = std::max<std::int64_t>(time.count(), 0);
+  const timespec timeout{count / kSecond, count % kSecond};
+  const int signal = ::sigtimedwait(&signals, nullptr, &timeout);
   return signal < 0 ? 0 : signal;  // EAGAIN, EINTR
 }
 
@@ -89,8 +117,11 @@ void install_metrics(httplib::Server& server, const collectors::Exposition& expo
 void run_until_stopped(channel::Channel& channel, const Options& options, config::Config& config) {
   const sigset_t signals = handled_signals();
   Reaper reaper(channel, Processes());
+  Scrubber scrubber(channel, config.scrub_rate_bytes);
+  Recurring reaping(config.reap_interval_ms);
+  Recurring scrubbing(config.scrub_rate_bytes == 0 ? 0 : Scrubber::kIntervalMs);
   for (;;) {
-    const int signal = wait_for_signal(signals, config.reap_interval_ms);
+    const int signal = wait_for_signal(signals, std::min(reaping.wait(), scrubbing.wait()));
     if (signal == SIGTERM || signal == SIGINT) {
       spdlog::info("stopping on signal {}", signal);
       return;
@@ -100,7 +131,8 @@ void run_until_stopped(channel::Channel& channel, const Options& options, config
       reload(channel, options.file, config);
       notify_service_manager("READY=1");
     }
-    if (config.reap_interval_ms != 0) reaper.pass();
+    if (reaping.due()) reaper.pass();
+    if (scrubbing.due()) scrubber.pass();
   }
 }
 

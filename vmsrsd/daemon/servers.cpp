@@ -38,6 +38,7 @@ std::vector<const char*> changed_keys(const config::Config& a, const config::Con
   compare("log.level", a.log_level == b.log_level);
   compare("check.timeout_ms", a.check_timeout_ms == b.check_timeout_ms);
   compare("reap.interval_ms", a.reap_interval_ms == b.reap_interval_ms);
+  compare("scrub.rate", a.scrub_rate_bytes == b.scrub_rate_bytes);
   return keys;
 }
 

@@ -74,7 +74,8 @@ enum vmsrs_call {
   VMSRS_CALL_MGMT_CHECK = 0x214,
   VMSRS_CALL_MGMT_DEFINE = 0x220,
   VMSRS_CALL_MGMT_COLLECT = 0x221,
-  VMSRS_CALL_MGMT_REAP = 0x222
+  VMSRS_CALL_MGMT_REAP = 0x222,
+  VMSRS_CALL_MGMT_SCRUB = 0x223
 };
 
 /* ---- Statuses ----------------------------------------------------------------------------------
@@ -305,7 +306,8 @@ struct vmsrs_server_info {
   uint64_t contended_granules;        /* granules with records of more than one user, now */
   uint64_t record_count;              /* records, now */
   uint64_t no_storage_count;
-  uint64_t reserved[4];
+  uint64_t sweep_restore_count; /* granules restored that nobody owned: changed behind the library */
+  uint64_t reserved[3];
 };
 /* Upper bounds, in ms, of suppression_histogram's first 11 buckets; the twelfth has none. */
 #define VMSRS_SUPPRESSION_BUCKETS_MS \

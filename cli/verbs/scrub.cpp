@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
+#include <iostream>
+#include <memory>
+#include <ops_common/exit_codes.hpp>
+
+#include "verbs/verbs.hpp"
+
+namespace vmsrs::cli {
+namespace {
+
+struct Scrub {
+  std::string server;
+  bool yes = false;
+};
+
+void confirm(const Scrub& scrub) {
+  if (scrub.yes) return;
+  if (::isatty(STDIN_FILENO) != 1) {
+    throw Failure(ops::kExitUsage,
+                  "scrub changes memory of servers: give --yes where nobody can be "
+                  "asked; vmsrsctl check looks and changes nothing");
+  }
+  std::cerr << "Restore all bytes of " << (scrub.server.empty() ? "every server" : scrub.server)
+            << " that nobody owns and that differ from their committed value? [y/N] ";
+  std::string answer;
+  std::getline(std::cin, answer);
+  if (answer != "y" && answer != "Y" && answer != "yes") {
+    throw Failure(ops::kExitFailed, "nothing was done");
+  }
+}
+
+int work(const Context& context, const Scrub& scrub) {
+  confirm(scrub);
+  const Client client = context.client();
+  Json body = {{"timeout_ms", client.timeout().count()}};
+  if (!scrub.server.empty()) body["server"] = scrub.server;
+  const Json answer = client.post("/v1/scrub", body);
+  print(context.format(), answer, [&] {
+    if (answer.at("scrubs").empty()) std::printf("Nothing to scrub: no server is attached.\n");
+    for (const Json& one : answer.at("scrubs")) {
+      std::printf("%s: %s, %s granules restored, %s left\n", words(one.at("server")).c_str(),
+                  one.at("complete").get<bool>() ? "scrubbed" : "not finished",
+                  words(one.at("restored")).c_str(), size_words(one.at("bytes_left")).c_str());
+    }
+  });
+  if (answer.at("complete").get<bool>()) return ops::kExitOk;
+  throw Failure(ops::kExitFailed,
+                "the scrub did not end in time: a thread of the server carries it out; look at the "
+                "server, or give a longer --timeout");
+}
+
+}  // namespace
+
+void add_scrub(CLI::App& app, Context& context) {
+  CLI::App* verb = app.add_subcommand(
+      "scrub",
+      "Compare the servers' regions with their committed value, and restore what was changed "
+      "behind the library's back");
+  const auto scrub = std::make_shared<Scrub>();
+  verb->add_option("--server", scrub->server, "Only this server");
+  verb->add_flag("--yes", scrub->yes, "Do not ask");
+  verb->callback(
+      [&context, scrub] { context.work = [&context, scrub] { return work(context, *scrub); }; });
+}
+
+}  // namespace vmsrs::cli

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "support/machine.hpp"
+
+namespace vmsrs::test {
+
+// How the users of one server reach the engine and the server's memory: what a history drives.
+// TrappedAccesses makes every access a hypercall. An implementation whose normal accesses need none
+// goes behind the same interface and must agree with the same model. Users are numbered from 0.
+// Each call answers as the hypercall of its name does when it is no longer asked to touch pages.
+class Accesses {
+ public:
+  using User = std::uint32_t;
+  // For the server of that number, which is defined under that name, with so many users.
+  using Factory =
+      std::function<std::unique_ptr<Accesses>(std::uint32_t server, std::uint32_t users)>;
+
+  virtual ~Accesses() = default;
+
+  virtual Result attach(const std::string& name, const Secret& secret, std::uint32_t process) = 0;
+  virtual Result profile(std::uint8_t* memory, std::size_t bytes, unsigned granule) = 0;
+  virtual Result detach() = 0;
+
+  virtual Result begin(User user, std::uint64_t label) = 0;
+  virtual Result end(User user) = 0;
+  virtual Result crash(User user) = 0;
+  virtual Result stuck(User user) = 0;
+  virtual Result collect(User user) = 0;
+  virtual Result service() = 0;
+
+  // 1 to 64 bytes at any address.
+  virtual Result store(User user, std::uint8_t* to, const std::uint8_t* from,
+                       std::uint32_t bytes) = 0;
+  virtual Result load(User user, const std::uint8_t* from, std::uint8_t* to,
+                      std::uint32_t bytes) = 0;
+  virtual Result store_range(User user, std::uint8_t* to, const std::uint8_t* from,
+                             std::uint32_t bytes) = 0;
+  virtual Result fill(User user, std::uint8_t* to, std::uint8_t value, std::uint32_t bytes) = 0;
+  // Makes the range readable in place.
+  virtual Result load_range(User user, const std::uint8_t* from, std::uint32_t bytes) = 0;
+
+  // The n-th look at the server's memory from now on finds a page missing.
+  virtual void fail_at(std::uint32_t n) = 0;
+  virtual std::uint64_t touch_count() const = 0;
+  // What the implementation itself has seen go wrong.
+  virtual std::optional<std::string> complaint() const = 0;
+};
+
+}  // namespace vmsrs::test

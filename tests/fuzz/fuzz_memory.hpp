@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "recovery/guest_memory.hpp"
+
+namespace vmsrs::fuzz {
+
+inline constexpr std::uint64_t kPageBytes = 4096;
+
+// The memory of one address space: a few pages from kBase on, each an allocation of its own, so
+// that AddressSanitizer sees an access that goes beyond what was asked for. Keeps the promises of
+// GuestMemory and stops the program when the engine does not keep its own.
+class FuzzMemory final : public recovery::GuestMemory {
+ public:
+  static constexpr std::uint64_t kBase = 0x10000000;
+  static constexpr std::uint64_t kPages = 18;  // more than the longest range of a call
+  enum class State : std::uint8_t { kPresent, kReadOnly, kNotPresent, kForbidden };
+
+  FuzzMemory();
+  void clear();  // all zeroes, all present
+
+  void set(std::uint64_t page, State state) { states_[page % kPages] = state; }
+  void touch(std::uint64_t address);
+  void make_all_present() { states_.fill(State::kPresent); }
+  // What a program does to its own memory; addresses wrap around within it.
+  void store(std::uint64_t offset, const void* from, std::size_t bytes);
+  std::uint8_t byte(std::uint64_t offset) const;
+
+  // Has the engine changed anything since? It has no other way than write().
+  void begin_call() { changed_ = false; }
+  bool changed() const { return changed_; }
+
+  recovery::MemoryOutcome prepare(recovery::GuestVirtual address, std::size_t bytes,
+                                  recovery::Access access) override;
+  recovery::MemoryOutcome read(recovery::GuestVirtual address, void* to,
+                               std::size_t bytes) override;
+  recovery::MemoryOutcome write(recovery::GuestVirtual address, const void* from,
+                                std::size_t bytes) override;
+  recovery::MemoryOutcome compare(recovery::GuestVirtual address, const void* with,
+                                  std::size_t bytes, std::size_t& same) override;
+
+ private:
+  using Page = std::array<std::uint8_t, kPageBytes>;
+  // Calls visit(bytes in the page, offset in the range, count) page by page.
+  template <typename Visit>
+  void for_pieces(std::uint64_t address, std::size_t bytes, Visit visit) const;
+
+  std::array<std::unique_ptr<Page>, kPages> pages_;
+  std::array<State, kPages> states_{};
+  bool changed_ = false;
+};
+
+}  // namespace vmsrs::fuzz
