@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <vector>
 
-// Clocks, pinning, medians, and the one line per figure that bench/report.py reads.
+// Clocks, pinning, medians, and the one line per figure that bench/report reads.
 namespace vmsrs::bench {
 
 // Server and load share the first processor in every arm; the engine, or whatever takes its place
