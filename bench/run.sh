@@ -26,7 +26,8 @@ Native, hosted platform, no nested paging: nothing here says what the hypervisor
 USAGE
 }
 
-report() { PYTHONPATH=$top/bench PYTHONDONTWRITEBYTECODE=1 python3 -m report "$@"; }
+# Debian's Python, as the plots come from its matplotlib.
+report() { PYTHONPATH=$top/bench PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m report "$@"; }
 
 known_names() { report --names; }
 
@@ -75,7 +76,7 @@ build() {
 report_options=()
 
 main() {
-  command -v python3 >/dev/null || need_packages /dev/null python3
+  [[ -x /usr/bin/python3 ]] || need_packages /dev/null python3
   parse_options "$@"
   check_debian
   mkdir -p "$top/build/logs"

@@ -54,15 +54,14 @@ WaitingUsers::WaitingUsers(unsigned count, bool crashed, std::uint64_t* words,
         vmsrs::store(words + (user * granules_each + i) * kGranuleWords, std::uint64_t{user});
       if (crashed) crash_suppression_os(VMSRS_FAULT_CHECK, nullptr);
       std::unique_lock lock(mutex_);
-      ++ready_;
-      changed_.notify_all();
+      if (++ready_ == count) changed_.notify_all();
       changed_.wait(lock, [this] { return over_; });
       lock.unlock();
       vmsrs_user_end();
     });
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return ready_ == user + 1; });
   }
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return ready_ == count; });
 }
 
 WaitingUsers::~WaitingUsers() {

@@ -6,6 +6,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <system_error>
 
 namespace vmsrs::bench {
 
@@ -14,6 +18,19 @@ double cpu_seconds(pid_t process) {
   timespec used{};
   if (clock_getcpuclockid(process, &clock) != 0 || clock_gettime(clock, &used) != 0) return 0;
   return static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) / 1e9;
+}
+
+double waited_seconds(pid_t process) {
+  std::error_code none;
+  double nanoseconds = 0;
+  const std::string tasks = "/proc/" + std::to_string(process) + "/task";
+  for (const auto& task : std::filesystem::directory_iterator(tasks, none)) {
+    double ran = 0;
+    double waited = 0;
+    std::ifstream(task.path() / "schedstat") >> ran >> waited;
+    nanoseconds += waited;
+  }
+  return nanoseconds / 1e9;
 }
 
 void pin_to(unsigned cpu) {

@@ -16,15 +16,17 @@ namespace vmsrs::bench {
 constexpr unsigned kServerCpu = 0;
 constexpr unsigned kEngineCpu = 1;
 
-inline std::uint64_t now_ns() {
+inline std::uint64_t now_ns(clockid_t clock = CLOCK_MONOTONIC) {
   timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
+  clock_gettime(clock, &now);
   return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000u +
          static_cast<std::uint64_t>(now.tv_nsec);
 }
 
 // Of a process and all its threads so far.
 double cpu_seconds(pid_t process);
+// How long its threads would have run, had other programs not held their processor. 0: unknown.
+double waited_seconds(pid_t process);
 
 // The calling thread, and whatever it starts from now on. Says so if that is not possible.
 void pin_to(unsigned cpu);

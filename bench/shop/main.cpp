@@ -64,7 +64,7 @@ std::uint16_t free_port() {
 }
 
 struct Figures {
-  std::vector<double> rate, cpu_us;  // of each turn
+  std::vector<double> rate, cpu_us, engine_waited;  // of each turn
   std::uint64_t failed = 0;
 };
 
@@ -97,9 +97,13 @@ class Arm {
   double turn() {  // users a second
     clients_->run(kWarmUp);
     const double before = cpu();
+    const double waited = hosted_ != nullptr ? waited_seconds(hosted_->process().id()) : 0;
     const Clients::Done done = clients_->run(quick() ? kQuickTurn : kTurn);
     const auto users = static_cast<double>(done.users);
     figures_.cpu_us.push_back((cpu() - before) / users * 1e6);
+    if (hosted_ != nullptr)
+      figures_.engine_waited.push_back((waited_seconds(hosted_->process().id()) - waited) /
+                                       done.seconds);
     figures_.rate.push_back(users / done.seconds);
     figures_.failed += done.failed;
     return figures_.rate.back();
@@ -139,6 +143,8 @@ void run(const Scenario& scenario) {
   beside("vmsrs_rate", median(ours.rate), "/s", "users a second with VMSRS");
   beside("plain_cpu_us", median(plain.cpu_us), "us", "processor time of a user: server");
   beside("vmsrs_cpu_us", median(ours.cpu_us), "us", "processor time of a user: server and engine");
+  beside("engine_waited", median(ours.engine_waited), "",
+         "part of the time that the engine waited while other programs had its processor");
   if (scenario.mix.troublemaker) {
     if (ours.failed == 0) give_up("nobody crashed");
     beside("crashes", static_cast<double>(ours.failed), "", "users that crashed meanwhile");

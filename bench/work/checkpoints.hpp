@@ -18,6 +18,9 @@ class Checkpoints {
   virtual bool complete() = 0;
   // The region as it was at the last complete checkpoint; the server stands still meanwhile.
   virtual void roll_back() = 0;
+  // Does the server wait for somebody at a first write? Otherwise all that checkpoints cost it is
+  // time of its own thread.
+  virtual bool waits() const { return false; }
   // No cost until the next take().
   virtual void suspend() = 0;
 };
