@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
+import sys
 from pathlib import Path
 
 from . import output
@@ -16,10 +17,11 @@ from .programs import Figure, Programs, say
 
 def measure(programs: Programs, names: list[str]) -> list[Figure]:
     figures: list[Figure] = []
-    for program in ("bench_operations", "bench_shop"):
-        if keys := [aim.key for aim in AIMS if aim.program == program and aim.key in names]:
-            figures += programs.run(program, *keys) or []
-        if "hosted_trap_ns" in keys:
+    for aim in AIMS:
+        if aim.program is None or aim.key not in names:
+            continue
+        figures += programs.run(aim.program, aim.key) or []
+        if aim.key == "hosted_trap_ns":
             figures.append(programs.ping_pong())
     return figures
 
@@ -59,6 +61,8 @@ def main() -> None:
         output.print_json(figures, comparison, bool(options.name))
     else:
         output.print_table(figures, names, comparison)
+    if programs.failed:
+        sys.exit("failed: " + "; ".join(programs.failed))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The common work under VMSRS and under checkpoints: at one point, along curves, and over faults."""
+"""The common work under VMSRS and under checkpoints: at a point, along curves, over faults."""
 
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, field
 
 from .programs import Figure, Programs
@@ -30,10 +31,12 @@ class Comparison:
     def incremental(self) -> str:
         """The cheapest of those that this kernel has."""
         ways = [way for way in self.ways if way not in ("ours", "fork")]
+        if not ways:
+            sys.exit("no incremental way of checkpoints has worked")
         return min(ways, key=lambda way: self.ways[way]["overhead"].value)
 
     def total_seconds(self, way: str, faults: int) -> float:
-        """The paper's 3.3, as a sum: the work, what protecting it costs, and what the faults cost."""
+        """The paper's 3.3 as a sum: the work, what protecting it costs, what the faults cost."""
         value = {name: figure.value for name, figure in self.ways[way].items()}
         if way == "ours":
             each = (value["lost_ms"] + value["pause_ms"]) / 1e3
@@ -49,7 +52,7 @@ class Comparison:
         """The number of faults from which VMSRS takes less time in all."""
         def ahead(faults: int) -> bool:
             return self.total_seconds("ours", faults) <= self.total_seconds(way, faults)
-        if not ahead(MOST_FAULTS):
+        if "ours" not in self.ways or not ahead(MOST_FAULTS):
             return None
         low, high = 0, MOST_FAULTS
         while low < high:
@@ -66,7 +69,7 @@ def compare(programs: Programs) -> Comparison:
         figures = programs.run("bench_work", way, str(BASE_MIB))
         if figures is None:
             result.refused.append(way)
-        else:
+        elif figures:
             result.ways[way] = {figure.name: figure for figure in figures}
     return result
 
@@ -83,6 +86,8 @@ def add_curves(programs: Programs, result: Comparison, quick: bool) -> None:
                 else:
                     words = arguments(x) if way == "ours" else (x,)
                     figures = programs.run("bench_work", way, *map(str, words)) or []
-                    extra = {figure.name: figure.value for figure in figures}["extra_ns"]
+                    extra = {figure.name: figure.value for figure in figures}.get("extra_ns")
+                    if extra is None:
+                        continue
                 curve[way].append((x, extra))
         result.curves[name] = curve

@@ -18,7 +18,8 @@ from .programs import Figure
 
 
 def circumstances() -> str:
-    model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":")[1].strip()
+                  for line in Path("/proc/cpuinfo").read_text().splitlines()
                   if line.startswith("model name")), platform.machine())
     commit = subprocess.run(["git", "-C", str(Path(__file__).parent), "describe", "--always",
                              "--dirty", "--exclude=*"], check=False, capture_output=True,
@@ -41,7 +42,8 @@ def comparison_figures(comparison: Comparison) -> list[Figure]:
                                   figure.value, figure.unit, figure.text))
         if way != "ours" and (faults := comparison.crossing(way)) is not None:
             figures.append(Figure(f"checkpoint_{way.replace('-', '_')}_crossing", faults, "faults",
-                                  f"in {WORK_SECONDS:.0f} s of work, from which VMSRS takes less time in all"))
+                                  f"in {WORK_SECONDS:.0f} s of work, from which on VMSRS takes "
+                                  "less time in all"))
     return figures
 
 
@@ -70,7 +72,8 @@ def print_comparison(comparison: Comparison) -> None:
     print(f"{'':<22}" + "".join(f"{way:>14}" for way in comparison.ways))
     for row in rows:
         cells = [measured.get(row) for measured in comparison.ways.values()]
-        print(f"{row:<22}" + "".join(f"{number(cell.value) if cell else '-':>14}" for cell in cells))
+        print(f"{row:<22}" +
+              "".join(f"{number(cell.value) if cell else '-':>14}" for cell in cells))
     crossings = []
     for way in comparison.ways:
         faults = None if way == "ours" else comparison.crossing(way)

@@ -55,7 +55,8 @@ def draw(file: Path, comparison: Comparison) -> None:
                               (0.2, "pause_ms", "pause at a fault")):
         panel.bar([i + shift for i in range(len(ways))],
                   [comparison.ways[way][row].value for way in ways], 0.4, label=label)
-    panel.set_xticks(range(len(ways)), [LABELS[way].replace(": ", ":\n") for way in ways], fontsize=7)
+    panel.set_xticks(range(len(ways)), [LABELS[way].replace(": ", ":\n") for way in ways],
+                     fontsize=7)
     panel.set_yscale("log")
     panel.set_ylabel("ms")
     for panel in panels.flat:

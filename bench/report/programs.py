@@ -30,16 +30,24 @@ def say(text: str) -> None:
 class Programs:
     def __init__(self, build: Path) -> None:
         self.folder = build / "bench"
+        self.failed: list[str] = []
 
     def run(self, program: str, *arguments: str) -> list[Figure] | None:
-        """The figures; None: this kernel refuses."""
-        say(" ".join((program, *arguments)))
-        result = subprocess.run([str(self.folder / program), *arguments], check=False, text=True,
-                                stdout=subprocess.PIPE, timeout=TIMEOUT_SECONDS)
-        if result.returncode == REFUSED:
+        """The figures; None: this kernel refuses. One that fails does not stop the others."""
+        command = " ".join((program, *arguments))
+        say(command)
+        try:
+            result = subprocess.run([str(self.folder / program), *arguments], check=False,
+                                    text=True, stdout=subprocess.PIPE, timeout=TIMEOUT_SECONDS)
+            code = result.returncode
+        except subprocess.TimeoutExpired:
+            code = -1
+        if code == REFUSED:
             return None
-        if result.returncode != 0:
-            sys.exit(f"{program} {' '.join(arguments)} ended with {result.returncode}")
+        if code != 0:
+            say(f"{command} ended with {code}" if code > 0 else f"{command} was killed")
+            self.failed.append(command)
+            return []
         figures = []
         for line in result.stdout.splitlines():
             name, value, unit, text = line.split("\t")
