@@ -26,6 +26,7 @@ def draw(file: Path, comparison: Comparison) -> None:
     import matplotlib  # only here: the rest runs without it
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "vmsrs"  # the same figures, the same file
+    matplotlib.rcParams["svg.fonttype"] = "none"
     from matplotlib import pyplot
 
     figure, panels = pyplot.subplots(2, 3, figsize=(15, 9))
@@ -38,6 +39,9 @@ def draw(file: Path, comparison: Comparison) -> None:
                        "o-" if measured else "--", color=COLOURS[way], label=LABELS[way])
         panel.set_xscale("symlog" if name == "crashed_users" else "log")
         panel.set_yscale("log")
+        points = [x for x, _ in curve["ours"]]
+        panel.set_xticks(points, [f"{x:,}" for x in points])
+        panel.minorticks_off()
         panel.set_xlabel(AXES[name])
         panel.set_ylabel("more for a request, us")
     panel = next(flat)
