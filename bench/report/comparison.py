@@ -11,6 +11,7 @@ from .programs import Figure, Programs
 
 BASE_MIB = 64
 WORK_SECONDS = 60.0  # of the time model: so long without protection and faults
+TRIED_SECONDS, TRIED_FAULTS = 3.0, 3  # what bench_work tries of it (work/request.hpp)
 MOST_FAULTS = 1_000_000
 
 # The curves: what varies, and bench_work's other arguments (region, users, threads, crashed users).
@@ -35,17 +36,17 @@ class Comparison:
             sys.exit("no incremental way of checkpoints has worked")
         return min(ways, key=lambda way: self.ways[way]["overhead"].value)
 
-    def total_seconds(self, way: str, faults: int) -> float:
+    def total_seconds(self, way: str, faults: int, work: float = WORK_SECONDS) -> float:
         """The paper's 3.3 as a sum: the work, what protecting it costs, what the faults cost."""
         value = {name: figure.value for name, figure in self.ways[way].items()}
         if way == "ours":
             each = (value["lost_ms"] + value["pause_ms"]) / 1e3
-            return WORK_SECONDS * (1 + value["overhead"]) + faults * each
+            return work * (1 + value["overhead"]) + faults * each
         if faults == 0:
-            return WORK_SECONDS
+            return work
         cost = value["cost_ms"] / 1e3
-        interval = math.sqrt(2 * cost * WORK_SECONDS / faults)  # Young's, for that many faults
-        return (WORK_SECONDS * (1 + cost / interval) +
+        interval = math.sqrt(2 * cost * work / faults)  # Young's, for that many faults
+        return (work * (1 + cost / interval) +
                 faults * (interval / 2 + value["pause_ms"] / 1e3))
 
     def crossing(self, way: str) -> int | None:

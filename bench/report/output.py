@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import HEADING
 from .aims import AIMS, KEYS
-from .comparison import WORK_SECONDS, Comparison
+from .comparison import TRIED_FAULTS, TRIED_SECONDS, WORK_SECONDS, Comparison
 from .programs import Figure
 
 
@@ -49,7 +49,8 @@ def comparison_figures(comparison: Comparison) -> list[Figure]:
 
 def print_table(figures: list[Figure], names: list[str], comparison: Comparison | None) -> None:
     print(f"VMSRS benchmarks: {HEADING}\n{circumstances()}\n")
-    print(f"{'key':<28}{'measured':>12}  {'aim':<9}{'met':<5}what")
+    if figures:
+        print(f"{'key':<28}{'measured':>12}  {'aim':<9}{'met':<5}what")
     for figure in figures:
         aim = KEYS.get(figure.name)
         measured = f"{number(figure.value)} {figure.unit}".strip()
@@ -68,12 +69,15 @@ def print_table(figures: list[Figure], names: list[str], comparison: Comparison 
 def print_comparison(comparison: Comparison) -> None:
     print(f"\nThe same work under VMSRS and under checkpoints: {HEADING}")
     rows = ["overhead", "cpu_extra_us", "cost_ms", "interval_ms", "checkpoint_pause_ms", "lost_ms",
-            "pause_ms"]
+            "pause_ms", "tried_ratio"]
     print(f"{'':<22}" + "".join(f"{way:>14}" for way in comparison.ways))
     for row in rows:
         cells = [measured.get(row) for measured in comparison.ways.values()]
         print(f"{row:<22}" +
               "".join(f"{number(cell.value) if cell else '-':>14}" for cell in cells))
+    tried = [comparison.total_seconds(way, TRIED_FAULTS, TRIED_SECONDS) / TRIED_SECONDS
+             for way in comparison.ways]
+    print(f"{'  the model says':<22}" + "".join(f"{number(value):>14}" for value in tried))
     crossings = []
     for way in comparison.ways:
         faults = None if way == "ours" else comparison.crossing(way)

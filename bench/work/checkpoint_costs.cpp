@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <random>
 
 #include "checkpoints.hpp"
 #include "request.hpp"
@@ -70,7 +71,41 @@ class Measurement {
     }
   }
 
-  void report_all() const {
+  // Work with faults at random moments, each of which goes back to the last checkpoint; over the
+  // time of the same work without either.
+  double tried() {
+    const double work = quick() ? kTriedSeconds / 20 : kTriedSeconds;
+    const double each = median(plain_ns_) / 1e9;
+    const double interval = std::sqrt(2 * median(costs_) * work / kTriedFaults);
+    std::exponential_distribution<double> until_fault(kTriedFaults / work);
+    std::minstd_rand random(1);
+    checkpoints_.suspend();
+    run(0, true);
+    const clockid_t clock = checkpoints_.waits() ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID;
+    const std::uint64_t begin = now_ns(clock);
+    double now = 0, taken = 0, done = 0, saved = 0;
+    double next_fault = until_fault(random);
+    for (unsigned faults = 0; done < work / each;) {
+      requests_.run<Plain>(kBatch);
+      done += kBatch;
+      now = static_cast<double>(now_ns(clock) - begin) / 1e9;
+      if (faults < kTriedFaults && now >= next_fault) {
+        while (!checkpoints_.complete()) {
+        }
+        checkpoints_.roll_back();
+        done = saved;
+        ++faults;
+        next_fault = now + until_fault(random);
+      } else if (now - taken >= interval && checkpoints_.complete()) {
+        checkpoints_.take();
+        saved = done;
+        taken = now;
+      }
+    }
+    return now / work;
+  }
+
+  void report_all() {
     const double cost = median(costs_);
     report("plain_ns", median(plain_ns_), "ns", "a request without protection");
     report("cost_ms", cost * 1e3, "ms", "what a checkpoint costs the server in all");
@@ -82,6 +117,7 @@ class Measurement {
     report("checkpoint_pause_ms", median(pauses_) * 1e3, "ms", "the server's pause at a checkpoint");
     report("lost_ms", interval_ / 2 * 1e3, "ms", "all users' work lost at a fault");
     report("pause_ms", median(back_) * 1e3, "ms", "everybody's pause at a fault");
+    report("tried_ratio", tried(), "", "3 s of work with 3 faults, over the same without either");
   }
 
  private:

@@ -64,22 +64,37 @@ class Crew {
   std::vector<std::thread> threads_;
 };
 
+void one_request(Requests& requests, bool faults) {
+  vmsrs::run_user(
+      1,
+      [&] {
+        requests.body<Monitored>();
+        if (faults) *reinterpret_cast<volatile std::uint64_t*>(kNowhere) = 0;
+      },
+      [] {});
+}
+
 // A request that faults at its end, beside one that does not: whatever else a fault costs.
-double fault_cost(std::uint64_t* words, std::size_t granules, const OwnWork& own) {
-  Requests requests(words, granules, own);
+double fault_cost(Requests& requests) {
   const auto request = [&](bool faults) {
-    return time_each(1, [&] {
-      vmsrs::run_user(
-          1,
-          [&] {
-            requests.body<Monitored>();
-            if (faults) *reinterpret_cast<volatile std::uint64_t*>(kNowhere) = 0;
-          },
-          [] {});
-    });
+    return time_each(1, [&] { one_request(requests, faults); });
   };
   return median_difference(
       rounds(kFaults), [&] { return request(false); }, [&] { return request(true); });
+}
+
+// Work with faults in it, each request that failed done again; over the time of the same work
+// without protection.
+double tried(Requests& plain, Requests& monitored, double plain_ns) {
+  const auto count = static_cast<unsigned>(kTriedSeconds / (quick() ? 20 : 1) * 1e9 / plain_ns);
+  const double without = time_each(count, [&] { plain.run<Plain>(count); });
+  const double with = time_each(count, [&] {
+    for (unsigned i = 0; i < count; ++i) {
+      if (i % (count / kTriedFaults) == count / kTriedFaults / 2) one_request(monitored, true);
+      one_request(monitored, false);
+    }
+  });
+  return with / without;
 }
 
 }  // namespace
@@ -130,10 +145,15 @@ void measure_ours(const Point& point) {
   report("cpu_extra_us", (median(cpu_used) - median(plain_cpu)) / kBatch * 1e6, "us",
          "more processor time of a request, both processors");
   if (point.crashed == 0) {
-    const double pause = fault_cost(profiled, granules, own);
+    Requests without(plain, granules, own);
+    Requests with(profiled, granules, own);
+    const double pause = fault_cost(with);
     report("lost_ms", (median(plain_ns) + extra) / 1e6, "ms",
            "work lost at a fault: the crashed user's request, nobody else's");
     report("pause_ms", pause / 1e6, "ms", "the crashed user's fault, suppression and collection");
+    if (point.users == 1 && point.threads == 1)
+      report("tried_ratio", tried(without, with, median(plain_ns)), "",
+             "3 s of work with 3 faults, over the same without either");
   }
 }
 

@@ -17,6 +17,10 @@ constexpr unsigned kWrites = 4;        // the same
 constexpr double kOwnNs = 10'000;      // computing, of each request
 constexpr double kFaultEverySeconds = 10;  // on the average: the MTBF of Young's formula
 
+// The time model's sum is also tried: so much work, with so many faults in it.
+constexpr double kTriedSeconds = 3;
+constexpr unsigned kTriedFaults = 3;
+
 // Something that takes time and touches no memory.
 class OwnWork {
  public:
