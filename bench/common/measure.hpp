@@ -38,11 +38,15 @@ inline unsigned rounds(unsigned wanted) { return quick() ? std::max(3u, wanted /
 double median(std::vector<double> values);
 
 // A/B: both arms in each round, the order changing from round to round, so that whatever else the
-// machine does meets both alike. The result is the median of the rounds' differences.
+// machine does meets both alike. The result is the median of the rounds' differences. Ends early if
+// that takes long.
 template <typename Base, typename Other>
 double median_difference(unsigned count, Base base, Other other) {
+  constexpr unsigned kLeast = 10;
+  constexpr std::uint64_t kPatienceNs = 2'000'000'000;
   std::vector<double> differences;
-  for (unsigned i = 0; i < count; ++i) {
+  const std::uint64_t begin = now_ns();
+  for (unsigned i = 0; i < count && (i < kLeast || now_ns() - begin < kPatienceNs); ++i) {
     double low, high;
     if (i % 2 == 0) {
       low = base();

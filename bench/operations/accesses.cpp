@@ -1,14 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loads and stores: the same loop over plain memory and over profiled memory, 16 KiB of each, so
-// that both lie in the first-level cache and only the instructions differ.
+// Loads and stores: the same loop over plain memory and over profiled memory, little of each, so that
+// both lie in the first-level cache and only the instructions differ.
 #include "operations.hpp"
 
 namespace vmsrs::bench {
 namespace {
 
-constexpr std::size_t kBytes = 16 * 1024;
+constexpr std::size_t kBytes = VMSRS_PAGE_BYTES;
 constexpr std::size_t kWords = kBytes / sizeof(std::uint64_t);
+constexpr unsigned kRounds = 2000;
 constexpr std::size_t kGranules = kBytes / kGranuleBytes;
+
+// How often an arm goes over its memory in one turn: long enough for the clock, short enough that
+// most turns are not interrupted.
+template <typename Pass>
+unsigned passes(Pass pass) {
+  constexpr double kTurnNs = 20'000;
+  std::vector<double> times;
+  for (unsigned i = 0; i < 9; ++i) times.push_back(time_each(1, pass));
+  return static_cast<unsigned>(std::clamp(kTurnNs / median(times), 1.0, 1000.0));
+}
 
 template <typename Arm>
 [[gnu::noinline]] void load_all(const std::uint64_t* words, unsigned times) {
@@ -26,10 +37,11 @@ template <typename Arm>
 }
 
 void compare_loads(const char* key, const char* text, const std::uint64_t* plain,
-                   const std::uint64_t* profiled, unsigned times, unsigned count) {
+                   const std::uint64_t* profiled) {
+  const unsigned times = passes([&] { load_all<Monitored>(profiled, 1); });
   report(key,
          median_difference(
-             rounds(count),
+             rounds(kRounds),
              [&] { return time_each(kWords * times, [&] { load_all<Plain>(plain, times); }); },
              [&] {
                return time_each(kWords * times, [&] { load_all<Monitored>(profiled, times); });
@@ -43,7 +55,7 @@ void load_normal(HostedBench&) {
   const std::uint64_t* const plain = HostedBench::memory(kBytes, false);
   const std::uint64_t* const profiled = HostedBench::memory(kBytes, true);
   compare_loads("load_normal_extra_ns", "monitored load, normal mode: more than a plain load",
-                plain, profiled, 16, 2000);
+                plain, profiled);
 }
 
 void load_suppression(HostedBench&) {
@@ -55,7 +67,7 @@ void load_suppression(HostedBench&) {
   vmsrs_user_begin(2);
   compare_loads("load_suppression_extra_ns",
                 "monitored load, suppression mode, clean granule: more than a plain load", plain,
-                profiled, 1, 300);
+                profiled);
   vmsrs_user_end();
 }
 
@@ -64,9 +76,11 @@ void store_owned(HostedBench&) {
   std::uint64_t* const profiled = HostedBench::memory(kBytes, true);
   vmsrs_user_begin(1);
   store_all<Monitored>(profiled, 1, 1);  // from here on they are this user's own
+  const unsigned times = passes([&] { store_all<Monitored>(profiled, 1, 1); });
   const double extra = median_difference(
-      rounds(300), [&] { return time_each(kWords, [&] { store_all<Plain>(plain, 1, 1); }); },
-      [&] { return time_each(kWords, [&] { store_all<Monitored>(profiled, 1, 1); }); });
+      rounds(kRounds),
+      [&] { return time_each(kWords * times, [&] { store_all<Plain>(plain, 1, times); }); },
+      [&] { return time_each(kWords * times, [&] { store_all<Monitored>(profiled, 1, times); }); });
   vmsrs_user_end();
   report("store_owned_extra_ns", extra, "ns",
          "monitored store to an owned granule: more than a plain store");
@@ -78,7 +92,7 @@ void claim(HostedBench&) {
   std::uint64_t user = 0;
   report("claim_extra_ns",
          median_difference(
-             rounds(600),
+             rounds(kRounds),
              [&] {
                return time_each(kGranules, [&] { store_all<Plain>(plain, kGranuleWords, 1); });
              },

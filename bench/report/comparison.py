@@ -11,7 +11,7 @@ from .programs import Figure, Programs
 
 BASE_MIB = 64
 WORK_SECONDS = 60.0  # of the time model: so long without protection and faults
-TRIED_SECONDS, TRIED_FAULTS = 3.0, 3  # what bench_work tries of it (work/request.hpp)
+TRIED_SECONDS, TRIED_FAULTS = 2.0, 2  # what bench_work tries of it (work/request.hpp)
 MOST_FAULTS = 1_000_000
 
 # The curves: what varies, and bench_work's other arguments (region, users, threads, crashed users).
@@ -67,7 +67,7 @@ def compare(programs: Programs) -> Comparison:
     for way in ("ours", "fork", "uffd", "uffd-async", "mprotect"):
         if way == "mprotect" and {"uffd", "uffd-async"} & set(result.ways):
             continue  # the stand-in is not needed
-        figures = programs.run("bench_work", way, str(BASE_MIB))
+        figures = programs.run("bench_work", way, str(BASE_MIB), "--try")
         if figures is None:
             result.refused.append(way)
         elif figures:
@@ -77,16 +77,17 @@ def compare(programs: Programs) -> Comparison:
 
 def add_curves(programs: Programs, result: Comparison, quick: bool) -> None:
     ways = ("fork", result.incremental())
+    base = tuple(map(str, (BASE_MIB, 1, 1, 0)))  # has been measured
     for name, (points, arguments) in CURVES.items():
         curve: dict[str, list[tuple[float, float]]] = {way: [] for way in ("ours", *ways)}
         for x in points[:2] if quick else points:
             for way in curve:
-                if way != "ours" and (name != "region_mib" or x == BASE_MIB):
+                words = tuple(map(str, arguments(x)))
+                if way in result.ways and (words == base or way != "ours" and name != "region_mib"):
                     # Checkpoints know neither users nor threads: one figure for all.
                     extra = result.ways[way]["extra_ns"].value
                 else:
-                    words = arguments(x) if way == "ours" else (x,)
-                    figures = programs.run("bench_work", way, *map(str, words)) or []
+                    figures = programs.run("bench_work", way, *words) or []
                     extra = {figure.name: figure.value for figure in figures}.get("extra_ns")
                     if extra is None:
                         continue

@@ -17,7 +17,8 @@ constexpr unsigned kBatch = 64;  // requests between looks at the clock
 constexpr double kFirstInterval = 0.1;
 constexpr double kLeastInterval = 0.01;
 constexpr double kLongestMeasured = 0.35;  // seconds: longer intervals are not waited for
-constexpr double kPatience = 8;            // seconds: fewer rounds where one takes long
+constexpr double kLongestRun = 4;          // the same, however little was done
+constexpr double kPatience = 5;            // seconds: fewer rounds where one takes long
 constexpr unsigned kSearches = 3;
 constexpr unsigned kRounds = 5;
 constexpr unsigned kFaults = 3;
@@ -62,7 +63,7 @@ class Measurement {
       run(0, true);
       words_[0] = i + 1;
       run(0, true);
-      run(std::min(interval_, kLongestMeasured) / 2, false);
+      run(std::min(interval_, quick() ? 0.05 : kLongestMeasured) / 2, false);
       words_[0] = 0;
       const std::uint64_t begin = now_ns();
       checkpoints_.roll_back();
@@ -73,7 +74,7 @@ class Measurement {
 
   // Work with faults at random moments, each of which goes back to the last checkpoint; over the
   // time of the same work without either.
-  double tried() {
+  void report_tried() {
     const double work = quick() ? kTriedSeconds / 20 : kTriedSeconds;
     const double each = median(plain_ns_) / 1e9;
     const double interval = std::sqrt(2 * median(costs_) * work / kTriedFaults);
@@ -102,7 +103,8 @@ class Measurement {
         taken = now;
       }
     }
-    return now / work;
+    report("tried_ratio", now / work, "",
+           "2 s of work with 2 faults, over the same without either");
   }
 
   void report_all() {
@@ -117,7 +119,6 @@ class Measurement {
     report("checkpoint_pause_ms", median(pauses_) * 1e3, "ms", "the server's pause at a checkpoint");
     report("lost_ms", interval_ / 2 * 1e3, "ms", "all users' work lost at a fault");
     report("pause_ms", median(back_) * 1e3, "ms", "everybody's pause at a fault");
-    report("tried_ratio", tried(), "", "3 s of work with 3 faults, over the same without either");
   }
 
  private:
@@ -130,13 +131,11 @@ class Measurement {
   }
 
   void round() {
-    const double seconds = std::min(interval_, quick() ? 0.05 : kLongestMeasured);
+    const double work = std::min(interval_, quick() ? 0.05 : kLongestMeasured);
     checkpoints_.suspend();
-    const Ran plain = run(seconds / 2, false);
-    run(seconds, true);  // what counts is the step from this one to the next
-    const Ran ran = run(seconds, true);
-    // In time of the server's thread where that is all there is: other programs then disturb less.
-    const auto took = [this](const Ran& it) { return checkpoints_.waits() ? it.seconds : it.own; };
+    const Ran plain = run(work / 2, false);
+    run(work, true);  // what counts is the step from this one to the next
+    const Ran ran = run(work, true);
     const double each = took(plain) / plain.requests;
     plain_ns_.push_back(each * 1e9);
     costs_.push_back(std::max(1e-5, took(ran) - each * ran.requests));
@@ -146,8 +145,13 @@ class Measurement {
                    (std::max(interval_, ran.seconds) / each));
   }
 
-  // Requests for so long, and until a checkpoint taken at the beginning is complete.
-  Ran run(double seconds, bool checkpoint) {
+  // In time of the server's thread where that is all there is: other programs then disturb less.
+  double took(const Ran& it) const { return checkpoints_.waits() ? it.seconds : it.own; }
+
+  // Requests that take so long without checkpoints, and on until one that was taken at the beginning
+  // is complete. The work counts, not the time: a server that is held up all the time gets nowhere.
+  Ran run(double work, bool checkpoint) {
+    const double count = work * 1e9 / (plain_ns_.empty() ? kOwnNs : median(plain_ns_));
     Ran ran{};
     const double cpu = cpu_seconds(getpid()) + children_seconds();
     const std::uint64_t own = now_ns(CLOCK_THREAD_CPUTIME_ID);
@@ -158,7 +162,8 @@ class Measurement {
       requests_.run<Plain>(kBatch);
       ran.requests += kBatch;
       ran.seconds = seconds_since(begin);
-    } while (ran.seconds < seconds || (checkpoint && !checkpoints_.complete()));
+    } while ((ran.requests < count && ran.seconds < kLongestRun) ||
+             (checkpoint && !checkpoints_.complete()));
     ran.own = static_cast<double>(now_ns(CLOCK_THREAD_CPUTIME_ID) - own) / 1e9;
     ran.cpu = cpu_seconds(getpid()) + children_seconds() - cpu;
     return ran;
@@ -175,7 +180,7 @@ class Measurement {
 
 }  // namespace
 
-bool measure_checkpoints(std::string_view way, std::size_t bytes) {
+bool measure_checkpoints(std::string_view way, std::size_t bytes, bool tries) {
   std::uint64_t* const words = HostedBench::memory(bytes, false);
   const std::unique_ptr<Checkpoints> checkpoints =
       make_checkpoints(way, reinterpret_cast<std::byte*>(words), bytes);
@@ -184,6 +189,7 @@ bool measure_checkpoints(std::string_view way, std::size_t bytes) {
   measurement.costs();
   measurement.faults();
   measurement.report_all();
+  if (tries) measurement.report_tried();
   return true;
 }
 

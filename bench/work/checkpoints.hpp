@@ -30,7 +30,8 @@ class Checkpoints {
 std::unique_ptr<Checkpoints> make_checkpoints(std::string_view way, std::byte* region,
                                               std::size_t bytes);
 
-// Measures a way on the common work and reports its figures. False: this kernel refuses.
-bool measure_checkpoints(std::string_view way, std::size_t region_bytes);
+// Measures a way on the common work and reports its figures; `tries`: a point of the time model as
+// well. False: this kernel refuses.
+bool measure_checkpoints(std::string_view way, std::size_t region_bytes, bool tries);
 
 }  // namespace vmsrs::bench

@@ -10,6 +10,7 @@ struct Point {
   unsigned users;    // over time; up to kMostWaiting of them unfinished while it is measured
   unsigned threads;  // that requests come from
   unsigned crashed;  // users that have crashed and are not collected
+  bool tries;        // a point of the time model as well
 };
 constexpr unsigned kMostWaiting = 1000;
 

@@ -18,8 +18,8 @@ constexpr double kOwnNs = 10'000;      // computing, of each request
 constexpr double kFaultEverySeconds = 10;  // on the average: the MTBF of Young's formula
 
 // The time model's sum is also tried: so much work, with so many faults in it.
-constexpr double kTriedSeconds = 3;
-constexpr unsigned kTriedFaults = 3;
+constexpr double kTriedSeconds = 2;
+constexpr unsigned kTriedFaults = 2;
 
 // Something that takes time and touches no memory.
 class OwnWork {
