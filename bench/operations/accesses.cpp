@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loads and stores: the same loop over plain memory and over profiled memory, little of each, so that
-// both lie in the first-level cache and only the instructions differ.
+// Loads and stores: the same loop over plain memory and over profiled memory, little of each, so
+// that both lie in the first-level cache and only the instructions differ.
 #include "operations.hpp"
 
 namespace vmsrs::bench {
@@ -39,14 +39,13 @@ template <typename Arm>
 void compare_loads(const char* key, const char* text, const std::uint64_t* plain,
                    const std::uint64_t* profiled) {
   const unsigned times = passes([&] { load_all<Monitored>(profiled, 1); });
-  report(key,
-         median_difference(
-             rounds(kRounds),
-             [&] { return time_each(kWords * times, [&] { load_all<Plain>(plain, times); }); },
-             [&] {
-               return time_each(kWords * times, [&] { load_all<Monitored>(profiled, times); });
-             }),
-         "ns", text);
+  report(
+      key,
+      median_difference(
+          rounds(kRounds),
+          [&] { return time_each(kWords * times, [&] { load_all<Plain>(plain, times); }); },
+          [&] { return time_each(kWords * times, [&] { load_all<Monitored>(profiled, times); }); }),
+      "ns", text);
 }
 
 }  // namespace
@@ -90,20 +89,19 @@ void claim(HostedBench&) {
   std::uint64_t* const plain = HostedBench::memory(kBytes, false);
   std::uint64_t* const profiled = HostedBench::memory(kBytes, true);
   std::uint64_t user = 0;
-  report("claim_extra_ns",
-         median_difference(
-             rounds(kRounds),
-             [&] {
-               return time_each(kGranules, [&] { store_all<Plain>(plain, kGranuleWords, 1); });
-             },
-             [&] {
-               vmsrs_user_begin(++user);  // everything was finished by the user before
-               const double each = time_each(
-                   kGranules, [&] { store_all<Monitored>(profiled, kGranuleWords, 1); });
-               vmsrs_user_end();
-               return each;
-             }),
-         "ns", "first store to a granule by a user: more than a plain store");
+  report(
+      "claim_extra_ns",
+      median_difference(
+          rounds(kRounds),
+          [&] { return time_each(kGranules, [&] { store_all<Plain>(plain, kGranuleWords, 1); }); },
+          [&] {
+            vmsrs_user_begin(++user);  // everything was finished by the user before
+            const double each =
+                time_each(kGranules, [&] { store_all<Monitored>(profiled, kGranuleWords, 1); });
+            vmsrs_user_end();
+            return each;
+          }),
+      "ns", "first store to a granule by a user: more than a plain store");
 }
 
 }  // namespace vmsrs::bench

@@ -25,8 +25,7 @@ template <typename Arm, bool kWrites>
 template <bool kWrites>
 double request_extra(std::uint64_t* plain, std::uint64_t* profiled) {
   return median_difference(
-      rounds(400),
-      [&] { return time_each(kRequests, [&] { requests<Plain, kWrites>(plain); }); },
+      rounds(400), [&] { return time_each(kRequests, [&] { requests<Plain, kWrites>(plain); }); },
       [&] { return time_each(kRequests, [&] { requests<Monitored, kWrites>(profiled); }); });
 }
 

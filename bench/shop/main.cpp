@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The book shop under load, with VMSRS and without: both servers run side by side, the load goes to
-// one and then to the other, in short turns. The shops are opened anew now and then, as their tables
-// of orders fill. usage: bench_shop [KEY ...]
+// one and then to the other, in short turns. The shops are opened anew now and then, as their
+// tables of orders fill. usage: bench_shop [KEY ...]
 #include <arpa/inet.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -74,15 +74,18 @@ class Arm {
   Arm(const Scenario& scenario, HostedBench& hosted, bool protect, Figures& figures)
       : hosted_(protect ? &hosted : nullptr), figures_(figures) {
     const std::uint16_t port = free_port();
-    std::vector<std::string> words = {protect ? BOOKSHOP : BOOKSHOP_PLAIN, "--catalogue",
-                                      well_stocked_catalogue(hosted), "--orders", "100000",
-                                      "--port", std::to_string(port)};
+    std::vector<std::string> words = {protect ? BOOKSHOP : BOOKSHOP_PLAIN,
+                                      "--catalogue",
+                                      well_stocked_catalogue(hosted),
+                                      "--orders",
+                                      "100000",
+                                      "--port",
+                                      std::to_string(port)};
     if (protect) {
-      words.insert(words.end(), {"--server-name", HostedBench::kServer, "--secret-file",
-                                 hosted.secret_file()});
+      words.insert(words.end(),
+                   {"--server-name", HostedBench::kServer, "--secret-file", hosted.secret_file()});
       if (scenario.mix.troublemaker)
-        words.insert(words.end(),
-                     {"--inject-always", std::to_string(kTroublemaker) + ":wild"});
+        words.insert(words.end(), {"--inject-always", std::to_string(kTroublemaker) + ":wild"});
     }
     int banner[2];
     if (pipe(banner) != 0) give_up("no pipe");

@@ -84,7 +84,7 @@ class Measurement {
     run(0, true);
     const clockid_t clock = checkpoints_.waits() ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID;
     const std::uint64_t begin = now_ns(clock);
-    double now = 0, taken = 0, done = 0, saved = 0;
+    double now = 0, done = 0, saved = 0;
     double next_fault = until_fault(random);
     for (unsigned faults = 0; done < work / each;) {
       requests_.run<Plain>(kBatch);
@@ -97,10 +97,9 @@ class Measurement {
         done = saved;
         ++faults;
         next_fault = now + until_fault(random);
-      } else if (now - taken >= interval && checkpoints_.complete()) {
+      } else if ((done - saved) * each >= interval && checkpoints_.complete()) {
         checkpoints_.take();
         saved = done;
-        taken = now;
       }
     }
     report("tried_ratio", now / work, "",
@@ -112,11 +111,13 @@ class Measurement {
     report("plain_ns", median(plain_ns_), "ns", "a request without protection");
     report("cost_ms", cost * 1e3, "ms", "what a checkpoint costs the server in all");
     report("interval_ms", interval_ * 1e3, "ms", "Young's interval");
-    report("extra_ns", median(plain_ns_) * cost / interval_, "ns", "of each request, on the average");
+    report("extra_ns", median(plain_ns_) * cost / interval_, "ns",
+           "of each request, on the average");
     report("overhead", cost / interval_, "", "more time for the same work");
     report("cpu_extra_us", median(cpu_) * 1e6, "us",
            "more processor time of a request, both processors");
-    report("checkpoint_pause_ms", median(pauses_) * 1e3, "ms", "the server's pause at a checkpoint");
+    report("checkpoint_pause_ms", median(pauses_) * 1e3, "ms",
+           "the server's pause at a checkpoint");
     report("lost_ms", interval_ / 2 * 1e3, "ms", "all users' work lost at a fault");
     report("pause_ms", median(back_) * 1e3, "ms", "everybody's pause at a fault");
   }
@@ -148,8 +149,9 @@ class Measurement {
   // In time of the server's thread where that is all there is: other programs then disturb less.
   double took(const Ran& it) const { return checkpoints_.waits() ? it.seconds : it.own; }
 
-  // Requests that take so long without checkpoints, and on until one that was taken at the beginning
-  // is complete. The work counts, not the time: a server that is held up all the time gets nowhere.
+  // Requests that take so long without checkpoints, and on until one that was taken at the
+  // beginning is complete. The work counts, not the time: a server that is held up all the time
+  // gets nowhere.
   Ran run(double work, bool checkpoint) {
     const double count = work * 1e9 / (plain_ns_.empty() ? kOwnNs : median(plain_ns_));
     Ran ran{};

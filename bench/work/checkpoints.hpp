@@ -25,8 +25,8 @@ class Checkpoints {
   virtual void suspend() = 0;
 };
 
-// "fork", or a way of watch_pages(): whole copies by a child on the engine's processor, or copies of
-// the pages that were written. Null: this kernel refuses.
+// "fork", or a way of watch_pages(): whole copies by a child on the engine's processor, or copies
+// of the pages that were written. Null: this kernel refuses.
 std::unique_ptr<Checkpoints> make_checkpoints(std::string_view way, std::byte* region,
                                               std::size_t bytes);
 

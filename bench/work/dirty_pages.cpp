@@ -133,9 +133,9 @@ struct ScanArguments {
   Bytes category_inverted, category_mask, category_anyof_mask, return_mask;
 };
 constexpr unsigned long kScan = _IOWR('f', 16, ScanArguments);
-constexpr Bytes kScanProtect = 1;      // PM_SCAN_WP_MATCHING
-constexpr Bytes kScanCheckAsync = 2;   // PM_SCAN_CHECK_WPASYNC
-constexpr Bytes kIsWritten = 2;        // PAGE_IS_WRITTEN
+constexpr Bytes kScanProtect = 1;               // PM_SCAN_WP_MATCHING
+constexpr Bytes kScanCheckAsync = 2;            // PM_SCAN_CHECK_WPASYNC
+constexpr Bytes kIsWritten = 2;                 // PAGE_IS_WRITTEN
 constexpr Bytes kFeatureUnpopulated = 1 << 13;  // UFFD_FEATURE_WP_UNPOPULATED
 constexpr Bytes kFeatureAsync = 1 << 15;        // UFFD_FEATURE_WP_ASYNC
 
@@ -148,9 +148,7 @@ class UffdAsync : public DirtyPages {
     close(pagemap_);
   }
   std::vector<PageRange> list() override { return scan_pages(0); }
-  std::vector<PageRange> take() override {
-    return scan_pages(kScanProtect);
-  }
+  std::vector<PageRange> take() override { return scan_pages(kScanProtect); }
   void suspend() override { set_protection(file_, region_, bytes_, false); }
 
  private:
@@ -235,8 +233,7 @@ class Mprotect : public DirtyPages {
 std::unique_ptr<DirtyPages> watch_pages(std::string_view way, void* region, std::size_t bytes) {
   if (way == "mprotect") return std::make_unique<Mprotect>(region, bytes);
   const bool async = way == "uffd-async";
-  const int file =
-      open_userfaultfd(region, bytes, async ? kFeatureAsync | kFeatureUnpopulated : 0);
+  const int file = open_userfaultfd(region, bytes, async ? kFeatureAsync | kFeatureUnpopulated : 0);
   if (file < 0) return nullptr;
   if (async) return std::make_unique<UffdAsync>(file, region, bytes);
   return std::make_unique<Uffd>(file, region, bytes);

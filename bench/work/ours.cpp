@@ -113,14 +113,12 @@ void measure_ours(const Point& point) {
   constexpr std::size_t kGranulesEach = kWrites;
   const unsigned waiting = std::min(point.users, kMostWaiting) - 1;
   const unsigned waiting_bytes = std::max(waiting, point.crashed) * kGranulesEach * kGranuleBytes;
-  std::uint64_t* const elsewhere = HostedBench::memory(
-      (waiting_bytes / VMSRS_PAGE_BYTES + 1) * VMSRS_PAGE_BYTES, true);
+  std::uint64_t* const elsewhere =
+      HostedBench::memory((waiting_bytes / VMSRS_PAGE_BYTES + 1) * VMSRS_PAGE_BYTES, true);
   const WaitingUsers active(waiting, false, elsewhere, kGranulesEach);
   const WaitingUsers crashed(point.crashed, true, elsewhere, kGranulesEach);
 
-  const auto cpu = [&bench] {
-    return cpu_seconds(getpid()) + cpu_seconds(bench.process().id());
-  };
+  const auto cpu = [&bench] { return cpu_seconds(getpid()) + cpu_seconds(bench.process().id()); };
   std::vector<double> plain_ns, plain_cpu, cpu_used;
   std::optional<Crew> crew(std::in_place, point.threads, plain, profiled, granules, own);
   for (unsigned come = waiting + 1; come < point.users; come += kBatch) crew->monitored();

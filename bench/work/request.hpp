@@ -9,12 +9,13 @@
 #include "measure.hpp"
 
 // The work that all ways of protection are compared on: requests, each a user, that read and write
-// granules all over a region and compute for themselves as long as a request of the book shop takes.
+// granules all over a region and compute for themselves as long as a request of the book shop
+// takes.
 namespace vmsrs::bench {
 
-constexpr unsigned kReads = 8;         // granules, of each request
-constexpr unsigned kWrites = 4;        // the same
-constexpr double kOwnNs = 10'000;      // computing, of each request
+constexpr unsigned kReads = 8;             // granules, of each request
+constexpr unsigned kWrites = 4;            // the same
+constexpr double kOwnNs = 10'000;          // computing, of each request
 constexpr double kFaultEverySeconds = 10;  // on the average: the MTBF of Young's formula
 
 // The time model's sum is also tried: so much work, with so many faults in it.
@@ -27,8 +28,7 @@ class OwnWork {
   OwnWork() {
     constexpr unsigned kTrial = 1'000'000;
     std::vector<double> times;
-    for (unsigned i = 0; i < 5; ++i)
-      times.push_back(time_each(kTrial, [this] { spin(kTrial); }));
+    for (unsigned i = 0; i < 5; ++i) times.push_back(time_each(kTrial, [this] { spin(kTrial); }));
     steps_ = static_cast<unsigned>(kOwnNs / median(times));
   }
   void operator()() const { spin(steps_); }
