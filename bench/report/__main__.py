@@ -55,6 +55,7 @@ def main() -> None:
         comparison = compare(programs)
         if "curves" in names:
             add_curves(programs, comparison, os.environ.get("VMSRS_BENCH_QUICK") == "1")
+    output.circumstances()
     if options.keep is not None:
         keep(options.keep, figures, comparison)
     if options.output == "json":

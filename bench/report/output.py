@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import functools
 import json
 import os
 import platform
@@ -17,7 +18,9 @@ from .comparison import TRIED_FAULTS, TRIED_SECONDS, WORK_SECONDS, Comparison
 from .programs import Figure
 
 
+@functools.cache
 def circumstances() -> str:
+    """Asked for the first time when all has been measured and nothing is written yet."""
     model = next((line.split(":")[1].strip()
                   for line in Path("/proc/cpuinfo").read_text().splitlines()
                   if line.startswith("model name")), platform.machine())
