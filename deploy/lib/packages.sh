@@ -7,6 +7,7 @@ build_packages=(
   prometheus-cpp-dev libcpp-httplib-dev nlohmann-json3-dev libssl-dev)
 machine_packages=(
   qemu-system-x86 seabios busybox-static cpio e2fsprogs python3 socat openssl)
+bench_packages=(python3 python3-matplotlib)
 test_packages=(
   libboost-test-dev shellcheck procps spin gcc tcc clang libclang-rt-14-dev)
 

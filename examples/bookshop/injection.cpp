@@ -95,7 +95,8 @@ bool parse_injection(std::string_view text, Injection& injection) {
 
 void Injector::maybe_fault(std::uint64_t user, unsigned item) {
   for (Armed& armed : armed_)
-    if (armed.injection.user == user && armed.injection.item == item && !armed.spent.exchange(true))
+    if (armed.injection.user == user && armed.injection.item == item &&
+        (!armed.spent.exchange(true) || armed.injection.always))
       fault(armed.injection.kind);
 }
 

@@ -23,6 +23,7 @@ struct Injection {
   std::uint64_t user;
   FaultKind kind;
   unsigned item;  // the user's ADD, counted from 1 within its order, that crashes
+  bool always = false;  // in each of the user's orders, not in the first alone
 };
 
 // USER:KIND[:ITEM]; ITEM is 1 if not given. False if it is anything else.
@@ -33,8 +34,8 @@ class Injector {
   // Before threads start.
   void arm(const Injection& injection) { armed_.emplace_back(injection); }
 
-  // Called half-way through the update of each ADD. Faults once for each armed injection that it
-  // fits; returns if the fault was survived, or if there was none.
+  // Called half-way through the update of each ADD. Faults for each armed injection that it fits,
+  // once unless that says always; returns if the fault was survived, or if there was none.
   void maybe_fault(std::uint64_t user, unsigned item);
 
  private:

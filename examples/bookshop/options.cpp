@@ -21,6 +21,7 @@ const char* const kUsage =
   --windows-directory DIR    where the hypervisor's windows are mounted (the library's default)
   --inject USER:KIND[:ITEM]  demonstration: USER's ADD number ITEM (1) crashes half-way; KIND is
                              wild, null, div, hole or scribble; may be given several times
+  --inject-always USER:...   the same in each of USER's orders, for measuring
   --early-unlock             demonstration: lets go of locks after each ADD, which is wrong
   --help
 )";
@@ -72,10 +73,11 @@ bool take(std::string_view name, std::string_view value, ServerOptions& options,
     options.memory.windows_directory = value;
     return !value.empty();
   }
-  if (name == "--inject") {
+  if (name == "--inject" || name == "--inject-always") {
     expected = "USER:KIND[:ITEM] with KIND wild, null, div, hole or scribble";
     Injection injection{};
     if (!parse_injection(value, injection)) return false;
+    injection.always = name == "--inject-always";
     options.injections.push_back(injection);
     return true;
   }

@@ -150,7 +150,7 @@ BOOST_AUTO_TEST_CASE(scrub_tells_what_it_restored) {
 }
 
 BOOST_AUTO_TEST_CASE(scrub_without_an_end_fails) {
-  fake.scrubs_pending = 1000000;
+  fake.change([](FakeChannel& f) { f.scrubs_pending = 1000000; });
   const Finished finished = ctl({"scrub", "--yes", "--server", "shop", "--timeout", "0.05"});
   BOOST_TEST(finished.exit_code == 1);
   BOOST_TEST(contains(finished.out, "not finished"));

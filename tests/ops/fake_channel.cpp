@@ -174,6 +174,7 @@ vmsrs_status FakeChannel::collect(std::uint32_t server, std::uint64_t slot,
 // Each scrub of the shop restores three granules.
 vmsrs_status FakeChannel::scrub(std::uint64_t server, std::uint64_t bytes,
                                 channel::ScrubProgress& progress) {
+  const std::lock_guard guard(lock_);
   calls.push_back("scrub " + (server == channel::kEveryServer ? "all" : std::to_string(server)) +
                   " " + (bytes == channel::kEveryByte ? "all" : std::to_string(bytes)));
   if (scrub_status != VMSRS_OK) return scrub_status;

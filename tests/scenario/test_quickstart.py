@@ -97,7 +97,8 @@ class CannotWork(unittest.TestCase):
 class Shell(unittest.TestCase):
     def test_shellcheck(self) -> None:
         scripts = [*sorted(TOP.glob("deploy/*.sh")), *sorted(TOP.glob("deploy/lib/*.sh")),
-                   *sorted(TOP.glob("tests/*.sh")), TOP / ".ci" / "run"]
+                   *sorted(TOP.glob("tests/*.sh")), *sorted(TOP.glob("bench/*.sh")),
+                   TOP / ".ci" / "run"]
         subprocess.run(["shellcheck", "-x", *map(str, scripts)], check=True)
 
 

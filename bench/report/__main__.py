@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""usage: report --names | report --build DIR [--output table|json] [--keep FOLDER] [NAME ...]"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import sys
+from pathlib import Path
+
+from . import output
+from .aims import AIMS, COMPARISONS, NAMES
+from .comparison import Comparison, add_curves, compare
+from .programs import Figure, Programs, say
+
+
+def measure(programs: Programs, names: list[str]) -> list[Figure]:
+    figures: list[Figure] = []
+    for aim in AIMS:
+        if aim.program is None or aim.key not in names:
+            continue
+        figures += programs.run(aim.program, aim.key) or []
+        if aim.key == "hosted_trap_ns":
+            figures.append(programs.ping_pong())
+    return figures
+
+
+def keep(folder: Path, figures: list[Figure], comparison: Comparison | None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}"
+    output.write_csv(folder / f"{name}.csv", figures, comparison)
+    if comparison is not None and comparison.curves:
+        from .plots import draw
+        draw(folder / f"{name}.svg", comparison)
+    say(f"kept in {folder}: {name}.*")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="report", allow_abbrev=False)
+    parser.add_argument("--names", action="store_true")
+    parser.add_argument("--build", type=Path)
+    parser.add_argument("--output", choices=("table", "json"), default="table")
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("name", nargs="*")
+    options = parser.parse_args()
+    if options.names:
+        print("\n".join(NAMES))
+        return
+    names = options.name or list(NAMES)
+    programs = Programs(options.build)
+    figures = measure(programs, names)
+    comparison = None
+    if set(names) & set(COMPARISONS):
+        comparison = compare(programs)
+        if "curves" in names:
+            add_curves(programs, comparison, os.environ.get("VMSRS_BENCH_QUICK") == "1")
+    output.circumstances()
+    if options.keep is not None:
+        keep(options.keep, figures, comparison)
+    if options.output == "json":
+        output.print_json(figures, comparison, bool(options.name))
+    else:
+        output.print_table(figures, names, comparison)
+    if programs.failed:
+        sys.exit("failed: " + "; ".join(programs.failed))
+
+
+if __name__ == "__main__":
+    main()
