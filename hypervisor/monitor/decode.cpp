@@ -80,13 +80,18 @@ vmsrs_status check(vmsrs_attach_request& request) {
   return canonical_name(request.name) ? VMSRS_OK : VMSRS_BAD_ARGUMENT;
 }
 
+vmsrs_status check(RegionNameBuffer& name) {
+  return canonical_name(name.text) ? VMSRS_OK : VMSRS_BAD_ARGUMENT;
+}
+
 vmsrs_status check(const vmsrs_fault& fault) {
   return fault.kind == VMSRS_FAULT_NONE || fault.kind >= VMSRS_FAULT_KIND_COUNT ? VMSRS_BAD_ARGUMENT
                                                                                 : VMSRS_OK;
 }
 
 vmsrs_status check(vmsrs_server_definition& definition) {
-  if (definition.reserved != 0 || definition.user_quota > VMSRS_MAX_USERS)
+  if (definition.storage_policy > VMSRS_STORAGE_UNPROTECTED ||
+      definition.user_quota > VMSRS_MAX_USERS)
     return VMSRS_BAD_ARGUMENT;
   return canonical_name(definition.name) ? VMSRS_OK : VMSRS_BAD_ARGUMENT;
 }

@@ -22,7 +22,7 @@ struct Counters {
   std::uint64_t demand_restores, collect_restores, restore_cycles;
   std::uint64_t suppressions, suppression_ns, ended_suppression_ns;
   std::uint64_t suppression_histogram[12];
-  std::uint64_t no_storage;
+  std::uint64_t no_storage, unprotected_stores;
 };
 
 // One protected program. All members but lock() and those marked so need the server's lock; every
@@ -46,13 +46,20 @@ class Server {
   std::uint32_t process_id() const { return process_id_; }
   Reply attach(std::uint64_t address_space, std::uint32_t process_id);
   Reply detach();
-  void reap();  // the process is dead: users, records, regions and the attachment go
+  // The process is dead: users, records, regions and the attachment go; named regions are kept.
+  void reap();
 
   // ---- regions (server_regions.cpp)
   Reply init_profile();
   Reply profile(std::uint64_t address, std::uint64_t bytes, std::uint32_t granule, Thread thread);
   Reply profile_fill(std::uint64_t region, std::uint64_t offset, Thread thread);
   Reply unprofile(std::uint64_t region);
+
+  // ---- regions that outlive their process (server_named.cpp)
+  using RegionName = char[VMSRS_NAME_BYTES];  // not empty, zeroes after its end
+  Reply profile_named(std::uint64_t address, std::uint64_t bytes, std::uint32_t granule,
+                      const RegionName& name, Thread thread);
+  Reply unprofile_named(const RegionName& name);
 
   // ---- users (server_users.cpp)
   Reply user_begin(std::uint64_t label, Thread thread);
@@ -118,7 +125,10 @@ class Server {
   std::uint8_t index_of(const Region& region) const {
     return static_cast<std::uint8_t>(&region - ledger_.regions);
   }
-  void drop_regions();
+  Region* region_named(const RegionName& name);
+  Reply profile_new(const Region& wanted, Thread thread);
+  void release_regions();  // of this process
+  void unbind();
   void close_user(Slot slot);
 
   Reply put(std::uint64_t to, std::uint32_t bytes, const Source& source, Thread thread);
@@ -147,6 +157,7 @@ class Server {
   std::uint32_t process_id_ = 0;
   std::uint64_t address_space_ = 0;
   vmsrs_server_definition definition_{};
+  std::uint64_t unprotected_before_attach_ = 0;
 
   Ledger ledger_;
   std::uint8_t* staging_ = nullptr;  // VMSRS_MAX_RANGE_BYTES of hidden memory

@@ -35,17 +35,22 @@ Reply Server::attach(std::uint64_t address_space, std::uint32_t process_id) {
   attached_ = true;
   address_space_ = address_space;
   process_id_ = process_id;
+  unprotected_before_attach_ = counters_.unprotected_stores;
   publish_everything();
   return {VMSRS_OK, index_};
 }
 
 Reply Server::detach() {
   if (ledger_.users.open_count() > 0) return VMSRS_BUSY;
-  drop_regions();
+  release_regions();
+  unbind();
+  return VMSRS_OK;
+}
+
+void Server::unbind() {
   attached_ = false;
   address_space_ = 0;
   process_id_ = 0;
-  return VMSRS_OK;
 }
 
 void Server::reap() {
@@ -57,7 +62,10 @@ void Server::reap() {
     close_user(slot);
   }
   if (suppressing()) leave_suppression();
-  (void)detach();  // no user is left that could make it fail
+  for (Region& region : ledger_.regions)
+    if (region.outlives_process()) region.keep();
+  release_regions();
+  unbind();
 }
 
 // The slot is free for the next user. Its records must be gone.

@@ -14,14 +14,20 @@ Region* Server::region_at(std::uint64_t address, std::uint64_t bytes) {
   return nullptr;
 }
 
-void Server::drop_regions() {
-  for (Region& region : ledger_.regions) region.release(*pool_);
+// What is kept for names that this process has not taken up stays.
+void Server::release_regions() {
+  for (Region& region : ledger_.regions) {
+    if (region.waits())
+      region.keep();
+    else
+      region.release(*pool_);
+  }
   comparison_.wanted = false;
 }
 
 Reply Server::init_profile() {
   if (ledger_.users.open_count() > 0) return VMSRS_BUSY;
-  drop_regions();
+  release_regions();
   recent_count_ = 0;
   return VMSRS_OK;
 }
@@ -32,18 +38,23 @@ Reply Server::profile(std::uint64_t address, std::uint64_t bytes, std::uint32_t 
   region.granule_shift = static_cast<std::uint8_t>(__builtin_ctz(granule));
   region.address = address;
   region.bytes = bytes;
-  if (region.granule_count() > 0xffffffffull) return VMSRS_BAD_LENGTH;
+  return profile_new(region, thread);
+}
+
+Reply Server::profile_new(const Region& wanted, Thread thread) {
+  if (wanted.granule_count() > 0xffffffffull) return VMSRS_BAD_LENGTH;
 
   Region* free = nullptr;
   for (Region& other : ledger_.regions) {
-    if (other.overlaps(address, bytes)) return VMSRS_OVERLAP;
+    if (other.overlaps(wanted.address, wanted.bytes)) return VMSRS_OVERLAP;
     if (other.state == Region::State::kNone && free == nullptr) free = &other;
   }
   if (free == nullptr) return VMSRS_NO_SLOT;
   // The ends now, so that a wild address is refused at once; the rest while filling.
-  for (const std::uint64_t end : {address, address + bytes - 1})
+  for (const std::uint64_t end : {wanted.address, wanted.address + wanted.bytes - 1})
     if (const auto outcome = thread.memory.prepare(GuestVirtual{end}, 1, Access::kRead); !outcome)
       return reply_for(outcome);
+  Region region = wanted;
   if (!region.reserve(*pool_, owner_of(index_))) {
     ++counters_.no_storage;
     return VMSRS_NO_STORAGE;
@@ -56,27 +67,30 @@ Reply Server::profile(std::uint64_t address, std::uint64_t bytes, std::uint32_t 
 Reply Server::profile_fill(std::uint64_t index, std::uint64_t offset, Thread thread) {
   if (index >= VMSRS_MAX_REGIONS) return VMSRS_NO_REGION;
   Region& region = ledger_.regions[index];
-  if (region.state == Region::State::kNone) return VMSRS_NO_REGION;
+  if (!region.in_use()) return VMSRS_NO_REGION;
   if (region.state == Region::State::kLive) return VMSRS_WRONG_STATE;
   if (offset != region.filled) return VMSRS_BAD_ARGUMENT;
 
   const std::uint64_t left = region.bytes - offset;
   const std::uint64_t count = left < kFillBytes ? left : kFillBytes;
-  const GuestVirtual from{region.address + offset};
-  if (const auto outcome = thread.memory.read(from, region.mirror + offset, count); !outcome)
-    return reply_for(outcome);
+  const GuestVirtual at{region.address + offset};
+  std::uint8_t* const mirror = region.mirror + offset;
+  const auto outcome = region.fills_memory ? thread.memory.write(at, mirror, count)
+                                           : thread.memory.read(at, mirror, count);
+  if (!outcome) return reply_for(outcome);
   clear_bytes(region.heads + (offset >> region.granule_shift),
               (count >> region.granule_shift) * sizeof(RecordId));
   region.filled += count;
   if (region.filled < region.bytes) return {VMSRS_AGAIN, region.filled};
   region.state = Region::State::kLive;
+  region.fills_memory = false;
   return {VMSRS_OK, region.filled};
 }
 
 Reply Server::unprofile(std::uint64_t index) {
   if (index >= VMSRS_MAX_REGIONS) return VMSRS_NO_REGION;
   Region& region = ledger_.regions[index];
-  if (region.state == Region::State::kNone) return VMSRS_NO_REGION;
+  if (!region.in_use()) return VMSRS_NO_REGION;
   if (region.record_count > 0) return VMSRS_BUSY;
   region.release(*pool_);
   return VMSRS_OK;

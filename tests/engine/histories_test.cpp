@@ -36,7 +36,8 @@ BOOST_AUTO_TEST_CASE(engine_and_model_agree_on_random_histories) {
                            << " on demand and " << exercise.collect_restores
                            << " at collection, suppressed " << exercise.suppressed << ", contended "
                            << exercise.contended << ", touches " << exercise.touches << ", full "
-                           << exercise.full << ", forced " << exercise.forced);
+                           << exercise.full << ", forced " << exercise.forced << ", unprotected "
+                           << exercise.unprotected);
   // A run in which the mechanism did not happen proves nothing.
   if (count < 1000) return;
   BOOST_TEST(exercise.demand_restores > 0u);
@@ -46,4 +47,5 @@ BOOST_AUTO_TEST_CASE(engine_and_model_agree_on_random_histories) {
   BOOST_TEST(exercise.touches > 0u);
   BOOST_TEST(exercise.full > 0u);
   BOOST_TEST(exercise.forced > 0u);
+  BOOST_TEST(exercise.unprotected > 0u);
 }

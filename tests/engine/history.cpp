@@ -28,8 +28,9 @@ constexpr Kind kMix[] = {
 History make_history(std::uint64_t seed) {
   std::mt19937_64 random(seed);
   const auto below = [&](std::uint64_t n) { return static_cast<std::uint32_t>(random() % n); };
-  History history{seed, 1 + below(2), 2 + below(4), 0, {}, {}};
+  History history{seed, 1 + below(2), 2 + below(4), false, false, {}, {}};
   history.tight = below(3) == 0;
+  history.unprotected = seed % 2 == 0;
   for (std::uint32_t server = 0; server < history.servers; ++server) {
     history.regions.emplace_back();
     for (std::uint32_t left = 1 + below(2); left > 0; --left)
@@ -91,7 +92,8 @@ std::string describe(const History& history) {
                                       "fill",  "load",    "load_range", "crash",
                                       "stuck", "collect", "forced",     "check"};
   std::ostringstream out;
-  out << "seed " << history.seed << (history.tight ? ", tight" : "") << ", granules";
+  out << "seed " << history.seed << (history.tight ? ", tight" : "")
+      << (history.unprotected ? ", unprotected" : "") << ", granules";
   for (const auto& server : history.regions) {
     out << " |";
     for (const std::uint32_t granule : server) out << ' ' << granule;

@@ -36,7 +36,8 @@ struct Operation {
 struct History {
   std::uint64_t seed;
   std::uint32_t servers, users;
-  bool tight;  // a quota that leaves one page, 31 records, beside the regions
+  bool tight;        // a quota that leaves one page, 31 records, beside the regions
+  bool unprotected;  // what stores do when that is used up
   std::vector<std::vector<std::uint32_t>> regions;  // of each server: granule sizes
   std::vector<Operation> operations;
 };
@@ -44,7 +45,7 @@ struct History {
 // What the mechanism did: a run in which it did nothing proves nothing.
 struct Exercise {
   std::uint64_t operations, demand_restores, collect_restores, suppressed, contended, touches, full,
-      forced;
+      forced, unprotected;
 };
 
 constexpr std::uint32_t kRegionBytes = 192;

@@ -34,7 +34,8 @@ World::World(const History& history, Exercise& exercise)
   std::mt19937_64 random(history.seed ^ 0x5555);
   for (std::uint32_t i = 0; i < history.servers; ++i)
     (void)manager_.define(token_, "server" + std::to_string(i), secret_of(1),
-                          history.tight ? (2 * history.regions[i].size() + 1) * kPage : 0);
+                          history.tight ? (2 * history.regions[i].size() + 1) * kPage : 0, 0,
+                          history.unprotected ? VMSRS_STORAGE_UNPROTECTED : VMSRS_STORAGE_REFUSE);
   empty_bytes_ = EngineProbe::pool().used_bytes();
   for (std::uint32_t i = 0; i < history.servers; ++i) {
     ServerState& server = servers_.emplace_back();
@@ -224,9 +225,15 @@ World::Wrong World::store(const Operation& operation) {
   if (result.status != wanted) return unexpected("store", result.status, wanted);
   exercise_.suppressed += wanted == VMSRS_CRASHED;
   if (wanted != VMSRS_OK) return {};
+  // An unprotected store is one of a user of its own, who finishes at once.
+  Model& model = server.models[operation.region];
+  const std::uint64_t unprotected = EngineProbe::counters(operation.server).unprotected_stores;
+  const bool recorded = unprotected == server.unprotected_stores;
+  const Model::UserId writer = recorded ? user.ids[operation.region] : model.begin();
   for (std::uint32_t i = 0; i < operation.bytes; ++i)
-    server.models[operation.region].store(user.ids[operation.region], operation.at + i,
-                                          fill ? source[0] : source[i]);
+    model.store(writer, operation.at + i, fill ? source[0] : source[i]);
+  if (!recorded) model.finish(writer);
+  server.unprotected_stores = unprotected;
   return {};
 }
 
@@ -277,8 +284,11 @@ World::Wrong World::check_everything() {
       }
   }
   if (result.status != VMSRS_OK) return unexpected("check", result.status, VMSRS_OK);
-  for (int i = 0; i < VMSRS_CHECK_COUNT; ++i)
-    if (report.results[i].verdict != VMSRS_VERDICT_OK)
+  bool unprotected = false;
+  for (const ServerState& server : servers_) unprotected |= server.unprotected_stores > 0;
+  for (std::uint32_t i = 0; i < VMSRS_CHECK_COUNT; ++i)
+    if (report.results[i].verdict !=
+        (unprotected && i == VMSRS_CHECK_STORAGE ? VMSRS_VERDICT_UNPROTECTED : VMSRS_VERDICT_OK))
       return "invariant " + std::to_string(i) + " violated, detail " +
              std::to_string(report.results[i].detail);
   return {};
@@ -312,6 +322,7 @@ World::Wrong World::finish() {
     const recovery::Counters& counters = EngineProbe::counters(index);
     exercise_.demand_restores += counters.demand_restores;
     exercise_.collect_restores += counters.collect_restores;
+    exercise_.unprotected += counters.unprotected_stores;
     if (servers_[index].clients[0].call(VMSRS_CALL_DETACH).status != VMSRS_OK)
       return "detach refused";
   }

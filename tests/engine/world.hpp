@@ -39,6 +39,7 @@ class World {
     std::vector<UserState> users;
     std::vector<Client> clients;  // the last one is the service thread
     std::uint64_t token = 0;
+    std::uint64_t unprotected_stores = 0;
   };
 
   Wrong begin(const Operation& operation);
