@@ -25,12 +25,14 @@
 #include "daemon/notify.hpp"
 #include "daemon/reaper.hpp"
 #include "daemon/servers.hpp"
+#include "daemon/storage_watch.hpp"
 #include "daemon/version.hpp"
 
 namespace vmsrs::daemon {
 namespace {
 
 constexpr const char* kDefaultFile = "/etc/vmsrs/vmsrs.yaml";
+constexpr std::uint32_t kLookMs = 1000;  // without an interval of the reaper's
 
 struct Options {
   std::string file = kDefaultFile;
@@ -70,10 +72,10 @@ sigset_t handled_signals() {
   return signals;
 }
 
-// A handled signal, or 0 when the time is over; 0 ms = no end.
+// A handled signal, or 0 when the time is over.
 int wait_for_signal(const sigset_t& signals, std::uint32_t milliseconds) {
   const timespec timeout{milliseconds / 1000, (milliseconds % 1000) * 1000000L};
-  const int signal = ::sigtimedwait(&signals, nullptr, milliseconds == 0 ? nullptr : &timeout);
+  const int signal = ::sigtimedwait(&signals, nullptr, &timeout);
   return signal < 0 ? 0 : signal;  // EAGAIN, EINTR
 }
 
@@ -89,8 +91,10 @@ void install_metrics(httplib::Server& server, const collectors::Exposition& expo
 void run_until_stopped(channel::Channel& channel, const Options& options, config::Config& config) {
   const sigset_t signals = handled_signals();
   Reaper reaper(channel, Processes());
+  StorageWatch storage(channel);
   for (;;) {
-    const int signal = wait_for_signal(signals, config.reap_interval_ms);
+    const bool reaps = config.reap_interval_ms != 0;
+    const int signal = wait_for_signal(signals, reaps ? config.reap_interval_ms : kLookMs);
     if (signal == SIGTERM || signal == SIGINT) {
       spdlog::info("stopping on signal {}", signal);
       return;
@@ -100,7 +104,8 @@ void run_until_stopped(channel::Channel& channel, const Options& options, config
       reload(channel, options.file, config);
       notify_service_manager("READY=1");
     }
-    if (config.reap_interval_ms != 0) reaper.pass();
+    if (reaps) reaper.pass();
+    storage.pass();
   }
 }
 
