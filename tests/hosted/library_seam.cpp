@@ -42,6 +42,23 @@ void start_engine() {
 
 vmsrs_server_info server_info() { return site->manager.info(site->server); }
 
+void leave_behind(const char* name, std::uint64_t value, std::uint64_t rest) {
+  {
+    Client other(site->hosted.socket());
+    BOOST_REQUIRE_EQUAL(other.attach(kServerName, kServerSecret).status, VMSRS_OK);
+    vmsrs_status status;
+    auto* const page =
+        reinterpret_cast<std::uint64_t*>(other.take_memory(VMSRS_PAGE_BYTES, status));
+    BOOST_REQUIRE(page != nullptr);
+    for (std::size_t i = 0; i < VMSRS_PAGE_BYTES / 8; ++i) page[i] = rest;
+    BOOST_REQUIRE_EQUAL(other.profile_named(page, VMSRS_PAGE_BYTES, name).status, VMSRS_OK);
+    BOOST_REQUIRE_EQUAL(other.call(VMSRS_CALL_USER_BEGIN).status, VMSRS_OK);
+    BOOST_REQUIRE_EQUAL(other.call(VMSRS_CALL_STORE, address_of(page), value, 8).status, VMSRS_OK);
+    BOOST_REQUIRE_EQUAL(other.call(VMSRS_CALL_USER_END).status, VMSRS_OK);
+  }
+  BOOST_REQUIRE(site->manager.is_detached(site->server));
+}
+
 int fork_between_calls() { return fork(); }
 
 std::string SecretFile::good_content() { return hex(kServerSecret) + "\n"; }

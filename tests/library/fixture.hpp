@@ -48,6 +48,10 @@ void start_engine();
 // What the engine counts for the server.
 vmsrs_server_info server_info();
 
+// An earlier process of the server, which has died: it profiled a page with the name, in granules
+// of 8 bytes, and committed `value` to its first word; all others hold `rest`.
+void leave_behind(const char* name, std::uint64_t value, std::uint64_t rest);
+
 // A server attached, with one region of granule 8 that holds 1, 2, 3, ... in 64-bit words. At the
 // end: nobody is left, every invariant holds, and the server is detached.
 class AttachedServer {

@@ -109,14 +109,15 @@ Engine* engine;
 // A child must not inherit a lock of the engine that another thread holds.
 pthread_rwlock_t fork_gate = PTHREAD_RWLOCK_INITIALIZER;
 
-guest::CallResult dispatch(std::uint64_t number, const guest::CallArguments& a) {
+guest::CallResult dispatch(std::uint64_t number, const guest::CallArguments& a,
+                           std::uint64_t address_space = kAddressSpace) {
   const AllSignalsBlocked blocked;
   if (void (*before)(std::uint64_t) = seam.before_call.load()) before(number);
   seam.call_count.fetch_add(1);
   ProcessMemory memory;
   std::uint64_t thread = 0;
   asm("mov %%fs:0, %0" : "=r"(thread));
-  const monitor::Caller caller = {kAddressSpace, thread, 3, &memory};
+  const monitor::Caller caller = {address_space, thread, 3, &memory};
   monitor::CallRegisters registers = {number, a.rdi, a.rsi, a.rdx, a.r10, a.r8, a.r9};
   pthread_rwlock_rdlock(&fork_gate);
   monitor::dispatch(caller, registers);
@@ -179,6 +180,39 @@ void start_engine() {
                {.rdi = engine->token, .rsi = reinterpret_cast<std::uint64_t>(&definition)});
   BOOST_REQUIRE_EQUAL(define.status, VMSRS_OK);
   BOOST_REQUIRE_EQUAL(define.first, 0u);
+}
+
+void leave_behind(const char* name, std::uint64_t value, std::uint64_t rest) {
+  constexpr std::uint64_t kOtherSpace = 0x2000;
+  constexpr std::uint32_t kOtherProcess = 999;
+  alignas(VMSRS_PAGE_BYTES) static std::uint64_t page[VMSRS_PAGE_BYTES / 8];
+  for (std::uint64_t& word : page) word = rest;
+  const auto call = [](std::uint64_t number, const guest::CallArguments& arguments) {
+    const guest::CallResult result = dispatch(number, arguments, kOtherSpace);
+    BOOST_REQUIRE_EQUAL(result.status, VMSRS_OK);
+    return result.first;
+  };
+  const auto address_of = [](const void* pointer) {
+    return reinterpret_cast<std::uint64_t>(pointer);
+  };
+  vmsrs_attach_request request{};
+  std::strcpy(request.name, kServerName);
+  std::memcpy(request.secret, kServerSecret, sizeof request.secret);
+  request.abi_version = VMSRS_ABI_VERSION;
+  request.process_id = kOtherProcess;
+  call(VMSRS_CALL_ATTACH, {.rdi = address_of(&request)});
+  char text[VMSRS_NAME_BYTES] = {};
+  std::strcpy(text, name);
+  const std::uint64_t region =
+      call(VMSRS_CALL_PROFILE_NAMED,
+           {.rdi = address_of(page), .rsi = sizeof page, .rdx = 8, .r10 = address_of(text)});
+  call(VMSRS_CALL_PROFILE_FILL, {.rdi = region});
+  call(VMSRS_CALL_USER_BEGIN, {});
+  call(VMSRS_CALL_STORE, {.rdi = address_of(page), .rsi = value, .rdx = 8});
+  call(VMSRS_CALL_USER_END, {});
+  const guest::CallResult reaped = dispatch(
+      VMSRS_CALL_MGMT_REAP, {.rdi = engine->token, .rsi = engine->server, .rdx = kOtherProcess});
+  BOOST_REQUIRE_EQUAL(reaped.status, VMSRS_OK);
 }
 
 vmsrs_server_info server_info() {
