@@ -45,6 +45,8 @@ int fork_between_calls();
 
 // Makes the engine (once a process) and the server's definition.
 void start_engine();
+// All of the engine's invariants hold; the library's service thread answers for the mirror.
+void check_invariants();
 // What the engine counts for the server.
 vmsrs_server_info server_info();
 
