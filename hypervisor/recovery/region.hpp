@@ -43,7 +43,7 @@ struct Region {
   bool in_use() const { return state == State::kFilling || state == State::kLive; }
   // Has the mirror a content that the server's memory has still to get?
   bool waits() const { return state == State::kKept || fills_memory; }
-  bool outlives_process() const { return name[0] != 0 && (waits() || state == State::kLive); }
+  bool has_name() const { return name[0] != 0; }
   bool contains(std::uint64_t at, std::uint64_t count) const {
     return in_use() && at >= address && count <= bytes && at - address <= bytes - count;
   }

@@ -63,7 +63,7 @@ void Server::reap() {
   }
   if (suppressing()) leave_suppression();
   for (Region& region : ledger_.regions)
-    if (region.outlives_process()) region.keep();
+    if (region.has_name() && region.state == Region::State::kLive) region.keep();
   release_regions();
   unbind();
 }

@@ -33,6 +33,11 @@ class Pages {
   std::size_t bytes_;
 };
 
+std::uint64_t* going = nullptr;
+void take_away(std::uint64_t call) {
+  if (call == VMSRS_CALL_PROFILE_FILL) mprotect(going, VMSRS_PAGE_BYTES, PROT_NONE);
+}
+
 bool message_has(const char* text) {
   BOOST_TEST_MESSAGE(vmsrs_error_message());
   return std::strstr(vmsrs_error_message(), text) != nullptr;
@@ -62,6 +67,23 @@ BOOST_AUTO_TEST_CASE(content_of_the_process_before) {
       },
       [] {});
   BOOST_CHECK_EQUAL(vmsrs::load(&pages.words[0]), 1234u);
+}
+
+// The attempt fails, and the content is there for the next one.
+BOOST_AUTO_TEST_CASE(memory_that_goes_while_it_is_filled) {
+  start_engine();
+  leave_behind("stock", 1234, 5);
+  Pages pages(77);
+  DefaultServer server;
+  going = pages.words;
+  seam.before_call = take_away;
+  BOOST_CHECK_EQUAL(pages.profile_as("stock"), VMSRS_ERROR_ARGUMENT);
+  BOOST_CHECK(message_has("filling the memory"));
+  seam.before_call = nullptr;
+  mprotect(going, VMSRS_PAGE_BYTES, PROT_READ | PROT_WRITE);
+  BOOST_CHECK_EQUAL(pages.words[0], 77u);
+  BOOST_CHECK_EQUAL(pages.profile_as("stock"), VMSRS_PROFILED_KEPT);
+  BOOST_CHECK_EQUAL(pages.words[0], 1234u);
 }
 
 BOOST_AUTO_TEST_CASE(new_name_takes_the_memory_as_it_is) {
