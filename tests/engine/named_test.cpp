@@ -309,6 +309,21 @@ BOOST_AUTO_TEST_CASE(what_is_kept_counts_in_the_quota) {
   BOOST_TEST(a.profile(other.bytes, kBytes, 64).status == VMSRS_OK);
 }
 
+// It was committed at once: it outlives its user's process like anything that was.
+BOOST_AUTO_TEST_CASE(an_unprotected_store_is_kept) {
+  (void)manager.define(token, "shop", secret_of(1), kStoragePages * VMSRS_PAGE_BYTES, 0,
+                       VMSRS_STORAGE_UNPROTECTED);
+  Page first(1), second(2);
+  (void)a.profile_named(first.bytes, kBytes, 8, "stock");
+  (void)a.call(VMSRS_CALL_USER_BEGIN);
+  BOOST_TEST(store(a, first, 8, 9) == VMSRS_OK);
+  BOOST_TEST(info().unprotected_store_count == 1u);
+  die_and_start();
+  BOOST_TEST(a.profile_named(second.bytes, kBytes, 8, "stock").rsi == 1u);
+  BOOST_TEST(second.word(8) == 9u);
+  BOOST_TEST(sound());  // of what this process does, everything is protected so far
+}
+
 BOOST_AUTO_TEST_CASE(what_is_kept_takes_a_place) {
   alignas(64) static std::uint8_t memory[VMSRS_MAX_REGIONS * 64];
   for (unsigned i = 0; i < VMSRS_MAX_REGIONS; ++i)

@@ -48,7 +48,8 @@ typedef struct vmsrs_options {
  * SIGFPE, SIGILL; faults of threads without a user go to the handlers that were there before) and
  * starts the service thread. Once a process. */
 int vmsrs_attach(const vmsrs_options* options);
-/* Fails with VMSRS_ERROR_STATE while a user is unfinished. */
+/* Ends the protection, and gives up all regions, named ones too. Fails with VMSRS_ERROR_STATE while
+ * a user is unfinished. */
 int vmsrs_detach(void);
 
 /* Clears all profiled regions of this server (the paper, 4.6). */
