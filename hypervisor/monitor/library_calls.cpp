@@ -128,7 +128,8 @@ Reply memory_call(const Context& c, Server& server, Thread thread) {
 }
 
 bool known(std::uint64_t call) {
-  return (call >= VMSRS_CALL_ATTACH && call <= VMSRS_CALL_UNPROFILE_NAMED) ||
+  return (call >= VMSRS_CALL_ATTACH && call <= VMSRS_CALL_PROFILE_NAMED) ||
+         call == VMSRS_CALL_UNPROFILE_NAMED ||
          (call >= VMSRS_CALL_USER_BEGIN && call <= VMSRS_CALL_USER_STUCK) ||
          (call >= VMSRS_CALL_STORE && call <= VMSRS_CALL_LOAD_RANGE) || call == VMSRS_CALL_SERVICE;
 }

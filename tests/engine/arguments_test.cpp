@@ -78,7 +78,8 @@ BOOST_FIXTURE_TEST_SUITE(arguments, Fixture)
 BOOST_AUTO_TEST_CASE(unknown_calls) {
   for (const std::uint64_t call : {0x001ull,
                                    0x0ffull,
-                                   0x108ull,
+                                   0x107ull,
+                                   0x109ull,
                                    0x10full,
                                    0x115ull,
                                    0x11full,
