@@ -45,6 +45,7 @@ int check(const Context& context) {
   print(context.format(), answer, [&] { print_checks(answer); });
   const std::string violated = names_with(answer, "violated");
   const std::string unverified = names_with(answer, "unverified");
+  const std::string unprotected = names_with(answer, "unprotected");
   if (!violated.empty()) {
     throw Failure(ops::kExitInvariantViolated,
                   "violated: " + violated +
@@ -55,6 +56,13 @@ int check(const Context& context) {
     throw Failure(ops::kExitFailed, "unverified: " + unverified +
                                         ": no thread of a server has looked in time; try again, "
                                         "or give a longer --timeout");
+  }
+  if (!unprotected.empty()) {
+    throw Failure(
+        ops::kExitFailed,
+        "unprotected: " + unprotected +
+            ": since the server attached, stores went on without recovery data: raise its "
+            "storage_quota, then restart it");
   }
   return ops::kExitOk;
 }

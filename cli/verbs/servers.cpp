@@ -12,15 +12,16 @@ void print_servers(const Json& servers) {
     return;
   }
   Table table({"NAME", "ID", "ATTACHED", "PROCESS", "MODE", "ACTIVE", "SUPPRESSED", "STUCK",
-               "REGIONS", "SIZE", "STORAGE USED", "RECORDS"});
+               "REGIONS", "SIZE", "KEPT", "STORAGE USED", "RECORDS", "UNPROTECTED"});
   for (const Json& server : servers) {
     table.add({words(server.at("name")), words(server.at("id")), words(server.at("attached")),
                words(server.at("process")), mode_cell(server.at("mode")),
                words(server.at("active_users")),
                count_cell(server.at("suppressed_users"), Colour::kWarning),
                count_cell(server.at("stuck_users"), Colour::kBad), words(server.at("regions")),
-               size_words(server.at("region_bytes")), size_words(server.at("storage_used_bytes")),
-               words(server.at("records"))});
+               size_words(server.at("region_bytes")), size_words(server.at("kept_region_bytes")),
+               size_words(server.at("storage_used_bytes")), words(server.at("records")),
+               count_cell(server.at("unprotected_stores"), Colour::kBad)});
   }
   table.print();
 }

@@ -10,7 +10,7 @@ std::string check_words(const Json& check) {
   if (check.is_null()) return "never since vmsrsd was started (run: vmsrsctl check)";
   if (check.at("ok").get<bool>()) return "ok";
   return words(check.at("violated")) + " violated, " + words(check.at("unverified")) +
-         " unverified (run: vmsrsctl check)";
+         " unverified, " + words(check.at("unprotected")) + " unprotected (run: vmsrsctl check)";
 }
 
 std::string fault_words(const Json& faults) {

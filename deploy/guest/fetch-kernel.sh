@@ -30,10 +30,12 @@ resolve() {
 }
 package=$(resolve)
 if [ -z "$package" ]; then
-  apt-get -q update >"$work/log" 2>&1 || fail "apt-get update: $(grep -m1 '^[EW]:' "$work/log")"
+  # A source that cannot be reached may be another's: what counts is whether the package is known now.
+  apt-get -q update >"$work/log" 2>&1 || true
   package=$(resolve)
 fi
-[ -n "$package" ] || fail "no package linux-image-cloud-amd64: is this Debian, with its main archive?"
+[ -n "$package" ] || fail "no package linux-image-cloud-amd64: is this Debian, with its main archive?" \
+  "$(grep -m1 '^[EW]:' "$work/log" 2>/dev/null || true)"
 
 download() { (cd "$work" && apt-get -q download "$package") >"$work/log" 2>&1; }
 if ! download; then
@@ -53,19 +55,18 @@ mkdir -p "$target"
 find "$source" -name '*.ko' >"$work/all"
 order=$work/order
 : >"$order"
-take() {
-  local name file need needs
+take() ( # in a shell of its own: each call has its own variables
   name=$(echo "$1" | tr - _)
-  grep -qx "$name" "$order" && return 0
+  grep -qx "$name" "$order" && exit 0
   file=$(awk -v want="$name" '{ n = $0; sub(/.*\//, "", n); sub(/\.ko$/, "", n); gsub(/-/, "_", n)
                                 if (n == want) { print; exit } }' "$work/all")
-  [ -n "$file" ] || return 0 # built in
+  [ -n "$file" ] || exit 0 # built in
   needs=$(tr '\0' '\n' <"$file" | sed -n 's/^depends=//p;s/^softdep=pre: *//p' | tr ', ' '[\n*]' |
             sed '/:$/d;/^post/d')
   for need in $needs; do take "$need"; done
   cp "$file" "$target/$name.ko"
   echo "$name" >>"$order"
-}
+)
 for module in $wanted; do take "$module"; done
 cp "$order" "$target/load-order"
 

@@ -19,7 +19,7 @@ while getopts o:k:i: option; do
   esac
 done
 shift $((OPTIND - 1))
-[ -n "$out" ] && [ -n "$kernel" ] && [ -n "$init" ] || usage
+if [ -z "$out" ] || [ -z "$kernel" ] || [ -z "$init" ]; then usage; fi
 [ -d "$kernel/modules" ] || fail "no modules in $kernel: run fetch-kernel.sh first"
 [ -f "$init" ] || fail "no such init: $init"
 command -v cpio >/dev/null || fail "needs cpio (Debian package cpio)"

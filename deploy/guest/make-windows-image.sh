@@ -6,7 +6,10 @@
 # Usage: make-windows-image.sh OUT [GID]      GID: the group that may map the windows; default 0.
 set -eu
 fail() { echo "make-windows-image: error: $*" >&2; exit 1; }
-[ $# -ge 1 ] && [ $# -le 2 ] || { echo "usage: make-windows-image.sh OUT [GID]" >&2; exit 2; }
+case $# in
+  1 | 2) ;;
+  *) echo "usage: make-windows-image.sh OUT [GID]" >&2; exit 2 ;;
+esac
 out=$1
 gid=${2:-0}
 case $gid in *[!0-9]* | '') fail "not a group number: $gid" ;; esac
@@ -20,7 +23,7 @@ mkdir "$work/root"
 
 page() { # server page: 32 bytes of mark, zeroes to the page's end
   printf 'VMSRS-WINDOW-PG\000'
-  printf "\\$(printf %03o "$1")\\000\\000\\000\\$(printf %03o "$2")\\000\\000\\000"
+  printf '%b' "\\0$(printf %03o "$1")\\0000\\0000\\0000\\0$(printf %03o "$2")\\0000\\0000\\0000"
   head -c 4072 /dev/zero
 }
 server=0
@@ -29,14 +32,18 @@ while [ $server -lt 16 ]; do
   name=$(printf 'server-%02d' $server)
   for p in 0 1 2 3 4; do page $server $p; done >"$work/root/$name"
   # Owner and mode are written into the image: no root is needed to make it.
-  echo "set_inode_field $name uid 0" >>"$work/commands"
-  echo "set_inode_field $name gid $gid" >>"$work/commands"
-  echo "set_inode_field $name mode 0100440" >>"$work/commands"
+  {
+    echo "set_inode_field $name uid 0"
+    echo "set_inode_field $name gid $gid"
+    echo "set_inode_field $name mode 0100440"
+  } >>"$work/commands"
   server=$((server + 1))
 done
-echo "set_inode_field / uid 0" >>"$work/commands"
-echo "set_inode_field / gid 0" >>"$work/commands"
-echo "set_inode_field / mode 040755" >>"$work/commands"
+{
+  echo "set_inode_field / uid 0"
+  echo "set_inode_field / gid 0"
+  echo "set_inode_field / mode 040755"
+} >>"$work/commands"
 
 # 2 MiB: the size in which persistent memory is mapped.
 mke2fs -q -F -t ext4 -b 4096 -O '^has_journal,^resize_inode' -m 0 -N 64 -L vmsrs-windows \

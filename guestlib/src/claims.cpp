@@ -77,10 +77,21 @@ void free_claims(vmsrs_claim* claims, std::uint64_t count) {
 void add_claimed_region(const fast::Region& region) {
   if (!unlock_control()) return;
   ControlBlock& block = control_page.block;
-  if (block.claimed_count < VMSRS_MAX_REGIONS) {
-    block.claimed[block.claimed_count] = region;
-    __atomic_store_n(&block.claimed_count, block.claimed_count + 1, __ATOMIC_RELEASE);
+  std::uint32_t place = 0;  // of one that was given up, or a new one
+  while (place < block.claimed_count && block.claimed[place].bytes != 0) ++place;
+  if (place < VMSRS_MAX_REGIONS) {
+    block.claimed[place] = region;
+    if (place == block.claimed_count)
+      __atomic_store_n(&block.claimed_count, place + 1, __ATOMIC_RELEASE);
   }
+  (void)lock_control();
+}
+
+void forget_claimed_region(std::uint64_t number) {
+  if (control().claimed_count == 0 || !unlock_control()) return;
+  for (fast::Region& region : control_page.block.claimed)
+    if (region.number == number)
+      __atomic_store_n(&region.bytes, std::uint64_t{0}, __ATOMIC_RELEASE);
   (void)lock_control();
 }
 

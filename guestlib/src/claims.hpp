@@ -18,6 +18,7 @@ vmsrs_claim* make_claims(std::uint64_t count);
 void free_claims(vmsrs_claim* claims, std::uint64_t count);
 
 void add_claimed_region(const fast::Region& region);
+void forget_claimed_region(std::uint64_t number);
 // All of them, and the users' areas are made anew. 0 or a vmsrs_error.
 int forget_claimed_regions();
 // nullptr: these bytes are not (wholly) in a region with claims.

@@ -16,6 +16,9 @@ struct StatusText {
   const char* advice;
 };
 
+constexpr StatusText kUnknownStatus = {VMSRS_ERROR_VERSION, "the hypervisor gave an unknown status",
+                                       "install hypervisor and library of the same release"};
+
 // Indexed by vmsrs_status.
 constexpr StatusText kStatusTexts[] = {
     {VMSRS_ERROR_STATE, "it succeeded", ""},
@@ -52,11 +55,15 @@ constexpr StatusText kStatusTexts[] = {
     {VMSRS_ERROR_STATE, "the access has to be repeated", ""},
     {VMSRS_ERROR_STATE, "another user is within a store to these bytes", ""},
     {VMSRS_ERROR_STATE, "a crashed user may still be storing to these bytes", ""},
+    kUnknownStatus,
+    kUnknownStatus,
+    kUnknownStatus,
+    kUnknownStatus,
+    kUnknownStatus,
+    {VMSRS_ERROR_STATE, "the name is kept with another size or granule",
+     "ask for the same, or give its content up with unprofile_named"},
 };
 static_assert(std::size(kStatusTexts) == VMSRS_STATUS_COUNT);
-
-constexpr StatusText kUnknownStatus = {VMSRS_ERROR_VERSION, "the hypervisor gave an unknown status",
-                                       "install hypervisor and library of the same release"};
 
 const StatusText& text_of(std::uint64_t status) {
   return status < std::size(kStatusTexts) ? kStatusTexts[status] : kUnknownStatus;

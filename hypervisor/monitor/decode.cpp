@@ -38,7 +38,7 @@ vmsrs_status check_range(std::uint64_t address, std::uint64_t bytes) {
 vmsrs_status decode(const CallRegisters& registers, ProfileCall& call) {
   const std::uint64_t granule = registers.rdx;
   if (granule != 8 && granule != 16 && granule != 32 && granule != 64) return VMSRS_BAD_ARGUMENT;
-  call = {registers.rdi, registers.rsi, static_cast<std::uint32_t>(granule), registers.r10};
+  call = {registers.rdi, registers.rsi, static_cast<std::uint32_t>(granule), registers.r8};
   if (const vmsrs_status status = check_range(call.address, call.bytes); status != VMSRS_OK)
     return status;
   if (call.claims != 0)
@@ -97,13 +97,18 @@ vmsrs_status check(vmsrs_attach_request& request) {
   return canonical_name(request.name) ? VMSRS_OK : VMSRS_BAD_ARGUMENT;
 }
 
+vmsrs_status check(RegionNameBuffer& name) {
+  return canonical_name(name.text) ? VMSRS_OK : VMSRS_BAD_ARGUMENT;
+}
+
 vmsrs_status check(const vmsrs_fault& fault) {
   return fault.kind == VMSRS_FAULT_NONE || fault.kind >= VMSRS_FAULT_KIND_COUNT ? VMSRS_BAD_ARGUMENT
                                                                                 : VMSRS_OK;
 }
 
 vmsrs_status check(vmsrs_server_definition& definition) {
-  if (definition.reserved != 0 || definition.user_quota > VMSRS_MAX_USERS)
+  if (definition.storage_policy > VMSRS_STORAGE_UNPROTECTED ||
+      definition.user_quota > VMSRS_MAX_USERS)
     return VMSRS_BAD_ARGUMENT;
   return canonical_name(definition.name) ? VMSRS_OK : VMSRS_BAD_ARGUMENT;
 }

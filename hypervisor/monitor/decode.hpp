@@ -54,7 +54,12 @@ struct LoadRangeCall {
 };
 vmsrs_status decode(const CallRegisters& registers, LoadRangeCall& call);
 
+struct RegionNameBuffer {
+  char text[VMSRS_NAME_BYTES];
+};
+
 // Structures that were copied from the guest; names are made canonical (zeroes after the NUL).
+vmsrs_status check(RegionNameBuffer& name);
 vmsrs_status check(vmsrs_attach_request& request);
 vmsrs_status check(const vmsrs_fault& fault);
 vmsrs_status check(vmsrs_server_definition& definition);

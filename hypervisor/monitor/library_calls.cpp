@@ -45,6 +45,15 @@ Reply user_crash(const Context& c, Server& server, Thread thread) {
   return server.user_crash(fault, c.registers.rsi, c.registers.rdx, thread);
 }
 
+// Hands the name at `from` to the operation.
+template <typename Operation>
+Reply named(std::uint64_t from, Thread thread, Operation operation) {
+  RegionNameBuffer name;
+  if (const Reply reply = copy_in(thread.memory, from, name); !reply.ok()) return reply;
+  const vmsrs_status status = check(name);
+  return status == VMSRS_OK ? operation(name.text) : Reply{status};
+}
+
 Reply region_call(const Context& c, Server& server, Thread thread) {
   const CallRegisters& in = c.registers;
   switch (in.rax) {
@@ -62,6 +71,16 @@ Reply region_call(const Context& c, Server& server, Thread thread) {
       return decoded<UserAreasCall>(in, [&](const UserAreasCall& call) {
         return server.user_areas(call.address, call.bytes, thread);
       });
+    case VMSRS_CALL_PROFILE_NAMED:
+      return decoded<ProfileCall>(in, [&](const ProfileCall& call) {
+        return named(in.r10, thread, [&](const Server::RegionName& name) {
+          return server.profile_named(call.address, call.bytes, call.granule, call.claims, name,
+                                      thread);
+        });
+      });
+    case VMSRS_CALL_UNPROFILE_NAMED:
+      return named(in.rdi, thread,
+                   [&](const Server::RegionName& name) { return server.unprofile_named(name); });
     default:
       return VMSRS_UNKNOWN_CALL;
   }
@@ -119,8 +138,7 @@ Reply memory_call(const Context& c, Server& server, Thread thread) {
 }
 
 bool known(std::uint64_t call) {
-  return (call >= VMSRS_CALL_ATTACH && call <= VMSRS_CALL_UNPROFILE) ||
-         call == VMSRS_CALL_USER_AREAS ||
+  return (call >= VMSRS_CALL_ATTACH && call <= VMSRS_CALL_UNPROFILE_NAMED) ||
          (call >= VMSRS_CALL_USER_BEGIN && call <= VMSRS_CALL_USER_STUCK) ||
          (call >= VMSRS_CALL_STORE && call <= VMSRS_CALL_LOAD_RANGE) || call == VMSRS_CALL_SERVICE;
 }

@@ -5,7 +5,11 @@
 // Invariants of the records: storage, chains, collected.
 namespace vmsrs::recovery {
 
-void Server::check_storage(vmsrs_check_result& result) const { ledger_.slab.check(result, index_); }
+void Server::check_storage(vmsrs_check_result& result) const {
+  ledger_.slab.check(result, index_);
+  const std::uint64_t stores = counters_.unprotected_stores - unprotected_before_attach_;
+  if (attached_ && stores > 0) unprotected(result, index_, stores);
+}
 
 // Is a record linked as its neighbours say, in a live region, newer than what it lies upon?
 static bool sound_link(const Ledger& ledger, RecordId id, const Record& record) {

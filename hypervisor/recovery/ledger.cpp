@@ -64,6 +64,14 @@ void Ledger::put(std::uint8_t region_index, std::uint32_t granule, Slot slot, By
   }
 }
 
+void Ledger::put_committed(std::uint8_t region_index, std::uint32_t granule, ByteMask mask,
+                           const std::uint8_t* from) {
+  const Region& region = regions[region_index];
+  const ChainEdit edit(*this, region, granule);
+  copy_masked(region.mirror_of(granule), from, mask);
+  strip_from(region.heads[granule], mask);
+}
+
 RecordId Ledger::push(std::uint8_t region_index, std::uint32_t granule, Slot slot) {
   Region& region = regions[region_index];
   User& user = users[slot];
@@ -95,6 +103,15 @@ void Ledger::strip(RecordId id, ByteMask mask) {
     remove(id);
   else
     seal(record, id);
+}
+
+// Whoever wrote these bytes earlier must not put his value over a committed one when he finishes.
+void Ledger::strip_from(RecordId id, ByteMask mask) {
+  while (id != kNoRecord) {
+    const RecordId older = at(id).older;
+    strip(id, mask);
+    id = older;
+  }
 }
 
 void Ledger::remove(RecordId id) {
@@ -189,12 +206,7 @@ void Ledger::commit(Slot slot) {
     Region& region = regions[record.region];
     const ChainEdit edit(*this, region, record.granule);
     copy_masked(region.mirror_of(record.granule), record.bytes, record.mask);
-    // Whoever wrote these bytes earlier must not put his value over this one when he finishes.
-    for (RecordId old = record.older; old != kNoRecord;) {
-      const RecordId next = at(old).older;
-      strip(old, record.mask);
-      old = next;
-    }
+    strip_from(record.older, record.mask);
     remove(id);
   }
 }

@@ -22,6 +22,9 @@ class Ledger {
   // ones are read. A record that is needed must have been reserved.
   void put(std::uint8_t region, std::uint32_t granule, Slot slot, ByteMask mask,
            const std::uint8_t* from);
+  // The same without a record: as if by a user of its own that finishes at once.
+  void put_committed(std::uint8_t region, std::uint32_t granule, ByteMask mask,
+                     const std::uint8_t* from);
 
   // ---- crashed users
   bool has_crashed(const Region& region, std::uint32_t granule) const;
@@ -62,6 +65,7 @@ class Ledger {
   RecordId mergeable(const Region& region, std::uint32_t granule, Slot slot, ByteMask mask) const;
   RecordId push(std::uint8_t region, std::uint32_t granule, Slot slot);
   void strip(RecordId id, ByteMask mask);
+  void strip_from(RecordId id, ByteMask mask);  // it and all that are older
   void remove(RecordId id);
 };
 

@@ -32,4 +32,17 @@ void Region::release(PagePool& pool) {
   *this = Region{};
 }
 
+void Region::keep() {
+  state = State::kKept;
+  fills_memory = false;
+  address = claims = filled = record_count = 0;
+}
+
+void Region::fill_memory_at(std::uint64_t where) {
+  state = State::kFilling;
+  fills_memory = true;
+  address = where;
+  filled = 0;
+}
+
 }  // namespace vmsrs::recovery

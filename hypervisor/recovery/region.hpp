@@ -11,11 +11,14 @@ namespace vmsrs::recovery {
 
 // A protected range of a server's memory. Its mirror holds the committed value of every byte; per
 // granule there is the head of a chain of records. A region is reserved first and filled piece by
-// piece; only filled granules have a mirror and a head that mean anything.
+// piece; only filled granules have a mirror and a head that mean anything. A named region outlives
+// its process: it is kept, mirror and all, until a process profiles the name again; then it is
+// filled the other way round, memory from mirror.
 struct Region {
-  enum class State : std::uint8_t { kNone, kFilling, kLive };
+  enum class State : std::uint8_t { kNone, kKept, kFilling, kLive };
 
   State state = State::kNone;
+  bool fills_memory = false;  // while filling: from the mirror, which is whole
   std::uint8_t granule_shift = 0;
   std::uint64_t address = 0;  // guest-virtual
   std::uint64_t claims = 0;   // guest-virtual, of its first vmsrs_claim; 0: every store traps
@@ -26,6 +29,7 @@ struct Region {
   RecordId* heads = nullptr;
   std::uint32_t mirror_page = 0, mirror_pages = 0;
   std::uint32_t heads_page = 0, heads_pages = 0;
+  char name[VMSRS_NAME_BYTES] = {};  // empty: none
 
   std::uint32_t granule_bytes() const { return 1u << granule_shift; }
   std::uint64_t granule_count() const { return bytes >> granule_shift; }
@@ -37,17 +41,22 @@ struct Region {
   GuestVirtual address_of(std::uint32_t granule) const {
     return GuestVirtual{address + (std::uint64_t{granule} << granule_shift)};
   }
+  bool in_use() const { return state == State::kFilling || state == State::kLive; }
+  // Has the mirror a content that the server's memory has still to get?
+  bool waits() const { return state == State::kKept || fills_memory; }
+  bool has_name() const { return name[0] != 0; }
   bool contains(std::uint64_t at, std::uint64_t count) const {
-    return state != State::kNone && at >= address && count <= bytes &&
-           at - address <= bytes - count;
+    return in_use() && at >= address && count <= bytes && at - address <= bytes - count;
   }
   bool overlaps(std::uint64_t at, std::uint64_t count) const {
-    return state != State::kNone && at < address + bytes && address < at + count;
+    return in_use() && at < address + bytes && address < at + count;
   }
 
   // Takes the mirror and the heads from the pool, or nothing at all.
   [[nodiscard]] bool reserve(PagePool& pool, Owner owner);
   void release(PagePool& pool);
+  void keep();  // without a process; there must be no records
+  void fill_memory_at(std::uint64_t where);
 };
 
 // The part of a range [first, first + bytes) of a region that lies in one granule.

@@ -30,7 +30,7 @@ struct Counters {
   std::uint64_t repaired_tags;
   std::uint64_t suppressions, suppression_ns, ended_suppression_ns;
   std::uint64_t suppression_histogram[12];
-  std::uint64_t no_storage;
+  std::uint64_t no_storage, unprotected_stores;
 };
 
 // One protected program. All members but lock() and those marked so need the server's lock; every
@@ -54,7 +54,8 @@ class Server {
   std::uint32_t process_id() const { return process_id_; }
   Reply attach(std::uint64_t address_space, std::uint32_t process_id);
   Reply detach();
-  void reap();  // the process is dead: users, records, regions and the attachment go
+  // The process is dead: users, records, regions and the attachment go; named regions are kept.
+  void reap();
 
   // ---- regions (server_regions.cpp)
   Reply init_profile();
@@ -65,6 +66,12 @@ class Server {
   Reply unprofile(std::uint64_t region);
   // Where the areas of the users are: VMSRS_MAX_USERS of `bytes` each.
   Reply user_areas(std::uint64_t address, std::uint64_t bytes, Thread thread);
+
+  // ---- regions that outlive their process (server_named.cpp)
+  using RegionName = char[VMSRS_NAME_BYTES];  // not empty, zeroes after its end
+  Reply profile_named(std::uint64_t address, std::uint64_t bytes, std::uint32_t granule,
+                      std::uint64_t claims, const RegionName& name, Thread thread);
+  Reply unprofile_named(const RegionName& name);
 
   // ---- users (server_users.cpp)
   Reply user_begin(std::uint64_t label, Thread thread);
@@ -145,7 +152,11 @@ class Server {
   std::uint8_t index_of(const Region& region) const {
     return static_cast<std::uint8_t>(&region - ledger_.regions);
   }
-  void drop_regions();
+  Region* region_named(const RegionName& name);
+  Reply look_at_claims(const Region& region, GuestMemory& memory);
+  Reply profile_new(const Region& wanted, Thread thread);
+  void release_regions();  // of this process
+  void unbind();
   void close_user(Slot slot);
   bool close_quiet_users();
 
@@ -175,6 +186,9 @@ class Server {
                      Slot owner, MappedGranule& granule, GuestMemory& memory);
   Reply store_claimed(Region& region, const Piece& piece, const StoreHints& hints, Slot slot,
                       GuestMemory& memory);
+  bool needs_storage(const Region& region, const Piece& piece, const StoreHints& hints, Slot slot,
+                     const Claimant& claimant) const;
+  Reply store_without_storage(Region& region, const Piece& piece, GuestMemory& memory);
   Reply load_claimed(Region& region, const Piece& piece, GuestMemory& memory);
   Reply repair(Region& region, std::uint32_t index, std::uint64_t ticket, MappedGranule& granule,
                GuestMemory& memory);
@@ -239,6 +253,7 @@ class Server {
   std::uint32_t process_id_ = 0;
   std::uint64_t address_space_ = 0;
   vmsrs_server_definition definition_{};
+  std::uint64_t unprotected_before_attach_ = 0;
 
   Ledger ledger_;
   std::uint8_t* staging_ = nullptr;  // VMSRS_MAX_RANGE_BYTES of hidden memory

@@ -102,18 +102,47 @@ Reply Server::store_frozen(Region& region, const Piece& piece, const StoreHints&
   return record_store(region, piece, slot, granule);
 }
 
-// T_STORE, of bytes in one granule; they are in staging_.
-Reply Server::store_claimed(Region& region, const Piece& piece, const StoreHints& hints, Slot slot,
-                            GuestMemory& memory) {
-  if (!ledger_.slab.reserve(2)) {
+// Would the store have to be recorded, or prepare for it? Nobody's granule is claimed by the caller
+// itself.
+bool Server::needs_storage(const Region& region, const Piece& piece, const StoreHints& hints,
+                           Slot slot, const Claimant& claimant) const {
+  const bool owned = claimant.kind == VMSRS_TAG_OWN || claimant.kind == VMSRS_TAG_FROZEN;
+  if (owned && !over(claimant)) {
+    const User& owner = ledger_.users[claimant.slot];
+    return !owner.crashed() && claimant.slot != slot;
+  }
+  return hints.write_set_full || region.heads[piece.granule] != kNoRecord;
+}
+
+// The server's policy decides: refused, or committed at once, so that nobody's end can undo it.
+// Only the bytes themselves are written: the granule's owner may be storing beside them.
+Reply Server::store_without_storage(Region& region, const Piece& piece, GuestMemory& memory) {
+  if (definition_.storage_policy != VMSRS_STORAGE_UNPROTECTED) {
     ++counters_.no_storage;
     return VMSRS_NO_STORAGE;
   }
+  const GuestVirtual to{value(region.address_of(piece.granule)) + piece.first};
+  if (const auto outcome = memory.write(to, staging_ + piece.offset, piece.bytes); !outcome)
+    return reply_for(outcome);
+  std::uint8_t bytes[64];
+  copy_bytes(bytes + piece.first, staging_ + piece.offset, piece.bytes);
+  ledger_.put_committed(index_of(region), piece.granule, piece.mask, bytes);
+  ++counters_.stores;
+  ++counters_.unprotected_stores;
+  return VMSRS_OK;
+}
+
+// T_STORE, of bytes in one granule; they are in staging_.
+Reply Server::store_claimed(Region& region, const Piece& piece, const StoreHints& hints, Slot slot,
+                            GuestMemory& memory) {
+  const bool recorded = ledger_.slab.reserve(2);
   MappedGranule granule;
   if (const auto outcome = MappedGranule::map(region, piece.granule, memory, granule); !outcome)
     return reply_for(outcome);
   const std::uint64_t tag = granule.tag();
   const Claimant claimant = claimant_of(tag, piece.granule);
+  if (!recorded && needs_storage(region, piece, hints, slot, claimant))
+    return store_without_storage(region, piece, memory);
   switch (claimant.kind) {
     case VMSRS_TAG_UNOWNED:
       return store_unowned(region, piece, hints, slot, tag, granule);

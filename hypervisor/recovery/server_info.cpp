@@ -11,7 +11,11 @@ void Server::info(vmsrs_server_info& out) const {
   out.attached = attached_;
   out.process_id = process_id_;
   for (const Region& region : ledger_.regions) {
-    if (region.state == Region::State::kNone) continue;
+    if (region.state == Region::State::kKept) {
+      ++out.kept_region_count;
+      out.kept_bytes += region.bytes;
+    }
+    if (!region.in_use()) continue;
     ++out.region_count;
     out.region_bytes += region.bytes;
   }
@@ -47,6 +51,7 @@ void Server::info(vmsrs_server_info& out) const {
   out.record_count = ledger_.record_count;
   out.no_storage_count = from.no_storage;
   out.sweep_restore_count = from.sweep_restores;
+  out.unprotected_store_count = from.unprotected_stores;
 }
 
 void Server::describe(Slot slot, vmsrs_user_info& out) const {

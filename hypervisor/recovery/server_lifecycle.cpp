@@ -35,22 +35,27 @@ Reply Server::attach(std::uint64_t address_space, std::uint32_t process_id) {
   attached_ = true;
   address_space_ = address_space;
   process_id_ = process_id;
+  unprotected_before_attach_ = counters_.unprotected_stores;
   publish_everything();
   return {VMSRS_OK, index_};
 }
 
 Reply Server::detach() {
   if (!close_quiet_users()) return VMSRS_BUSY;
-  drop_regions();
+  release_regions();
+  unbind();
+  return VMSRS_OK;
+}
+
+void Server::unbind() {
   areas_ = 0;
   attached_ = false;
   address_space_ = 0;
   process_id_ = 0;
-  return VMSRS_OK;
 }
 
-// Users of whom nothing was heard go; false if others are there. (Whether they have open scopes only their
-// threads know; the library asks them first.)
+// Users of whom nothing was heard go; false if others are there. (Whether they have open scopes
+// only their threads know; the library asks them first.)
 bool Server::close_quiet_users() {
   for (std::uint32_t i = 0; i < VMSRS_MAX_USERS && ledger_.users.open_count() > 0; ++i) {
     const Slot slot = static_cast<Slot>(i);
@@ -71,7 +76,10 @@ void Server::reap() {
     close_user(slot);
   }
   if (suppressing()) leave_suppression();
-  (void)detach();  // no user is left that could make it fail
+  for (Region& region : ledger_.regions)
+    if (region.has_name() && region.state == Region::State::kLive) region.keep();
+  release_regions();
+  unbind();
 }
 
 // The slot is free for the next user. Its records must be gone.

@@ -59,7 +59,8 @@ Reply Server::put(std::uint64_t to, std::uint32_t bytes, const Source& source,
   }
   if (const auto outcome = memory.prepare(GuestVirtual{to}, bytes, Access::kWrite); !outcome)
     return reply_for(outcome);
-  if (!ledger_.slab.reserve(missing_records(*region, to, bytes, slot))) {
+  const bool recorded = ledger_.slab.reserve(missing_records(*region, to, bytes, slot));
+  if (!recorded && definition_.storage_policy != VMSRS_STORAGE_UNPROTECTED) {
     ++counters_.no_storage;
     return VMSRS_NO_STORAGE;
   }
@@ -72,9 +73,13 @@ Reply Server::put(std::uint64_t to, std::uint32_t bytes, const Source& source,
   for (Piece piece; pieces.next(piece);) {
     std::uint8_t granule[64];
     copy_bytes(granule + piece.first, staging_ + piece.offset, piece.bytes);
-    ledger_.put(index_of(*region), piece.granule, slot, piece.mask, granule);
+    if (recorded)
+      ledger_.put(index_of(*region), piece.granule, slot, piece.mask, granule);
+    else
+      ledger_.put_committed(index_of(*region), piece.granule, piece.mask, granule);
   }
   ++counters_.stores;
+  counters_.unprotected_stores += !recorded;
   return VMSRS_OK;
 }
 

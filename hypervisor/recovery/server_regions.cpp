@@ -14,14 +14,20 @@ Region* Server::region_at(std::uint64_t address, std::uint64_t bytes) {
   return nullptr;
 }
 
-void Server::drop_regions() {
-  for (Region& region : ledger_.regions) region.release(*pool_);
+// What is kept for names that this process has not taken up stays.
+void Server::release_regions() {
+  for (Region& region : ledger_.regions) {
+    if (region.waits())
+      region.keep();
+    else
+      region.release(*pool_);
+  }
   stop_walks();
 }
 
 Reply Server::init_profile() {
   if (!close_quiet_users()) return VMSRS_BUSY;
-  drop_regions();
+  release_regions();
   areas_ = 0;
   recent_count_ = 0;
   return VMSRS_OK;
@@ -34,27 +40,37 @@ Reply Server::profile(std::uint64_t address, std::uint64_t bytes, std::uint32_t 
   region.address = address;
   region.claims = claims;
   region.bytes = bytes;
-  if (region.granule_count() > 0xffffffffull) return VMSRS_BAD_LENGTH;
+  return profile_new(region, thread);
+}
+
+// A region with claims needs users with areas, and claims that can be written; all of them are when
+// it is filled.
+Reply Server::look_at_claims(const Region& region, GuestMemory& memory) {
+  if (region.claims == 0) return VMSRS_OK;
+  if (areas_ == 0) return VMSRS_WRONG_STATE;
+  if (region.claims % sizeof(vmsrs_claim) != 0) return VMSRS_UNALIGNED;
+  const std::uint64_t last = region.claims + region.granule_count() * sizeof(vmsrs_claim) - 1;
+  for (const std::uint64_t end : {region.claims, last})
+    if (const auto outcome = memory.prepare(GuestVirtual{end}, 1, Access::kWrite); !outcome)
+      return reply_for(outcome);
+  return VMSRS_OK;
+}
+
+Reply Server::profile_new(const Region& wanted, Thread thread) {
+  if (wanted.granule_count() > 0xffffffffull) return VMSRS_BAD_LENGTH;
 
   Region* free = nullptr;
   for (Region& other : ledger_.regions) {
-    if (other.overlaps(address, bytes)) return VMSRS_OVERLAP;
+    if (other.overlaps(wanted.address, wanted.bytes)) return VMSRS_OVERLAP;
     if (other.state == Region::State::kNone && free == nullptr) free = &other;
   }
   if (free == nullptr) return VMSRS_NO_SLOT;
-  if (claims != 0) {
-    const std::uint64_t claims_bytes = region.granule_count() * sizeof(vmsrs_claim);
-    if (areas_ == 0) return VMSRS_WRONG_STATE;
-    if (claims % sizeof(vmsrs_claim) != 0) return VMSRS_UNALIGNED;
-    for (const std::uint64_t end : {claims, claims + claims_bytes - 1})
-      if (const auto outcome = thread.memory.prepare(GuestVirtual{end}, 1, Access::kWrite);
-          !outcome)
-        return reply_for(outcome);
-  }
+  if (const Reply reply = look_at_claims(wanted, thread.memory); !reply.ok()) return reply;
   // The ends now, so that a wild address is refused at once; the rest while filling.
-  for (const std::uint64_t end : {address, address + bytes - 1})
+  for (const std::uint64_t end : {wanted.address, wanted.address + wanted.bytes - 1})
     if (const auto outcome = thread.memory.prepare(GuestVirtual{end}, 1, Access::kRead); !outcome)
       return reply_for(outcome);
+  Region region = wanted;
   if (!region.reserve(*pool_, owner_of(index_))) {
     ++counters_.no_storage;
     return VMSRS_NO_STORAGE;
@@ -67,21 +83,23 @@ Reply Server::profile(std::uint64_t address, std::uint64_t bytes, std::uint32_t 
 Reply Server::profile_fill(std::uint64_t index, std::uint64_t offset, Thread thread) {
   if (index >= VMSRS_MAX_REGIONS) return VMSRS_NO_REGION;
   Region& region = ledger_.regions[index];
-  if (region.state == Region::State::kNone) return VMSRS_NO_REGION;
+  if (!region.in_use()) return VMSRS_NO_REGION;
   if (region.state == Region::State::kLive) return VMSRS_WRONG_STATE;
   if (offset != region.filled) return VMSRS_BAD_ARGUMENT;
 
   const std::uint64_t left = region.bytes - offset;
   const std::uint64_t count = left < kFillBytes ? left : kFillBytes;
-  const GuestVirtual from{region.address + offset};
-  if (const auto outcome = thread.memory.read(from, region.mirror + offset, count); !outcome)
-    return reply_for(outcome);
+  const GuestVirtual at{region.address + offset};
+  std::uint8_t* const mirror = region.mirror + offset;
+  const auto outcome = region.fills_memory ? thread.memory.write(at, mirror, count)
+                                           : thread.memory.read(at, mirror, count);
+  if (!outcome) return reply_for(outcome);
   if (region.claims != 0)
-    for (std::uint64_t at = offset; at < offset + count; at += region.granule_bytes()) {
+    for (std::uint64_t place = offset; place < offset + count; place += region.granule_bytes()) {
       MappedGranule granule;
-      const auto number = static_cast<std::uint32_t>(at >> region.granule_shift);
-      if (const auto outcome = MappedGranule::map(region, number, thread.memory, granule); !outcome)
-        return reply_for(outcome);
+      const auto number = static_cast<std::uint32_t>(place >> region.granule_shift);
+      const auto mapped = MappedGranule::map(region, number, thread.memory, granule);
+      if (!mapped) return reply_for(mapped);
       granule.clear_mask();
       granule.set_tag(VMSRS_TAG_UNOWNED);
     }
@@ -91,13 +109,14 @@ Reply Server::profile_fill(std::uint64_t index, std::uint64_t offset, Thread thr
   if (region.filled < region.bytes) return {VMSRS_AGAIN, region.filled};
   region.state = Region::State::kLive;
   lengthen_walks(region.bytes);
+  region.fills_memory = false;
   return {VMSRS_OK, region.filled};
 }
 
 Reply Server::unprofile(std::uint64_t index) {
   if (index >= VMSRS_MAX_REGIONS) return VMSRS_NO_REGION;
   Region& region = ledger_.regions[index];
-  if (region.state == Region::State::kNone) return VMSRS_NO_REGION;
+  if (!region.in_use()) return VMSRS_NO_REGION;
   const bool claimed = region.claims != 0 && region.state == Region::State::kLive;
   if (region.record_count > 0 || (claimed && !close_quiet_users())) return VMSRS_BUSY;
   region.release(*pool_);

@@ -18,4 +18,12 @@ inline void violated(vmsrs_check_result& result, std::uint32_t server, std::uint
   result.detail = detail;
 }
 
+// Nothing is wrong, but `stores` of a server went on without recovery data. A violation says more.
+inline void unprotected(vmsrs_check_result& result, std::uint32_t server, std::uint64_t stores) {
+  if (result.verdict != VMSRS_VERDICT_OK) return;
+  result.verdict = VMSRS_VERDICT_UNPROTECTED;
+  result.server = server;
+  result.detail = stores;
+}
+
 }  // namespace vmsrs::recovery

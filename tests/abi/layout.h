@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <vmsrs/abi.h>
+#include <vmsrs/claims.h>
 
 struct layout_line {
   const char* name;

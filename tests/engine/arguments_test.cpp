@@ -78,7 +78,7 @@ BOOST_FIXTURE_TEST_SUITE(arguments, Fixture)
 BOOST_AUTO_TEST_CASE(unknown_calls) {
   for (const std::uint64_t call : {0x001ull,
                                    0x0ffull,
-                                   0x106ull,
+                                   0x109ull,
                                    0x10full,
                                    0x115ull,
                                    0x11full,
@@ -101,6 +101,22 @@ BOOST_AUTO_TEST_CASE(unknown_calls) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(areas_and_claims) {
+  const std::uint64_t at = address_of(buffer);
+  const std::uint64_t call = VMSRS_CALL_USER_AREAS;
+  refuse(a, VMSRS_BAD_LENGTH, call, at, VMSRS_MIN_USER_AREA_BYTES - 64);
+  refuse(a, VMSRS_BAD_LENGTH, call, at, VMSRS_MAX_USER_AREA_BYTES + 64);
+  refuse(a, VMSRS_UNALIGNED, call, at, VMSRS_MIN_USER_AREA_BYTES + 8);
+  refuse(a, VMSRS_UNALIGNED, call, at + 8, VMSRS_MIN_USER_AREA_BYTES);
+  refuse(a, VMSRS_BAD_ADDRESS, call, kNonCanonical & ~63ull, VMSRS_MIN_USER_AREA_BYTES);
+  // A region cannot have claims while users have no areas; claims must be aligned and the user's own.
+  const std::uint64_t profile = VMSRS_CALL_PROFILE;
+  const std::uint64_t other = at & ~63ull;
+  refuse(a, VMSRS_BAD_ADDRESS, profile, other, 64, 64, 0, kKernel);
+  refuse(a, VMSRS_BAD_LENGTH, profile, other, 64, 64, 0, ~0ull);
+  refuse(a, VMSRS_BAD_ARGUMENT, VMSRS_CALL_USER_END, 0, 2);
+}
+
 BOOST_AUTO_TEST_CASE(version_always_answers) {
   for (const std::uint8_t level : {std::uint8_t{0}, std::uint8_t{3}}) {
     Client stranger(0x777000, 1, level);
@@ -117,9 +133,10 @@ BOOST_AUTO_TEST_CASE(library_calls_from_ring_0_or_elsewhere) {
   begin(a);
   for (const std::uint64_t call :
        {VMSRS_CALL_DETACH, VMSRS_CALL_INIT_PROFILE, VMSRS_CALL_PROFILE, VMSRS_CALL_PROFILE_FILL,
-        VMSRS_CALL_UNPROFILE, VMSRS_CALL_USER_BEGIN, VMSRS_CALL_USER_END, VMSRS_CALL_USER_CRASH,
-        VMSRS_CALL_USER_COLLECT, VMSRS_CALL_USER_STUCK, VMSRS_CALL_STORE, VMSRS_CALL_STORE_RANGE,
-        VMSRS_CALL_FILL_RANGE, VMSRS_CALL_LOAD, VMSRS_CALL_LOAD_RANGE, VMSRS_CALL_SERVICE}) {
+        VMSRS_CALL_UNPROFILE, VMSRS_CALL_PROFILE_NAMED, VMSRS_CALL_UNPROFILE_NAMED,
+        VMSRS_CALL_USER_BEGIN, VMSRS_CALL_USER_END, VMSRS_CALL_USER_CRASH, VMSRS_CALL_USER_COLLECT,
+        VMSRS_CALL_USER_STUCK, VMSRS_CALL_STORE, VMSRS_CALL_STORE_RANGE, VMSRS_CALL_FILL_RANGE,
+        VMSRS_CALL_LOAD, VMSRS_CALL_LOAD_RANGE, VMSRS_CALL_SERVICE}) {
     refuse(kernel, VMSRS_DENIED, call, address_of(memory), 8, 8);
     refuse(foreign, VMSRS_NOT_ATTACHED, call, address_of(memory), 8, 8);
   }
@@ -181,6 +198,29 @@ BOOST_AUTO_TEST_CASE(profile_fill_and_unprofile) {
   refuse(a, VMSRS_BUSY, VMSRS_CALL_UNPROFILE, 0);
   refuse(a, VMSRS_BUSY, VMSRS_CALL_INIT_PROFILE);
   refuse(a, VMSRS_BUSY, VMSRS_CALL_DETACH);
+}
+
+BOOST_AUTO_TEST_CASE(names_of_regions) {
+  const std::uint64_t at = address_of(buffer);
+  char name[VMSRS_NAME_BYTES] = {};
+  const auto refuse_name = [&](vmsrs_status wanted) {
+    refuse(a, wanted, VMSRS_CALL_PROFILE_NAMED, at, 64, 8, address_of(name));
+    refuse(a, wanted, VMSRS_CALL_UNPROFILE_NAMED, address_of(name));
+  };
+  refuse_name(VMSRS_BAD_ARGUMENT);  // empty
+  std::memset(name, 'x', sizeof name);
+  refuse_name(VMSRS_BAD_ARGUMENT);  // no end
+  std::memcpy(name, "a b", 4);
+  refuse_name(VMSRS_BAD_ARGUMENT);
+  std::memcpy(name, "abc", 4);
+  refuse(a, VMSRS_NO_REGION, VMSRS_CALL_UNPROFILE_NAMED, address_of(name));
+  refuse(a, VMSRS_BAD_ARGUMENT, VMSRS_CALL_PROFILE_NAMED, at, 64, 7, address_of(name));
+  refuse(a, VMSRS_UNALIGNED, VMSRS_CALL_PROFILE_NAMED, at + 8, 64, 8, address_of(name));
+  refuse(a, VMSRS_OVERLAP, VMSRS_CALL_PROFILE_NAMED, address_of(memory), 64, 8, address_of(name));
+  refuse_pointers(a, false, [&](std::uint64_t pointer, vmsrs_status wanted) {
+    refuse(a, wanted, VMSRS_CALL_PROFILE_NAMED, at, 64, 8, pointer);
+    refuse(a, wanted, VMSRS_CALL_UNPROFILE_NAMED, pointer);
+  });
 }
 
 BOOST_AUTO_TEST_CASE(too_many_regions) {
@@ -361,9 +401,9 @@ BOOST_AUTO_TEST_CASE(definitions) {
   std::memcpy(definition.name, "a\nb", 3);
   refuse_it();
   std::memcpy(definition.name, "abc", 3);
-  definition.reserved = 1;
+  definition.storage_policy = VMSRS_STORAGE_UNPROTECTED + 1;
   refuse_it();
-  definition.reserved = 0;
+  definition.storage_policy = VMSRS_STORAGE_REFUSE;
   definition.user_quota = VMSRS_MAX_USERS + 1;
   refuse_it();
 }

@@ -37,7 +37,8 @@ class History {
                 1024) {
     for (std::size_t i = 0; i < 2; ++i)
       models_.emplace_back(
-          std::vector<std::uint8_t>(server_.region(i), server_.region(i) + kBytes[i]));
+          std::vector<std::uint8_t>(server_.region(i), server_.region(i) + kBytes[i]),
+          std::size_t{1} << server_.regions[i].shift);
     for (unsigned i = 0; i < kThreads; ++i) {
       users_.push_back({ClaimThread(server_, 0xa000 + 0x1000 * i), {}, false});
       if (pieces_) users_[i].thread.client.memory.set_mapped_pages(8);

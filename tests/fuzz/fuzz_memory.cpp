@@ -2,6 +2,7 @@
 #include "fuzz_memory.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "recovery/bytes.hpp"
@@ -45,6 +46,16 @@ MemoryOutcome FuzzMemory::prepare(GuestVirtual address, std::size_t bytes, Acces
     return {state == State::kForbidden ? MemoryResult::kBadAddress : MemoryResult::kTouch,
             GuestVirtual{std::max(begin, kBase + page * kPageBytes)}};
   }
+  return {};
+}
+
+MemoryOutcome FuzzMemory::map(GuestVirtual address, std::size_t bytes, Access access,
+                              std::uint8_t*& at) {
+  const MemoryOutcome outcome = prepare(address, bytes, access);
+  if (!outcome) return outcome;
+  const std::uint64_t offset = recovery::value(address) - kBase;
+  if (offset % kPageBytes + bytes > kPageBytes) std::abort();  // it may not cross a page
+  at = pages_[offset / kPageBytes]->data() + offset % kPageBytes;
   return {};
 }
 

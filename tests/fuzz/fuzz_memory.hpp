@@ -43,6 +43,10 @@ class FuzzMemory final : public recovery::GuestMemory {
                                 std::size_t bytes) override;
   recovery::MemoryOutcome compare(recovery::GuestVirtual address, const void* with,
                                   std::size_t bytes, std::size_t& same) override;
+  // What the engine does through the pointer is not seen by changed().
+  recovery::MemoryOutcome map(recovery::GuestVirtual address, std::size_t bytes,
+                              recovery::Access access, std::uint8_t*& at) override;
+  std::size_t mapped_pages() const override { return 16; }
 
  private:
   using Page = std::array<std::uint8_t, kPageBytes>;

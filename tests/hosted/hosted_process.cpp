@@ -191,10 +191,23 @@ std::byte* Client::take_memory(std::size_t bytes, vmsrs_status& status, int* des
 
 std::uint64_t Client::profile(void* address, std::size_t bytes, unsigned granule) {
   const Answer region = call(VMSRS_CALL_PROFILE, address_of(address), bytes, granule);
-  if (region.status != VMSRS_OK) return region.status;
-  Answer fill{VMSRS_AGAIN, 0, 0};
-  while (fill.status == VMSRS_AGAIN) fill = call(VMSRS_CALL_PROFILE_FILL, region.rdx, fill.rdx);
-  return fill.status;
+  return region.status == VMSRS_OK ? fill(region.rdx) : region.status;
+}
+
+Answer Client::profile_named(void* address, std::size_t bytes, const std::string& name,
+                             unsigned granule) {
+  char text[VMSRS_NAME_BYTES] = {};
+  name.copy(text, sizeof text);
+  Answer region =
+      call(VMSRS_CALL_PROFILE_NAMED, address_of(address), bytes, granule, address_of(text));
+  if (region.status == VMSRS_OK) region.status = fill(region.rdx);
+  return region;
+}
+
+std::uint64_t Client::fill(std::uint64_t region) {
+  Answer piece{VMSRS_AGAIN, 0, 0};
+  while (piece.status == VMSRS_AGAIN) piece = call(VMSRS_CALL_PROFILE_FILL, region, piece.rdx);
+  return piece.status;
 }
 
 const vmsrs_window* Client::window(int* descriptor) {
@@ -219,12 +232,15 @@ Manager::Manager(const HostedProcess& hosted) : client_(hosted.socket()) {
 }
 
 std::uint32_t Manager::define(const std::string& name, const Secret& secret,
-                              std::uint64_t storage_quota) {
+                              std::uint64_t storage_quota, std::uint32_t user_quota,
+                              vmsrs_storage_policy policy) {
   vmsrs_server_definition definition{};
   name.copy(definition.name, sizeof definition.name);
   const Secret hash = hash_of(secret);
   std::memcpy(definition.secret_hash, hash.data(), hash.size());
   definition.storage_quota_bytes = storage_quota;
+  definition.user_quota = user_quota;
+  definition.storage_policy = policy;
   const Answer answer = client_.call(VMSRS_CALL_MGMT_DEFINE, token_, address_of(&definition));
   if (answer.status != VMSRS_OK) throw std::runtime_error("not defined");
   return static_cast<std::uint32_t>(answer.rdx);
@@ -264,15 +280,18 @@ std::string Manager::violations() {
   return text;
 }
 
-bool Manager::is_reaped(std::uint32_t server) {
-  for (unsigned i = 0; i < kPatienceTurns; ++i, pause_turn()) {
-    const vmsrs_server_info now = info(server);
-    if (now.attached == 0)
-      return now.storage_used_bytes == 0 && now.region_count == 0 && now.record_count == 0 &&
-             now.active_users == 0 && now.crashed_users == 0 &&
-             (now.mode & VMSRS_MODE_SUPPRESSION) == 0;
-  }
+bool Manager::is_detached(std::uint32_t server) {
+  for (unsigned i = 0; i < kPatienceTurns; ++i, pause_turn())
+    if (info(server).attached == 0) return true;
   return false;
+}
+
+bool Manager::is_reaped(std::uint32_t server) {
+  if (!is_detached(server)) return false;
+  const vmsrs_server_info now = info(server);
+  return now.storage_used_bytes == 0 && now.region_count == 0 && now.record_count == 0 &&
+         now.active_users == 0 && now.crashed_users == 0 &&
+         (now.mode & VMSRS_MODE_SUPPRESSION) == 0;
 }
 
 }  // namespace vmsrs::test

@@ -80,9 +80,14 @@ class Client {
   std::byte* take_memory(std::size_t bytes, vmsrs_status& status, int* descriptor = nullptr);
   // PROFILE and PROFILE_FILL.
   std::uint64_t profile(void* address, std::size_t bytes, unsigned granule = 8);
+  // PROFILE_NAMED and PROFILE_FILL; the status is the last one's, RSI the first one's.
+  Answer profile_named(void* address, std::size_t bytes, const std::string& name,
+                       unsigned granule = 8);
   const vmsrs_window* window(int* descriptor = nullptr);
 
  private:
+  std::uint64_t fill(std::uint64_t region);
+
   hosted::Link link_{};
   std::uint64_t thread_ = 0;  // of whoever made it; others may use it in turn
   std::uint32_t lane_ = 0;
@@ -95,11 +100,13 @@ class Manager {
   static Secret secret() { return secret_of(0x5a); }
   explicit Manager(const HostedProcess& hosted);
   std::uint32_t define(const std::string& name, const Secret& secret,
-                       std::uint64_t storage_quota = 0);
+                       std::uint64_t storage_quota = 0, std::uint32_t user_quota = 0,
+                       vmsrs_storage_policy policy = VMSRS_STORAGE_REFUSE);
   vmsrs_server_info info(std::uint32_t server);
   vmsrs_stats stats();
   // Runs all invariants. Empty: all hold; else what does not.
   std::string violations();
+  bool is_detached(std::uint32_t server);  // waits until nobody is attached
   // Waits until nobody is attached and nothing of it is left.
   bool is_reaped(std::uint32_t server);
   Client& client() { return client_; }

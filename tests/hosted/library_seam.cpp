@@ -2,7 +2,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
@@ -15,9 +14,6 @@
 // The seam under the library's own tests: the real one of the hosted platform, with a counter in
 // front, and a real vmsrs-hosted at its other end.
 namespace vmsrs::test {
-
-SeamState seam;
-
 namespace {
 
 const Secret kServerSecret = secret_of(0xa5);
@@ -40,56 +36,30 @@ void start_engine() {
   setenv("VMSRS_HOSTED_SOCKET", site->hosted.socket().c_str(), 1);
 }
 
+void check_invariants() { BOOST_CHECK_EQUAL(site->manager.violations(), ""); }
+
 vmsrs_server_info server_info() { return site->manager.info(site->server); }
+
+void leave_behind(const char* name, std::uint64_t value, std::uint64_t rest) {
+  {
+    Client other(site->hosted.socket());
+    BOOST_REQUIRE_EQUAL(other.attach(kServerName, kServerSecret).status, VMSRS_OK);
+    vmsrs_status status;
+    auto* const page =
+        reinterpret_cast<std::uint64_t*>(other.take_memory(VMSRS_PAGE_BYTES, status));
+    BOOST_REQUIRE(page != nullptr);
+    for (std::size_t i = 0; i < VMSRS_PAGE_BYTES / 8; ++i) page[i] = rest;
+    BOOST_REQUIRE_EQUAL(other.profile_named(page, VMSRS_PAGE_BYTES, name).status, VMSRS_OK);
+    BOOST_REQUIRE_EQUAL(other.call(VMSRS_CALL_USER_BEGIN).status, VMSRS_OK);
+    BOOST_REQUIRE_EQUAL(other.call(VMSRS_CALL_STORE, address_of(page), value, 8).status, VMSRS_OK);
+    BOOST_REQUIRE_EQUAL(other.call(VMSRS_CALL_USER_END).status, VMSRS_OK);
+  }
+  BOOST_REQUIRE(site->manager.is_detached(site->server));
+}
 
 int fork_between_calls() { return fork(); }
 
 std::string SecretFile::good_content() { return hex(kServerSecret) + "\n"; }
-
-SecretFile::SecretFile(const std::string& content, unsigned mode) {
-  char name[] = "/tmp/vmsrs-secret-XXXXXX";
-  const int file = mkstemp(name);
-  BOOST_REQUIRE(file >= 0);
-  BOOST_REQUIRE(write(file, content.data(), content.size()) ==
-                static_cast<ssize_t>(content.size()));
-  fchmod(file, mode);
-  close(file);
-  path_ = name;
-}
-
-SecretFile::~SecretFile() { unlink(path_.c_str()); }
-
-AttachedServer::AttachedServer(std::uint32_t fault_limit, std::uint32_t suppression_limit_ms) {
-  start_engine();
-  const vmsrs_options options = {kServerName, secret_.path(), nullptr, fault_limit,
-                                 suppression_limit_ms, std::getenv("VMSRS_TEST_TRAPPING") != nullptr};
-  BOOST_REQUIRE_MESSAGE(vmsrs_attach(&options) == 0, vmsrs_error_message());
-  BOOST_REQUIRE_MESSAGE(Init_profile() == 0, vmsrs_error_message());
-  words_ = static_cast<std::uint64_t*>(
-      mmap(nullptr, kRegionBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-  for (std::size_t i = 0; i < word_count(); ++i) words_[i] = i + 1;
-  BOOST_REQUIRE_MESSAGE(profile(words_, kRegionBytes, 8) == 0, vmsrs_error_message());
-  wild_ = static_cast<std::uint64_t*>(
-      mmap(nullptr, 1 << 20, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-}
-
-AttachedServer::~AttachedServer() {
-  seam.touch_every = 0;
-  const vmsrs_server_info info = server_info();
-  BOOST_CHECK_EQUAL(info.active_users, 0u);
-  BOOST_CHECK_EQUAL(info.crashed_users, 0u);
-  BOOST_CHECK_EQUAL(info.mode & VMSRS_MODE_SUPPRESSION, 0u);
-  BOOST_CHECK_EQUAL(site->manager.violations(), "");
-  BOOST_CHECK_MESSAGE(vmsrs_detach() == 0, vmsrs_error_message());
-  munmap(words_, kRegionBytes);
-  munmap(wild_, 1 << 20);
-}
-
-bool AttachedServer::is_pristine() const {
-  for (std::size_t i = 0; i < word_count(); ++i)
-    if (words_[i] != i + 1) return false;
-  return true;
-}
 
 }  // namespace vmsrs::test
 

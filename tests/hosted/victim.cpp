@@ -5,6 +5,9 @@
 //        victim NAME SECRET_FILE fork        the same, and a child of it lives on for a while
 //        victim NAME SECRET_FILE threads N   kills its own threads at N random points, and looks at
 //                                            what they leave
+//        victim NAME SECRET_FILE named FILE  as serve, in a named region: looks first at what its
+//                                            predecessor, killed, has left; FILE is their notebook
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -34,7 +37,7 @@ int* volatile nowhere = nullptr;
 
 // One user: all words of its group get the same number, one by one or as a range. All or none of
 // them counts.
-void stamp(std::size_t group, std::uint64_t number, bool faults) {
+int stamp(std::size_t group, std::uint64_t number, bool faults) {
   std::uint64_t* const mine = words + group * kGroupWords;
   auto body = [&] {
     for (std::size_t i = 0; i < kGroupWords / 2; ++i) vmsrs::store(&mine[i], number);
@@ -43,11 +46,48 @@ void stamp(std::size_t group, std::uint64_t number, bool faults) {
     for (std::uint64_t& word : rest) word = number;
     vmsrs_store_range(&mine[kGroupWords / 2], rest, sizeof rest);
   };
-  vmsrs::run_user(group, body, [] {});
+  return vmsrs::run_user(group, body, [] {});
 }
 
 void stamp_without_end(std::size_t group) {
   for (std::uint64_t number = 1;; ++number) stamp(group, number, number % 5 == 0);
+}
+
+// ---- named
+
+constexpr std::size_t kServing = 3;  // groups, each with its thread
+
+// Numbers whose commit was reported to this process, by group: the file outlives it.
+std::uint64_t* open_notebook(const char* path) {
+  const int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (file < 0 || ftruncate(file, VMSRS_PAGE_BYTES) != 0) std::exit(1);
+  void* const memory = mmap(nullptr, VMSRS_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  if (memory == MAP_FAILED) std::exit(1);
+  return static_cast<std::uint64_t*>(memory);
+}
+
+bool faults(std::uint64_t number) { return number % 5 == 0; }
+
+void stamp_and_note(std::size_t group, std::uint64_t* notebook) {
+  for (std::uint64_t number = words[group * kGroupWords] + 1;; ++number)
+    if (stamp(group, number, faults(number)) == VMSRS_FINISHED)
+      __atomic_store_n(&notebook[group], number, __ATOMIC_RELEASE);
+}
+
+// Each group is whole, nothing in it is a crashed user's, and it holds the number that was noted or
+// the one after it: the process may have died between commit and note.
+void look_at_what_is_left(bool kept, std::uint64_t* notebook) {
+  unsigned torn = 0, wrong = 0;
+  for (std::size_t group = 0; group < kServing; ++group) {
+    const std::uint64_t* const mine = words + group * kGroupWords;
+    for (std::size_t i = 0; i < kGroupWords; ++i) torn += mine[i] != mine[0];
+    const std::uint64_t noted = notebook[group];
+    const std::uint64_t next = noted + (faults(noted + 1) ? 2 : 1);
+    wrong += mine[0] != noted && mine[0] != next;
+    notebook[group] = mine[0];  // seen: from here on it must not be lost either
+  }
+  std::printf("kept=%d torn=%u wrong=%u\n", kept, torn, wrong);
+  std::fflush(stdout);
 }
 
 // The thread ends here and now, as the system call alone ends it: no destructor, nothing given
@@ -98,7 +138,20 @@ int main(int count, char** arguments) {
   if (error != 0) die("vmsrs_attach");
   words = static_cast<std::uint64_t*>(
       mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-  if (Init_profile() != 0 || profile(words, kBytes, 16) != 0) die("profile");
+  if (Init_profile() != 0) die("Init_profile");
+  std::vector<std::thread> threads;
+  if (std::strcmp(arguments[3], "named") == 0) {
+    std::memset(words, 0x5a, kBytes);
+    std::uint64_t* const notebook = open_notebook(arguments[4]);
+    if (notebook[0] == 0) std::memset(words, 0, kBytes);
+    const int profiled = profile_named(words, kBytes, 16, "words");
+    if (profiled < 0) die("profile_named");
+    look_at_what_is_left(profiled == VMSRS_PROFILED_KEPT, notebook);
+    for (std::size_t group = 0; group < kServing; ++group)
+      threads.emplace_back(stamp_and_note, group, notebook);
+    for (std::thread& thread : threads) thread.join();
+  }
+  if (profile(words, kBytes, 16) != 0) die("profile");
   if (std::strcmp(arguments[3], "threads") == 0)
     return kill_threads(static_cast<unsigned>(std::atoi(arguments[4])));
   if (std::strcmp(arguments[3], "fork") == 0 && fork() == 0) {
@@ -106,8 +159,8 @@ int main(int count, char** arguments) {
     alarm(15);
     for (;;) pause();
   }
-  std::vector<std::thread> threads;
-  for (std::size_t group = 0; group < 3; ++group) threads.emplace_back(stamp_without_end, group);
+  for (std::size_t group = 0; group < kServing; ++group)
+    threads.emplace_back(stamp_without_end, group);
   std::printf("ready\n");
   std::fflush(stdout);
   for (std::thread& thread : threads) thread.join();

@@ -30,6 +30,9 @@ int main(void) {
   EXPECT(vmsrs_detach() == VMSRS_ERROR_STATE);
   EXPECT(Init_profile() == VMSRS_ERROR_STATE);
   EXPECT(profile(&word, 64, 8) == VMSRS_ERROR_STATE);
+  EXPECT(profile_named(&word, 64, 8, "stock") == VMSRS_ERROR_STATE);
+  EXPECT(profile_named(&word, 64, 8, NULL) == VMSRS_ERROR_ARGUMENT);
+  EXPECT(unprofile_named("stock") == VMSRS_ERROR_STATE);
   EXPECT(vmsrs_run_user(1, body, &word, NULL, NULL) == VMSRS_ERROR_STATE);
   EXPECT(vmsrs_user_begin(1) == VMSRS_ERROR_STATE);
   EXPECT(vmsrs_user_end() == VMSRS_ERROR_STATE);

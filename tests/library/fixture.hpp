@@ -45,8 +45,14 @@ int fork_between_calls();
 
 // Makes the engine (once a process) and the server's definition.
 void start_engine();
+// All of the engine's invariants hold; the library's service thread answers for the mirror.
+void check_invariants();
 // What the engine counts for the server.
 vmsrs_server_info server_info();
+
+// An earlier process of the server, which has died: it profiled a page with the name, in granules
+// of 8 bytes, and committed `value` to its first word; all others hold `rest`.
+void leave_behind(const char* name, std::uint64_t value, std::uint64_t rest);
 
 // A server attached, with one region of granule 8 that holds 1, 2, 3, ... in 64-bit words. At the
 // end: nobody is left, every invariant holds, and the server is detached.

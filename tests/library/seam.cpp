@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
@@ -24,8 +23,6 @@
 // memory is looked up page by page, and a page that is not there, or may not be written, is named
 // and never faults; the window is one memory mapped twice, read-only on the library's side.
 namespace vmsrs::test {
-
-SeamState seam;
 
 namespace {
 
@@ -120,14 +117,15 @@ Engine* engine;
 // A child must not inherit a lock of the engine that another thread holds.
 pthread_rwlock_t fork_gate = PTHREAD_RWLOCK_INITIALIZER;
 
-guest::CallResult dispatch(std::uint64_t number, const guest::CallArguments& a) {
+guest::CallResult dispatch(std::uint64_t number, const guest::CallArguments& a,
+                           std::uint64_t address_space = kAddressSpace) {
   const AllSignalsBlocked blocked;
   if (void (*before)(std::uint64_t) = seam.before_call.load()) before(number);
   seam.call_count.fetch_add(1);
   ProcessMemory memory;
   std::uint64_t thread = 0;
   asm("mov %%fs:0, %0" : "=r"(thread));
-  const monitor::Caller caller = {kAddressSpace, thread, 3, &memory};
+  const monitor::Caller caller = {address_space, thread, 3, &memory};
   monitor::CallRegisters registers = {number, a.rdi, a.rsi, a.rdx, a.r10, a.r8, a.r9};
   pthread_rwlock_rdlock(&fork_gate);
   monitor::dispatch(caller, registers);
@@ -192,6 +190,39 @@ void start_engine() {
   BOOST_REQUIRE_EQUAL(define.first, 0u);
 }
 
+void leave_behind(const char* name, std::uint64_t value, std::uint64_t rest) {
+  constexpr std::uint64_t kOtherSpace = 0x2000;
+  constexpr std::uint32_t kOtherProcess = 999;
+  alignas(VMSRS_PAGE_BYTES) static std::uint64_t page[VMSRS_PAGE_BYTES / 8];
+  for (std::uint64_t& word : page) word = rest;
+  const auto call = [](std::uint64_t number, const guest::CallArguments& arguments) {
+    const guest::CallResult result = dispatch(number, arguments, kOtherSpace);
+    BOOST_REQUIRE_EQUAL(result.status, VMSRS_OK);
+    return result.first;
+  };
+  const auto address_of = [](const void* pointer) {
+    return reinterpret_cast<std::uint64_t>(pointer);
+  };
+  vmsrs_attach_request request{};
+  std::strcpy(request.name, kServerName);
+  std::memcpy(request.secret, kServerSecret, sizeof request.secret);
+  request.abi_version = VMSRS_ABI_VERSION;
+  request.process_id = kOtherProcess;
+  call(VMSRS_CALL_ATTACH, {.rdi = address_of(&request)});
+  char text[VMSRS_NAME_BYTES] = {};
+  std::strcpy(text, name);
+  const std::uint64_t region =
+      call(VMSRS_CALL_PROFILE_NAMED,
+           {.rdi = address_of(page), .rsi = sizeof page, .rdx = 8, .r10 = address_of(text)});
+  call(VMSRS_CALL_PROFILE_FILL, {.rdi = region});
+  call(VMSRS_CALL_USER_BEGIN, {});
+  call(VMSRS_CALL_STORE, {.rdi = address_of(page), .rsi = value, .rdx = 8});
+  call(VMSRS_CALL_USER_END, {});
+  const guest::CallResult reaped = dispatch(
+      VMSRS_CALL_MGMT_REAP, {.rdi = engine->token, .rsi = engine->server, .rdx = kOtherProcess});
+  BOOST_REQUIRE_EQUAL(reaped.status, VMSRS_OK);
+}
+
 vmsrs_server_info server_info() {
   vmsrs_server_info info{};
   const guest::CallResult result =
@@ -202,8 +233,6 @@ vmsrs_server_info server_info() {
   BOOST_CHECK_EQUAL(result.status, VMSRS_OK);
   return info;
 }
-
-namespace {
 
 // The service thread compares region and mirror meanwhile, for the engine cannot by itself.
 void check_invariants() {
@@ -224,8 +253,6 @@ void check_invariants() {
                                      << ", detail " << report.results[i].detail);
 }
 
-}  // namespace
-
 std::string SecretFile::good_content() {
   std::string text;
   for (const std::uint8_t byte : kServerSecret) {
@@ -233,53 +260,6 @@ std::string SecretFile::good_content() {
     text += "0123456789abcdef"[byte & 15];
   }
   return text + "\n";
-}
-
-SecretFile::SecretFile(const std::string& content, unsigned mode) {
-  char name[] = "/tmp/vmsrs-secret-XXXXXX";
-  const int file = mkstemp(name);
-  BOOST_REQUIRE(file >= 0);
-  BOOST_REQUIRE(write(file, content.data(), content.size()) ==
-                static_cast<ssize_t>(content.size()));
-  fchmod(file, mode);
-  close(file);
-  path_ = name;
-}
-
-SecretFile::~SecretFile() { unlink(path_.c_str()); }
-
-AttachedServer::AttachedServer(std::uint32_t fault_limit, std::uint32_t suppression_limit_ms) {
-  start_engine();
-  const vmsrs_options options = {
-      kServerName, secret_.path(),       nullptr,
-      fault_limit, suppression_limit_ms, std::getenv("VMSRS_TEST_TRAPPING") != nullptr};
-  BOOST_REQUIRE_MESSAGE(vmsrs_attach(&options) == 0, vmsrs_error_message());
-  BOOST_REQUIRE_MESSAGE(Init_profile() == 0, vmsrs_error_message());
-  words_ = static_cast<std::uint64_t*>(
-      mmap(nullptr, kRegionBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-  for (std::size_t i = 0; i < word_count(); ++i) words_[i] = i + 1;
-  BOOST_REQUIRE_MESSAGE(profile(words_, kRegionBytes, 8) == 0, vmsrs_error_message());
-  wild_ = static_cast<std::uint64_t*>(
-      mmap(nullptr, 1 << 20, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-}
-
-AttachedServer::~AttachedServer() {
-  seam.touch_every = 0;
-  seam.before_call = nullptr;
-  const vmsrs_server_info info = server_info();
-  BOOST_CHECK_EQUAL(info.active_users, 0u);
-  BOOST_CHECK_EQUAL(info.crashed_users, 0u);
-  BOOST_CHECK_EQUAL(info.mode & VMSRS_MODE_SUPPRESSION, 0u);
-  check_invariants();
-  BOOST_CHECK_MESSAGE(vmsrs_detach() == 0, vmsrs_error_message());
-  munmap(words_, kRegionBytes);
-  munmap(wild_, 1 << 20);
-}
-
-bool AttachedServer::is_pristine() const {
-  for (std::size_t i = 0; i < word_count(); ++i)
-    if (words_[i] != i + 1) return false;
-  return true;
 }
 
 }  // namespace vmsrs::test

@@ -208,6 +208,22 @@ BOOST_AUTO_TEST_CASE(violation_is_told_and_counted) {
   BOOST_TEST(ledger.totals()[VMSRS_CHECK_CHAINS] == 2u);
 }
 
+BOOST_AUTO_TEST_CASE(unprotected_server_is_named_and_is_no_violation) {
+  fake.report_now.results[VMSRS_CHECK_STORAGE] = {VMSRS_VERDICT_UNPROTECTED, 1, 12, 0, 14};
+  const Reply reply = post("/v1/check");
+  BOOST_TEST(reply.body.at("ok") == false);
+  BOOST_TEST(reply.body.at("violated") == 0);
+  BOOST_TEST(reply.body.at("unprotected") == 1);
+  BOOST_TEST(reply.body.at("checks")[1].at("verdict") == "unprotected");
+  BOOST_TEST(reply.body.at("checks")[1].at("first_server") == "roster");
+  BOOST_TEST(reply.body.at("checks")[1].at("first_detail") == "0xe");
+  BOOST_TEST(ledger.totals()[VMSRS_CHECK_STORAGE] == 0u);
+  const Json shop = get("/v1/servers").body.at("servers")[0];
+  BOOST_TEST(shop.at("unprotected_stores") == 14);
+  BOOST_TEST(shop.at("kept_regions") == 1);
+  BOOST_TEST(shop.at("kept_region_bytes") == 1 << 16);
+}
+
 BOOST_AUTO_TEST_CASE(other_documents_are_there) {
   BOOST_TEST(get("/v1/exits").body.at("cpus")[1].at("reasons").at("cpuid").at("count") == 201);
   BOOST_TEST(get("/v1/version").body.at("isolation") == "hypervisor");

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
+
 #include <boost/test/unit_test.hpp>
+#include <sstream>
 
 #include "api/service.hpp"
 #include "channel/hypercall_channel.hpp"
 #include "channel/lists.hpp"
 #include "channel/names.hpp"
 #include "channel/serial_channel.hpp"
+#include "collectors/exposition.hpp"
 #include "config/secrets.hpp"
 #include "daemon/reaper.hpp"
+#include "daemon/storage_watch.hpp"
 #include "monitor_machine.hpp"
 #include "scratch.hpp"
 
@@ -49,8 +55,11 @@ struct Fixture {
     BOOST_REQUIRE(channel.open(MonitorMachine::management_secret(),
                                VMSRS_OBSERVE | VMSRS_OPERATE) == VMSRS_OK);
   }
-  std::uint32_t define(const char* name) {
+  std::uint32_t define(const char* name, std::uint64_t storage_quota = 0,
+                       vmsrs_storage_policy policy = VMSRS_STORAGE_REFUSE) {
     vmsrs_server_definition definition{};
+    definition.storage_quota_bytes = storage_quota;
+    definition.storage_policy = policy;
     std::strcpy(definition.name, name);
     const config::Digest hash = config::sha256(attach_secret());
     std::copy(hash.begin(), hash.end(), definition.secret_hash);
@@ -250,6 +259,47 @@ BOOST_AUTO_TEST_CASE(scrub_restores_a_wild_write) {
   BOOST_TEST(progress.restored == 1u);
   BOOST_TEST(server.region[100] == 0u);
   BOOST_TEST(channel.scrub(7, 0, progress) == VMSRS_NOT_FOUND);
+}
+
+// Room for the region, one page of 4096 bytes in granules of 8, and for nothing else.
+BOOST_AUTO_TEST_CASE(unprotected_store_is_in_metric_log_and_check) {
+  open();
+  define("shop", 2 * VMSRS_PAGE_BYTES, VMSRS_STORAGE_UNPROTECTED);
+  BOOST_REQUIRE(server.attach("shop", attach_secret(), kNoProcess) == VMSRS_OK);
+  BOOST_REQUIRE(server.profile() == VMSRS_OK);
+  BOOST_REQUIRE(server.call(VMSRS_CALL_USER_BEGIN, {7}) == VMSRS_OK);
+  daemon::CheckLedger ledger;
+  const collectors::Exposition exposition(channel, ledger, daemon::Clock());
+  const auto has = [&](const char* line) {
+    return exposition.text().find(line) != std::string::npos;
+  };
+  BOOST_TEST(has("vmsrs_unprotected_stores_total{server=\"shop\"} 0\n"));
+  BOOST_TEST(server.call(VMSRS_CALL_STORE, {address_of(&server.region[5]), 55, 8}) ==
+             unsigned{VMSRS_OK});
+  BOOST_TEST(has("vmsrs_unprotected_stores_total{server=\"shop\"} 1\n"));
+  BOOST_TEST(has("vmsrs_storage_exhausted_total{server=\"shop\"} 0\n"));
+
+  std::ostringstream log;
+  const auto former = spdlog::default_logger();
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>(
+      "test", std::make_shared<spdlog::sinks::ostream_sink_mt>(log)));
+  daemon::StorageWatch watch(channel);
+  watch.pass();
+  const std::string told = log.str();
+  watch.pass();
+  spdlog::set_default_logger(former);
+  BOOST_TEST(told.find("server shop runs unprotected: 1 more stores (1 since boot)") !=
+             std::string::npos);
+  BOOST_TEST(log.str() == told);  // nothing new, nothing told
+
+  vmsrs_check_report report;
+  BOOST_TEST(channel.check(true, report) == VMSRS_AGAIN);
+  while (server.call(VMSRS_CALL_SERVICE) == VMSRS_AGAIN) continue;
+  BOOST_TEST(channel.check(false, report) == VMSRS_OK);
+  const vmsrs_check_result& storage = report.results[VMSRS_CHECK_STORAGE];
+  BOOST_TEST(storage.verdict == unsigned{VMSRS_VERDICT_UNPROTECTED});
+  BOOST_TEST(storage.server == 0u);
+  BOOST_TEST(storage.detail == 1u);
 }
 
 BOOST_AUTO_TEST_CASE(dead_server_is_reaped_and_may_come_back) {

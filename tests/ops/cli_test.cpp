@@ -191,6 +191,17 @@ BOOST_AUTO_TEST_CASE(unverified_invariant_is_not_ok) {
   BOOST_TEST(contains(finished.err, "unverified: mirror"));
 }
 
+BOOST_AUTO_TEST_CASE(unprotected_server_is_not_ok) {
+  fake.report_now.results[VMSRS_CHECK_STORAGE] = {VMSRS_VERDICT_UNPROTECTED, 0, 12, 0, 14};
+  const Finished finished = ctl({"check"});
+  BOOST_TEST(finished.exit_code == 1);
+  BOOST_TEST(contains(finished.out, "unprotected"));
+  BOOST_TEST(contains(finished.out, "shop 0xe"));
+  BOOST_TEST(contains(finished.err, "unprotected: storage"));
+  BOOST_TEST(count_lines(finished.err) == 1u);
+  BOOST_TEST(contains(ctl({"status"}).out, "0 violated, 0 unverified, 1 unprotected"));
+}
+
 BOOST_AUTO_TEST_CASE(denied_exits_5) {
   fake.change([](FakeChannel& f) { f.stats_status = VMSRS_DENIED; });
   const Finished finished = ctl({"status"});

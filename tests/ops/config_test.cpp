@@ -9,6 +9,8 @@
 #include <sstream>
 
 #include "config/secrets.hpp"
+#include "daemon/servers.hpp"
+#include "fake_channel.hpp"
 #include "scratch.hpp"
 
 namespace vmsrs::test {
@@ -89,6 +91,12 @@ const Case kBroken[] = {
     {"servers:\n  - name: shop\n    attach_secret_sha256: HASH\n    storage_quota: 99999999TiB\n",
      "4: servers[0].storage_quota: expected a size such as 64MiB (units B, KiB, MiB, GiB, TiB), or "
      "0, found \"99999999TiB\""},
+    {"servers:\n  - name: shop\n    attach_secret_sha256: HASH\n    storage_full: unprotectd\n",
+     "4: servers[0].storage_full: expected one of refuse, unprotected, found \"unprotectd\"; did "
+     "you "
+     "mean \"unprotected\"?"},
+    {"servers:\n  - name: shop\n    attach_secret_sha256: HASH\n    storage_full: true\n",
+     "4: servers[0].storage_full: expected one of refuse, unprotected, found \"true\""},
     {"servers:\n  - name: shop\n    attach_secret_sha256: HASH\n  - name: shop\n"
      "    attach_secret_sha256: HASH\n",
      "4: servers[1].name: expected a name that no other server has, found \"shop\""},
@@ -178,9 +186,29 @@ BOOST_AUTO_TEST_CASE(example_in_the_reference_file_is_good) {
   BOOST_REQUIRE(config.servers.size() == 2);
   BOOST_TEST(config.servers[0].name == "bookshop");
   BOOST_TEST(config.servers[0].storage_quota_bytes == 64u << 20);
+  BOOST_TEST(config.servers[0].storage_full == VMSRS_STORAGE_UNPROTECTED);
+  BOOST_TEST(config.servers[1].storage_full == VMSRS_STORAGE_REFUSE);
   BOOST_TEST(config.servers[0].users == 256);
   BOOST_TEST(config.servers[1].users == 1024);
   BOOST_TEST(config.servers[1].attach_secret_sha256.has_value());
+}
+
+BOOST_AUTO_TEST_CASE(policies_and_quotas_reach_the_definition) {
+  const Scratch scratch;
+  const config::Config config = config::load(scratch.write(
+      "vmsrs.yaml", with_hash("servers:\n"
+                              "  - {name: a, attach_secret_sha256: HASH, storage_quota: 1MiB,"
+                              " storage_full: unprotected, users: 7}\n"
+                              "  - {name: b, attach_secret_sha256: HASH, storage_full: refuse}\n"
+                              "  - {name: c, attach_secret_sha256: HASH}\n")));
+  FakeChannel channel;
+  daemon::push_servers(channel, config);
+  BOOST_REQUIRE(channel.definitions.size() == 3u);
+  BOOST_TEST(channel.definitions[0].storage_policy == unsigned{VMSRS_STORAGE_UNPROTECTED});
+  BOOST_TEST(channel.definitions[0].storage_quota_bytes == 1u << 20);
+  BOOST_TEST(channel.definitions[0].user_quota == 7u);
+  BOOST_TEST(channel.definitions[1].storage_policy == unsigned{VMSRS_STORAGE_REFUSE});
+  BOOST_TEST(channel.definitions[2].storage_policy == unsigned{VMSRS_STORAGE_REFUSE});
 }
 
 BOOST_AUTO_TEST_CASE(ipv6_address_is_taken_out_of_its_brackets) {

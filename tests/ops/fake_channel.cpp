@@ -44,6 +44,9 @@ vmsrs_server_info shop() {
   info.record_count = 17;
   info.no_storage_count = 9;
   info.sweep_restore_count = 2;
+  info.unprotected_store_count = 14;
+  info.kept_region_count = 1;
+  info.kept_bytes = 1 << 16;
   return info;
 }
 
@@ -154,6 +157,7 @@ vmsrs_status FakeChannel::check(bool start_anew, vmsrs_check_report& report) {
 vmsrs_status FakeChannel::define(const vmsrs_server_definition& definition, std::uint32_t& server) {
   const std::lock_guard guard(lock_);
   calls.push_back(std::string("define ") + definition.name);
+  definitions.push_back(definition);
   server = static_cast<std::uint32_t>(servers_now.size());
   return VMSRS_OK;
 }

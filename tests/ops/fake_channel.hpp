@@ -37,7 +37,8 @@ class FakeChannel final : public channel::Channel {
   std::size_t users_in_answer = 2;
   vmsrs_status stats_status = VMSRS_OK;
   vmsrs_status exits_status = VMSRS_OK;
-  std::vector<std::string> calls;  // that change something, in order
+  std::vector<std::string> calls;                    // that change something, in order
+  std::vector<vmsrs_server_definition> definitions;  // that were pushed
 
   vmsrs_status version(channel::Version& version) override;
   vmsrs_status stats(vmsrs_stats& stats) override;

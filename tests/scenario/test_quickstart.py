@@ -86,18 +86,69 @@ class CannotWork(unittest.TestCase):
 
     def test_without_network_for_apt(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            for name, script in (("dpkg-query", "exit 1"), ("apt-get", "echo 'E: Failed to fetch "
-                                 "something: could not resolve host' >&2; exit 100")):
-                path = Path(folder, name)
-                path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
-                path.chmod(0o755)
+            programs(folder, dpkg_query="exit 1",
+                     apt_get="echo 'E: Failed to fetch something: could not resolve host' >&2; exit 100")
             self.refused(1, "could not resolve host", PATH=f"{folder}:{os.environ['PATH']}")
+
+
+def programs(folder: str, **scripts: str) -> None:
+    for name, script in scripts.items():
+        path = Path(folder, name.replace("_", "-"))
+        path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        path.chmod(0o755)
+
+
+class Packages(unittest.TestCase):
+    """need_packages, with an apt whose third-party source cannot be reached."""
+
+    # `install` puts a file there for each package that Debian has; dpkg-query looks for it.
+    APT = '''case "$*" in
+      *update*) echo "$UPDATE_SAYS" >&2; exit "$UPDATE_EXITS" ;;
+    esac
+    for word in "$@"; do
+      case $word in
+        good*) : >"$INSTALLED/$word" ;;
+        bad*) echo "E: Unable to locate package $word" >&2; code=100 ;;
+      esac
+    done
+    exit ${code:-0}'''
+    QUERY = 'for package; do :; done; [ -e "$INSTALLED/$package" ] && printf installed'
+
+    def need(self, *packages: str, exits: int = 0,
+             says: str = "W: Failed to fetch https://third.party/InRelease  503") -> tuple[int, str]:
+        with tempfile.TemporaryDirectory() as folder:
+            programs(folder, apt_get=self.APT, dpkg_query=self.QUERY, id="echo 0")
+            installed = Path(folder, "installed")
+            installed.mkdir()
+            script = ('set -euo pipefail; program=test; source "$TOP/deploy/lib/messages.sh"; '
+                      'source "$TOP/deploy/lib/packages.sh"; log=$1; shift; need_packages "$log" "$@"')
+            done = subprocess.run(
+                ["bash", "-c", script, "test", f"{folder}/log", *packages], capture_output=True,
+                text=True, check=False, env={
+                    **os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "TOP": str(TOP),
+                    "INSTALLED": str(installed), "UPDATE_EXITS": str(exits), "UPDATE_SAYS": says})
+            return done.returncode, done.stderr
+
+    def test_another_source_that_fails_does_no_harm(self) -> None:
+        for exits in (0, 100):
+            code, said = self.need("good-one", "good-two", exits=exits)
+            self.assertEqual(code, 0, said)
+            self.assertIn("installing 2 Debian packages", said)
+
+    def test_missing_package_is_named_with_the_reason(self) -> None:
+        code, said = self.need("good-one", "bad-one", exits=100)
+        self.assertEqual(code, 1, said)
+        self.assertIn("apt cannot install bad-one: W: Failed to fetch https://third.party", said)
+        code, said = self.need("bad-one", says="Reading package lists...")
+        self.assertEqual(code, 1, said)
+        self.assertIn("apt cannot install bad-one: E: Unable to locate package bad-one", said)
 
 
 class Shell(unittest.TestCase):
     def test_shellcheck(self) -> None:
         scripts = [*sorted(TOP.glob("deploy/*.sh")), *sorted(TOP.glob("deploy/lib/*.sh")),
-                   *sorted(TOP.glob("tests/*.sh")), *sorted(TOP.glob("bench/*.sh")),
+                   *sorted(TOP.glob("deploy/guest/*.sh")), *sorted(TOP.glob("tests/*.sh")),
+                   *sorted(TOP.glob("bench/*.sh")),
                    TOP / ".ci" / "run"]
         subprocess.run(["shellcheck", "-x", *map(str, scripts)], check=True)
 

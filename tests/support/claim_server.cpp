@@ -25,7 +25,7 @@ ClaimServer::ClaimServer(std::vector<Part> parts, std::size_t bytes)
     std::uint8_t* const data = memory.back()->data();
     for (std::size_t i = 0; i < part.bytes; ++i) data[i] = static_cast<std::uint8_t>(i * 7);
     const Result region = service.call(VMSRS_CALL_PROFILE, address_of(data), part.bytes,
-                                       part.granule, address_of(claims.back()->data()));
+                                       part.granule, 0, address_of(claims.back()->data()));
     Result fill{region.status == VMSRS_OK ? VMSRS_AGAIN : region.status, 0, 0};
     while (fill.status == VMSRS_AGAIN)
       fill = service.call(VMSRS_CALL_PROFILE_FILL, region.rdx, fill.rdx);

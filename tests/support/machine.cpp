@@ -34,11 +34,22 @@ Result Client::attach(const std::string& name, const Secret& secret, std::uint32
 }
 
 Result Client::profile(void* address, std::size_t bytes, unsigned granule) {
-  const Result region = call(VMSRS_CALL_PROFILE, address_of(address), bytes, granule);
+  return fill(call(VMSRS_CALL_PROFILE, address_of(address), bytes, granule));
+}
+
+Result Client::profile_named(void* address, std::size_t bytes, unsigned granule,
+                             const std::string& name) {
+  char text[VMSRS_NAME_BYTES] = {};
+  name.copy(text, sizeof text);
+  return fill(
+      call(VMSRS_CALL_PROFILE_NAMED, address_of(address), bytes, granule, address_of(text)));
+}
+
+Result Client::fill(const Result& region) {
   if (region.status != VMSRS_OK) return region;
   Result fill{VMSRS_AGAIN, 0, 0};
   while (fill.status == VMSRS_AGAIN) fill = call(VMSRS_CALL_PROFILE_FILL, region.rdx, fill.rdx);
-  return {fill.status, region.rdx, 0};
+  return {fill.status, region.rdx, region.rsi};
 }
 
 Result Client::crash(vmsrs_fault_kind kind) {
@@ -52,12 +63,14 @@ Result Client::open(std::uint64_t capabilities) {
 }
 
 Result Client::define(std::uint64_t token, const std::string& name, const Secret& secret,
-                      std::uint64_t storage_quota, std::uint32_t user_quota) {
+                      std::uint64_t storage_quota, std::uint32_t user_quota,
+                      vmsrs_storage_policy policy) {
   vmsrs_server_definition definition{};
   name.copy(definition.name, sizeof definition.name);
   monitor::sha256(secret.data(), secret.size(), definition.secret_hash);
   definition.storage_quota_bytes = storage_quota;
   definition.user_quota = user_quota;
+  definition.storage_policy = policy;
   return call(VMSRS_CALL_MGMT_DEFINE, token, address_of(&definition));
 }
 

@@ -40,15 +40,20 @@ class Client {
   Result attach(const std::string& name, const Secret& secret, std::uint32_t process_id);
   // PROFILE and PROFILE_FILL until the region is live.
   Result profile(void* address, std::size_t bytes, unsigned granule);
+  // The same with PROFILE_NAMED; RSI says where the content came from.
+  Result profile_named(void* address, std::size_t bytes, unsigned granule, const std::string& name);
   Result crash(vmsrs_fault_kind kind = VMSRS_FAULT_WILD);
   // Opens a management channel with the machine's secret; the token is in RDX.
   Result open(std::uint64_t capabilities = VMSRS_OBSERVE | VMSRS_OPERATE);
   Result define(std::uint64_t token, const std::string& name, const Secret& secret,
-                std::uint64_t storage_quota = 0, std::uint32_t user_quota = 0);
+                std::uint64_t storage_quota = 0, std::uint32_t user_quota = 0,
+                vmsrs_storage_policy policy = VMSRS_STORAGE_REFUSE);
 
   HostMemory memory;
 
  private:
+  Result fill(const Result& region);
+
   monitor::Caller caller_;
 };
 

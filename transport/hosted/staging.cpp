@@ -11,6 +11,10 @@ Buffer described(const Registers& r) {
   switch (r.rax) {
     case VMSRS_CALL_ATTACH:
       return {Kind::kIn, &Registers::rdi, sizeof(vmsrs_attach_request), 0};
+    case VMSRS_CALL_PROFILE_NAMED:
+      return {Kind::kIn, &Registers::r10, VMSRS_NAME_BYTES, 0};
+    case VMSRS_CALL_UNPROFILE_NAMED:
+      return {Kind::kIn, &Registers::rdi, VMSRS_NAME_BYTES, 0};
     case VMSRS_CALL_USER_CRASH:
       return {Kind::kIn, &Registers::rdi, sizeof(vmsrs_fault), 0};
     case VMSRS_CALL_STORE_RANGE:

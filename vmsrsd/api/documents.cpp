@@ -65,6 +65,8 @@ Json server_document(const vmsrs_server_info& info) {
           {"suppression_seconds", seconds(info.suppression_ns)},
           {"regions", info.region_count},
           {"region_bytes", info.region_bytes},
+          {"kept_regions", info.kept_region_count},
+          {"kept_region_bytes", info.kept_bytes},
           {"storage_used_bytes", info.storage_used_bytes},
           {"records", info.record_count},
           {"contended_granules", info.contended_granules},
@@ -81,6 +83,7 @@ Json server_document(const vmsrs_server_info& info) {
           {"restore_cycles", info.restore_cycles},
           {"suppressions_ended", info.suppression_count},
           {"storage_exhausted", info.no_storage_count},
+          {"unprotected_stores", info.unprotected_store_count},
           {"faults", faults_document(info.faults)}};
 }
 
@@ -172,7 +175,7 @@ Json checks_document(const vmsrs_check_report& report,
                   {"violations", result.violation_count},
                   {"first_server", nullptr},
                   {"first_detail", nullptr}};
-    if (result.verdict == VMSRS_VERDICT_VIOLATED) {
+    if (result.verdict == VMSRS_VERDICT_VIOLATED || result.verdict == VMSRS_VERDICT_UNPROTECTED) {
       for (const vmsrs_server_info& info : servers) {
         if (info.server == result.server) check["first_server"] = channel::server_name(info);
       }
@@ -187,14 +190,17 @@ Json last_check_document(const std::optional<daemon::CheckLedger::Entry>& last) 
   if (!last) return nullptr;
   std::uint64_t violated = 0;
   std::uint64_t unverified = 0;
+  std::uint64_t unprotected = 0;
   for (const vmsrs_check_result& result : last->report.results) {
     if (result.verdict == VMSRS_VERDICT_VIOLATED) ++violated;
     if (result.verdict == VMSRS_VERDICT_UNVERIFIED) ++unverified;
+    if (result.verdict == VMSRS_VERDICT_UNPROTECTED) ++unprotected;
   }
   return {{"time", last->unix_time},
-          {"ok", violated == 0 && unverified == 0},
+          {"ok", violated == 0 && unverified == 0 && unprotected == 0},
           {"violated", violated},
-          {"unverified", unverified}};
+          {"unverified", unverified},
+          {"unprotected", unprotected}};
 }
 
 }  // namespace vmsrs::api

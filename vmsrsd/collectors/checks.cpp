@@ -17,8 +17,8 @@ bool collect_checks(Scrape& scrape, Families& families) {
   families.gauge("vmsrs_last_check_timestamp_seconds", "When the last check ended.")
       .add(last->unix_time);
   Family held = families.gauge("vmsrs_last_check_ok",
-                               "1 if the last check proved the invariant; 0 if it was violated or "
-                               "nobody could look.");
+                               "1 if the last check proved the invariant; 0 if it was violated, "
+                               "nobody could look, or a server has run unprotected.");
   for (std::size_t i = 0; i < VMSRS_CHECK_COUNT; ++i) {
     held.add(last->report.results[i].verdict == VMSRS_VERDICT_OK ? 1 : 0,
              {{"invariant", channel::kInvariantNames[i]}});

@@ -22,6 +22,11 @@ bool collect_regions(Scrape& scrape, Families& families) {
   add_for_servers(
       families.gauge("vmsrs_server_region_bytes", "Size of the server's profiled regions."),
       *servers, &Info::region_bytes);
+  add_for_servers(families.gauge("vmsrs_server_kept_regions",
+                                 "Named regions of a process that has died, kept for the next."),
+                  *servers, &Info::kept_region_count);
+  add_for_servers(families.gauge("vmsrs_server_kept_region_bytes", "Size of the kept regions."),
+                  *servers, &Info::kept_bytes);
   add_for_servers(
       families.gauge("vmsrs_server_storage_used_bytes", "Recovery storage that the server uses."),
       *servers, &Info::storage_used_bytes);
@@ -44,6 +49,10 @@ bool collect_regions(Scrape& scrape, Families& families) {
   add_for_servers(families.counter("vmsrs_storage_exhausted_total",
                                    "Calls refused because recovery storage or quota was used up."),
                   *servers, &Info::no_storage_count);
+  add_for_servers(families.counter("vmsrs_unprotected_stores_total",
+                                   "Stores that went on without recovery data, storage being full: "
+                                   "they can never be taken back."),
+                  *servers, &Info::unprotected_store_count);
   return true;
 }
 

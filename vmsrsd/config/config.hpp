@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <vmsrs/abi.h>
+
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -28,6 +30,7 @@ struct Server {
   std::optional<Digest> attach_secret_sha256;
   std::uint64_t storage_quota_bytes = 0;  // 0 = no limit
   std::uint32_t users = 1024;
+  vmsrs_storage_policy storage_full = VMSRS_STORAGE_REFUSE;
   std::string where;  // `FILE:LINE: servers[N]`, for messages about its secret
   bool operator==(const Server&) const = default;
 };

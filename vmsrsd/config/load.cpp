@@ -70,8 +70,8 @@ std::string name_of(const Value& value) {
 }
 
 Server read_server(const Value& value) {
-  value.expect_mapping(
-      {"name", "attach_secret_file", "attach_secret_sha256", "storage_quota", "users"});
+  value.expect_mapping({"name", "attach_secret_file", "attach_secret_sha256", "storage_quota",
+                        "storage_full", "users"});
   Server server;
   server.where = value.where();
   server.name = name_of(value["name"]);
@@ -90,6 +90,11 @@ Server read_server(const Value& value) {
   if (const Value quota = value["storage_quota"]; quota.given()) {
     server.storage_quota_bytes = quota.bytes();
   }
+  if (const Value full = value["storage_full"]; full.given()) {
+    server.storage_full = full.one_of({"refuse", "unprotected"}) == "unprotected"
+                              ? VMSRS_STORAGE_UNPROTECTED
+                              : VMSRS_STORAGE_REFUSE;
+  }
   if (const Value users = value["users"]; users.given()) {
     server.users = static_cast<std::uint32_t>(users.whole_number(1, kMostUsers));
   }
@@ -104,7 +109,8 @@ void read_servers(const Value& value, Config& config) {
                std::to_string(items.size()));
   }
   for (const Value& item : items) {
-    if (!item.given()) item.fail("a server: name, attach_secret_file, storage_quota, users");
+    if (!item.given())
+      item.fail("a server: name, attach_secret_file, storage_quota, storage_full, users");
     config.servers.push_back(read_server(item));
     if (!names.insert(config.servers.back().name).second) {
       item["name"].fail("a name that no other server has");

@@ -28,12 +28,14 @@
 #include "daemon/reaper.hpp"
 #include "daemon/scrubber.hpp"
 #include "daemon/servers.hpp"
+#include "daemon/storage_watch.hpp"
 #include "daemon/version.hpp"
 
 namespace vmsrs::daemon {
 namespace {
 
 constexpr const char* kDefaultFile = "/etc/vmsrs/vmsrs.yaml";
+constexpr std::uint32_t kLookMs = 1000;  // without an interval of the reaper's
 
 struct Options {
   std::string file = kDefaultFile;
@@ -118,10 +120,12 @@ void run_until_stopped(channel::Channel& channel, const Options& options, config
   const sigset_t signals = handled_signals();
   Reaper reaper(channel, Processes());
   Scrubber scrubber(channel, config.scrub_rate_bytes);
+  StorageWatch storage(channel);
+  Recurring looking(kLookMs);
   Recurring reaping(config.reap_interval_ms);
   Recurring scrubbing(config.scrub_rate_bytes == 0 ? 0 : Scrubber::kIntervalMs);
   for (;;) {
-    const int signal = wait_for_signal(signals, std::min(reaping.wait(), scrubbing.wait()));
+    const int signal = wait_for_signal(signals, std::min({reaping.wait(), scrubbing.wait(), looking.wait()}));
     if (signal == SIGTERM || signal == SIGINT) {
       spdlog::info("stopping on signal {}", signal);
       return;
@@ -133,6 +137,7 @@ void run_until_stopped(channel::Channel& channel, const Options& options, config
     }
     if (reaping.due()) reaper.pass();
     if (scrubbing.due()) scrubber.pass();
+    if (looking.due()) storage.pass();
   }
 }
 

@@ -19,6 +19,7 @@ vmsrs_server_definition definition_of(const config::Server& server) {
   std::copy(hash.begin(), hash.end(), definition.secret_hash);
   definition.storage_quota_bytes = server.storage_quota_bytes;
   definition.user_quota = server.users;
+  definition.storage_policy = server.storage_full;
   return definition;
 }
 

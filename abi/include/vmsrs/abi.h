@@ -51,7 +51,9 @@ enum vmsrs_call {
   VMSRS_CALL_PROFILE = 0x103,
   VMSRS_CALL_PROFILE_FILL = 0x104,
   VMSRS_CALL_UNPROFILE = 0x105,
+  VMSRS_CALL_PROFILE_NAMED = 0x106,
   VMSRS_CALL_USER_AREAS = 0x107,
+  VMSRS_CALL_UNPROFILE_NAMED = 0x108,
   VMSRS_CALL_USER_BEGIN = 0x110,
   VMSRS_CALL_USER_END = 0x111,
   VMSRS_CALL_USER_CRASH = 0x112,
@@ -107,7 +109,8 @@ enum vmsrs_status {
   VMSRS_REPEAT = 22,      /* nobody is in the way (any more): make the access yourself, again */
   VMSRS_DRAIN = 23,       /* see that the windows named by RDX are closed, call again with ticket RSI */
   VMSRS_WAIT = 24,        /* a user declared crashed may still be storing: call again a little later */
-  VMSRS_STATUS_COUNT = 25
+  VMSRS_OTHER_SHAPE = 30, /* the named region is kept with another size or granule */
+  VMSRS_STATUS_COUNT = 31
 };
 
 /* ---- Limits ------------------------------------------------------------------------------------
@@ -223,13 +226,19 @@ VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_fault) == 24, "layout");
 
 enum vmsrs_capability { VMSRS_OBSERVE = 1, VMSRS_OPERATE = 2 };
 
+/* What happens to a store for which there is no recovery storage left. */
+enum vmsrs_storage_policy {
+  VMSRS_STORAGE_REFUSE = 0,     /* NO_STORAGE: its user crashes, and is contained */
+  VMSRS_STORAGE_UNPROTECTED = 1 /* it is carried out and committed at once, and counted */
+};
+
 /* MGMT_DEFINE: a server that may attach. */
 struct vmsrs_server_definition {
   char name[VMSRS_NAME_BYTES];
   uint8_t secret_hash[VMSRS_HASH_BYTES];
   uint64_t storage_quota_bytes; /* hidden memory; 0 = no limit */
   uint32_t user_quota;          /* unfinished users; 0 = VMSRS_MAX_USERS */
-  uint32_t reserved;
+  uint32_t storage_policy;      /* enum vmsrs_storage_policy */
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_server_definition) == 80, "layout");
 
@@ -287,7 +296,7 @@ struct vmsrs_server_info {
   uint32_t active_users;  /* unfinished, not crashed */
   uint32_t crashed_users; /* not yet collected, stuck ones included */
   uint32_t stuck_users;
-  uint32_t reserved0;
+  uint32_t kept_region_count;         /* named regions of a process that has died */
   uint64_t oldest_suppression_age_ns; /* 0 = nobody is suppressed */
   uint64_t suppression_ns;            /* time in suppression mode, a running interval included */
   uint64_t faults[VMSRS_FAULT_KIND_COUNT];
@@ -305,9 +314,11 @@ struct vmsrs_server_info {
   uint64_t ended_suppression_ns;      /* sum over those */
   uint64_t contended_granules;        /* granules with records of more than one user, now */
   uint64_t record_count;              /* records, now */
-  uint64_t no_storage_count;
+  uint64_t no_storage_count;    /* calls that were refused for want of storage */
   uint64_t sweep_restore_count; /* granules restored that nobody owned: changed behind the library */
-  uint64_t reserved[3];
+  uint64_t unprotected_store_count; /* stores that went on without: VMSRS_STORAGE_UNPROTECTED */
+  uint64_t kept_bytes;              /* size of the kept regions */
+  uint64_t reserved[1];
 };
 /* Upper bounds, in ms, of suppression_histogram's first 11 buckets; the twelfth has none. */
 #define VMSRS_SUPPRESSION_BUCKETS_MS \
@@ -349,15 +360,16 @@ enum vmsrs_invariant {
 enum vmsrs_verdict {
   VMSRS_VERDICT_OK = 0,
   VMSRS_VERDICT_VIOLATED = 1,
-  VMSRS_VERDICT_PENDING = 2,   /* a thread of a server has still to look at its memory */
-  VMSRS_VERDICT_UNVERIFIED = 3 /* nobody could look (no answer from the server) */
+  VMSRS_VERDICT_PENDING = 2,    /* a thread of a server has still to look at its memory */
+  VMSRS_VERDICT_UNVERIFIED = 3, /* nobody could look (no answer from the server) */
+  VMSRS_VERDICT_UNPROTECTED = 4 /* it holds, but a server has run without recovery data */
 };
 struct vmsrs_check_result {
   uint32_t verdict; /* enum vmsrs_verdict */
-  uint32_t server;  /* where it was violated first */
+  uint32_t server;  /* where it was violated first, or unprotected */
   uint64_t examined_count;
   uint64_t violation_count;
-  uint64_t detail; /* granule offset, slot or frame of the first violation */
+  uint64_t detail; /* granule offset, slot or frame of the first violation; unprotected stores */
 };
 struct vmsrs_check_report {
   struct vmsrs_check_result results[VMSRS_CHECK_COUNT];

@@ -50,7 +50,8 @@ typedef struct vmsrs_options {
  * SIGFPE, SIGILL; faults of threads without a user go to the handlers that were there before) and
  * starts the service thread. Once a process. */
 int vmsrs_attach(const vmsrs_options* options);
-/* Fails with VMSRS_ERROR_STATE while a user is unfinished. */
+/* Ends the protection, and gives up all regions, named ones too. Fails with VMSRS_ERROR_STATE while
+ * a user is unfinished. */
 int vmsrs_detach(void);
 
 /* Clears all profiled regions of this server (the paper, 4.6). */
@@ -59,6 +60,26 @@ int Init_profile(void);
  * the memory (hosted: puts shared memory with the same content in place of its pages, which nobody
  * may write to meanwhile). Takes the present content as committed. */
 int profile(void* address, size_t bytes, unsigned granule_bytes);
+
+/* Where the content of a named region came from. */
+typedef enum vmsrs_profiled {
+  VMSRS_PROFILED_NEW = 0, /* from the memory, as profile() does it */
+  VMSRS_PROFILED_KEPT = 1 /* from the last process of this server: the memory was overwritten */
+} vmsrs_profiled;
+
+/* The same, and what is committed outlives this process: when it dies, the region's committed
+ * content stays in the recovery storage, within the server's quota, for the next process of the
+ * server that asks for the same name, bytes and granule, at whatever address. What users had not
+ * finished is gone. `name`: 1 to 31 printable characters without blanks; each once a process.
+ * Returns a vmsrs_profiled or a negative vmsrs_error; VMSRS_ERROR_STATE: the name is profiled
+ * already, or kept with another size or granule. Pointers in the content are only good if the
+ * memory is where it was. Given up by vmsrs_detach, Init_profile and unprofile_named, not by
+ * exit(). As profile(), one call at a time. */
+int profile_named(void* address, size_t bytes, unsigned granule_bytes, const char* name);
+/* Gives up a named region, whether this process has profiled it or it is kept. Fails with
+ * VMSRS_ERROR_STATE while unfinished users have written to it, VMSRS_ERROR_ARGUMENT if there is
+ * none. Any thread. */
+int unprofile_named(const char* name);
 
 typedef enum vmsrs_outcome {
   VMSRS_FINISHED = 0,
