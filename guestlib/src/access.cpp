@@ -89,13 +89,17 @@ template <typename T>
   if (window == nullptr) return data;
   fast::Thread& thread = claims_thread(window);
   const fast::Region* const region = claimed_region_at(to_register(from), sizeof(T));
-  if (region != nullptr) {
-    load_claimed(*window, *region, reinterpret_cast<std::byte*>(&data), to_register(from),
-                 sizeof(T));
-    return data;
-  }
   EngineCalls calls;
   Claims access(thread, *window, control().area_bytes, calls);
+  if (region != nullptr) {
+    const std::uint64_t at = to_register(from);
+    std::uint64_t value = 0;
+    if (bytes_in_granule(*region, at, sizeof(T)) == sizeof(T) &&
+        access.load(*region, at, value, sizeof(T)) == Access::kDone) [[likely]]
+      return static_cast<T>(value);
+    load_claimed(*window, *region, reinterpret_cast<std::byte*>(&data), at, sizeof(T));
+    return data;
+  }
   const std::uint64_t mode = fast::mode_of(thread);
   if (!is_normal(mode) || !access.note_mode(mode)) return load_by_call(from, data);
   return fast::load(thread, from, data) ? data : load_by_call(from, data);
@@ -203,6 +207,13 @@ void in_a_scope(std::uint64_t address, Store store) {
   if (outcome != VMSRS_FINISHED) refuse_without_user(VMSRS_WRONG_STATE, address);
 }
 
+std::uint64_t status_of(Access outcome, const Claims& access) {
+  if (outcome == Access::kDone) [[likely]]
+    return VMSRS_OK;
+  return outcome == Access::kCrashed ? std::uint64_t{VMSRS_CRASHED} : access.status();
+}
+
+// `from` may lie anywhere: a source that is not there is found out once, and outside of a store.
 std::uint64_t store_claimed(const vmsrs_window& window, const fast::Region& region,
                             std::uint64_t to, const std::byte* from, std::size_t bytes) {
   fast::Thread& thread = claims_thread(&window);
@@ -211,16 +222,10 @@ std::uint64_t store_claimed(const vmsrs_window& window, const fast::Region& regi
   Claims access(thread, window, control().area_bytes, calls);
   while (bytes > 0) {
     const std::size_t now = bytes_in_granule(region, to, bytes);
-    alignas(8) std::byte granule[64];  // a source that is not there is found out here, once
+    alignas(8) std::byte granule[64];
     plain_copy(granule, from, now);
-    switch (access.store(region, to, granule, now)) {
-      case Access::kDone:
-        break;
-      case Access::kCrashed:
-        return VMSRS_CRASHED;
-      case Access::kRefused:
-        return access.status();
-    }
+    const std::uint64_t status = status_of(access.store(region, to, granule, now), access);
+    if (status != VMSRS_OK) return status;
     to += now;
     from += now;
     bytes -= now;
@@ -245,11 +250,24 @@ template <typename T>
   const vmsrs_window* const window = attached_window();
   if (window == nullptr) return fast::plain_store(to, value);
   const std::uint64_t address = to_register(to);
-  const fast::Region* const region = claimed_region_at(address, sizeof(T));
+  fast::Thread& thread = vmsrs_fast_thread;
+  const fast::Region* region = &thread.region;
+  if (address - region->begin >= region->bytes) {
+    region = claimed_region_at(address, sizeof(T));
+    if (region != nullptr && thread.own != 0) thread.region = *region;
+  }
+  const bool whole =
+      region != nullptr && bytes_in_granule(*region, address, sizeof(T)) == sizeof(T);
   in_a_scope(address, [&]() -> std::uint64_t {
+    if (whole) [[likely]] {
+      EngineCalls calls;
+      Claims access(claims_thread(window), *window, control().area_bytes, calls);
+      return status_of(access.store(*region, address, &value, sizeof(T)), access);
+    }
+    const auto* const bytes = reinterpret_cast<const std::byte*>(&value);
     if (region != nullptr)
-      return store_claimed(*window, *region, address, reinterpret_cast<const std::byte*>(&value),
-                           sizeof(T));
+      if (const fast::Region* all = claimed_region_at(address, sizeof(T)))
+        return store_claimed(*window, *all, address, bytes, sizeof(T));
     note_trapped_store();
     return call(VMSRS_CALL_STORE, {.rdi = address, .rsi = value, .rdx = sizeof(T)}).status;
   });
@@ -306,6 +324,18 @@ uint8_t vmsrs_load_u8(const uint8_t* from) { return guest::load(from); }
 uint16_t vmsrs_load_u16(const uint16_t* from) { return guest::load(from); }
 uint32_t vmsrs_load_u32(const uint32_t* from) { return guest::load(from); }
 uint64_t vmsrs_load_u64(const uint64_t* from) { return guest::load(from); }
+uint8_t vmsrs_settled_u8(const uint8_t* from, uint8_t loaded) {
+  return guest::settled_load(from, loaded);
+}
+uint16_t vmsrs_settled_u16(const uint16_t* from, uint16_t loaded) {
+  return guest::settled_load(from, loaded);
+}
+uint32_t vmsrs_settled_u32(const uint32_t* from, uint32_t loaded) {
+  return guest::settled_load(from, loaded);
+}
+uint64_t vmsrs_settled_u64(const uint64_t* from, uint64_t loaded) {
+  return guest::settled_load(from, loaded);
+}
 void vmsrs_store_u8(uint8_t* to, uint8_t value) { guest::store(to, value); }
 void vmsrs_store_u16(uint16_t* to, uint16_t value) { guest::store(to, value); }
 void vmsrs_store_u32(uint32_t* to, uint32_t value) { guest::store(to, value); }

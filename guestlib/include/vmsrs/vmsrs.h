@@ -116,6 +116,12 @@ uint8_t vmsrs_load_u8(const uint8_t* from);
 uint16_t vmsrs_load_u16(const uint16_t* from);
 uint32_t vmsrs_load_u32(const uint32_t* from);
 uint64_t vmsrs_load_u64(const uint64_t* from);
+/* For code that has loaded the word itself, in line, and found a mode that it did not know
+ * (<vmsrs/fast.hpp>): what that load should have given. */
+uint8_t vmsrs_settled_u8(const uint8_t* from, uint8_t loaded);
+uint16_t vmsrs_settled_u16(const uint16_t* from, uint16_t loaded);
+uint32_t vmsrs_settled_u32(const uint32_t* from, uint32_t loaded);
+uint64_t vmsrs_settled_u64(const uint64_t* from, uint64_t loaded);
 /* A crashed user's store does nothing. Outside a scope, a store is a user of its own. A store that
  * the platform refuses (storage full, no such region) makes the user crash: it is never lost in
  * silence. */

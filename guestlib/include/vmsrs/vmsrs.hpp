@@ -4,9 +4,12 @@
 #include <vmsrs/vmsrs.h>
 
 #include <bit>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <type_traits>
+#include <vmsrs/fast.hpp>
 
 // The guest library, C++ interface: thin, typed, over <vmsrs/vmsrs.h>, whose conventions hold. No
 // exceptions are thrown by it or needed for it.
@@ -16,20 +19,32 @@ namespace detail {
 template <typename T>
 concept Word = std::is_trivially_copyable_v<T> &&
     (sizeof(T) == 1 || sizeof(T) == 2 || sizeof(T) == 4 || sizeof(T) == 8);
+
+template <std::size_t kBytes>
+using Plain = std::conditional_t<
+    kBytes == 1, std::uint8_t,
+    std::conditional_t<kBytes == 2, std::uint16_t,
+                       std::conditional_t<kBytes == 4, std::uint32_t, std::uint64_t>>>;
 }  // namespace detail
 
-// A monitored load of profiled memory. Words of 1, 2, 4, 8 bytes are one operation.
+// A monitored load of profiled memory. Words of 1, 2, 4, 8 bytes are one operation; in normal mode
+// that is the load itself and a look at the mode, in line.
 template <typename T>
 requires std::is_trivially_copyable_v<T> T load(const T* from) {
   if constexpr (detail::Word<T>) {
+    using Plain = detail::Plain<sizeof(T)>;
+    const auto* const word = reinterpret_cast<const Plain*>(from);
+    Plain data;
+    if (fast::load(vmsrs_fast_thread, word, data)) [[likely]]
+      return std::bit_cast<T>(data);
     if constexpr (sizeof(T) == 1)
-      return std::bit_cast<T>(vmsrs_load_u8(reinterpret_cast<const std::uint8_t*>(from)));
+      return std::bit_cast<T>(vmsrs_settled_u8(word, data));
     else if constexpr (sizeof(T) == 2)
-      return std::bit_cast<T>(vmsrs_load_u16(reinterpret_cast<const std::uint16_t*>(from)));
+      return std::bit_cast<T>(vmsrs_settled_u16(word, data));
     else if constexpr (sizeof(T) == 4)
-      return std::bit_cast<T>(vmsrs_load_u32(reinterpret_cast<const std::uint32_t*>(from)));
+      return std::bit_cast<T>(vmsrs_settled_u32(word, data));
     else
-      return std::bit_cast<T>(vmsrs_load_u64(reinterpret_cast<const std::uint64_t*>(from)));
+      return std::bit_cast<T>(vmsrs_settled_u64(word, data));
   } else {
     T value;
     vmsrs_load_range(&value, from, sizeof(T));
@@ -37,19 +52,24 @@ requires std::is_trivially_copyable_v<T> T load(const T* from) {
   }
 }
 
-// A monitored store to profiled memory.
+// A monitored store to profiled memory; in line where the user has stored to the granule before.
 template <typename T>
 requires std::is_trivially_copyable_v<T>
 void store(T* to, const std::type_identity_t<T>& value) {
   if constexpr (detail::Word<T>) {
+    using Plain = detail::Plain<sizeof(T)>;
+    auto* const word = reinterpret_cast<Plain*>(to);
+    const Plain data = std::bit_cast<Plain>(value);
+    if (fast::store(vmsrs_fast_thread, word, data)) [[likely]]
+      return;
     if constexpr (sizeof(T) == 1)
-      vmsrs_store_u8(reinterpret_cast<std::uint8_t*>(to), std::bit_cast<std::uint8_t>(value));
+      vmsrs_store_u8(word, data);
     else if constexpr (sizeof(T) == 2)
-      vmsrs_store_u16(reinterpret_cast<std::uint16_t*>(to), std::bit_cast<std::uint16_t>(value));
+      vmsrs_store_u16(word, data);
     else if constexpr (sizeof(T) == 4)
-      vmsrs_store_u32(reinterpret_cast<std::uint32_t*>(to), std::bit_cast<std::uint32_t>(value));
+      vmsrs_store_u32(word, data);
     else
-      vmsrs_store_u64(reinterpret_cast<std::uint64_t*>(to), std::bit_cast<std::uint64_t>(value));
+      vmsrs_store_u64(word, data);
   } else {
     vmsrs_store_range(to, &value, sizeof(T));
   }
