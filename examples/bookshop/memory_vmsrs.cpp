@@ -27,6 +27,7 @@ bool protect(const Options& options, void* address, std::size_t bytes, std::stri
   if (!options.windows_directory.empty())
     attach.windows_directory = options.windows_directory.c_str();
   attach.suppression_limit_ms = options.suppression_limit_ms;
+  attach.signal_mask_stays = true;  // nothing here blocks signals
   return check(vmsrs_attach(&attach), "cannot attach to VMSRS", error) &&
          check(Init_profile(), "cannot clear the profile", error) &&
          check(profile(address, bytes, kGranuleBytes), "cannot protect the shop's memory", error);

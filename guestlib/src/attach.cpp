@@ -76,6 +76,7 @@ int set_up(const vmsrs_options& options, std::uint32_t server) {
   }
   block.server = server;
   block.fault_limit = options.fault_limit != 0 ? options.fault_limit : kDefaultFaultLimit;
+  block.signal_mask_stays = options.signal_mask_stays;
   block.suppression_limit_ns =
       std::uint64_t{options.suppression_limit_ms != 0 ? options.suppression_limit_ms
                                                       : kDefaultSuppressionLimitMs} *

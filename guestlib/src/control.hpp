@@ -31,7 +31,7 @@ struct ControlBlock {
   std::uint32_t service_stop;
   bool can_populate;      // see touch_page
   bool hosted;            // see platform.cpp
-  bool trap_every_store;  // no region has claims
+  bool signal_mask_stays;
   std::uint32_t claimed_count;
   fast::Region claimed[VMSRS_MAX_REGIONS];
   std::byte* areas;         // of users; nullptr: no region has claims

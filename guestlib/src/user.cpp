@@ -23,6 +23,10 @@ namespace {
 class SignalsUnblocked {
  public:
   SignalsUnblocked() {
+    ThreadContext& context = thread_context();
+    looked_ = !control().signal_mask_stays || context.signals_open != 1;
+    if (!looked_) return;
+    context.signals_open = control().signal_mask_stays;
     sigset_t ours;
     sigemptyset(&ours);
     for (const int signal : kFaultSignals) sigaddset(&ours, signal);
@@ -33,14 +37,23 @@ class SignalsUnblocked {
     sigdelset(&within_, control().time_signal);
   }
   // After unwinding out of a handler: the mask as it was in the scope.
-  void restore_within() const { pthread_sigmask(SIG_SETMASK, &within_, nullptr); }
+  void restore_within() const {
+    if (looked_) return void(pthread_sigmask(SIG_SETMASK, &within_, nullptr));
+    sigset_t ours;
+    sigemptyset(&ours);
+    for (const int signal : kFaultSignals) sigaddset(&ours, signal);
+    sigaddset(&ours, control().time_signal);
+    pthread_sigmask(SIG_UNBLOCK, &ours, nullptr);
+  }
   void restore_before() const {
+    if (control().signal_mask_stays) return;
     bool changed = sigismember(&before_, control().time_signal) == 1;
     for (const int signal : kFaultSignals) changed |= sigismember(&before_, signal) == 1;
     if (changed) pthread_sigmask(SIG_SETMASK, &before_, nullptr);
   }
 
  private:
+  bool looked_;
   sigset_t before_;
   sigset_t within_;
 };

@@ -26,11 +26,16 @@ SecretFile::SecretFile(const std::string& content, unsigned mode) {
 
 SecretFile::~SecretFile() { unlink(path_.c_str()); }
 
-AttachedServer::AttachedServer(std::uint32_t fault_limit, std::uint32_t suppression_limit_ms) {
+AttachedServer::AttachedServer(std::uint32_t fault_limit, std::uint32_t suppression_limit_ms,
+                               bool signal_mask_stays) {
   start_engine();
-  const vmsrs_options options = {
-      kServerName, secret_.path(),       nullptr,
-      fault_limit, suppression_limit_ms, std::getenv("VMSRS_TEST_TRAPPING") != nullptr};
+  const vmsrs_options options = {kServerName,
+                                 secret_.path(),
+                                 nullptr,
+                                 fault_limit,
+                                 suppression_limit_ms,
+                                 signal_mask_stays,
+                                 std::getenv("VMSRS_TEST_TRAPPING") != nullptr};
   BOOST_REQUIRE_MESSAGE(vmsrs_attach(&options) == 0, vmsrs_error_message());
   BOOST_REQUIRE_MESSAGE(Init_profile() == 0, vmsrs_error_message());
   words_ = static_cast<std::uint64_t*>(

@@ -58,7 +58,8 @@ void leave_behind(const char* name, std::uint64_t value, std::uint64_t rest);
 // end: nobody is left, every invariant holds, and the server is detached.
 class AttachedServer {
  public:
-  explicit AttachedServer(std::uint32_t fault_limit = 0, std::uint32_t suppression_limit_ms = 0);
+  explicit AttachedServer(std::uint32_t fault_limit = 0, std::uint32_t suppression_limit_ms = 0,
+                          bool signal_mask_stays = false);
   ~AttachedServer();
   AttachedServer(const AttachedServer&) = delete;
   AttachedServer& operator=(const AttachedServer&) = delete;

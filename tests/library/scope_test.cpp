@@ -181,6 +181,35 @@ BOOST_AUTO_TEST_CASE(many_threads) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
+namespace {
+struct StayingMask : AttachedServer {
+  StayingMask() : AttachedServer(0, 300'000, true) {}
+};
+}  // namespace
+
+BOOST_FIXTURE_TEST_SUITE(staying_mask, StayingMask)
+
+// The mask is looked at in a thread's first scope, and left open; unwinding leaves it as it was
+// there.
+BOOST_AUTO_TEST_CASE(signal_mask_that_stays) {
+  std::thread([&] {
+    sigset_t blocked, after;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGSEGV);
+    sigaddset(&blocked, SIGILL);
+    pthread_sigmask(SIG_BLOCK, &blocked, nullptr);
+    for (unsigned i = 0; i < 3; ++i) {
+      BOOST_CHECK_EQUAL(run([&] { fault(wild()); }), VMSRS_SUPPRESSED);
+      BOOST_CHECK_EQUAL(run([] { asm volatile("ud2"); }), VMSRS_UNWOUND);
+    }
+    pthread_sigmask(SIG_SETMASK, nullptr, &after);
+    BOOST_CHECK_EQUAL(sigismember(&after, SIGSEGV), 0);
+    BOOST_CHECK_EQUAL(sigismember(&after, SIGILL), 0);
+  }).join();
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
 BOOST_FIXTURE_TEST_SUITE(bounds, StrictServer)
 
 BOOST_AUTO_TEST_CASE(too_many_faults) {

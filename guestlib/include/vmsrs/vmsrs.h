@@ -42,8 +42,11 @@ typedef struct vmsrs_options {
   const char* windows_directory; /* NULL: /run/vmsrs/windows; hosted: not used */
   uint32_t fault_limit;          /* faults of one user before it is unwound; 0: 1000 */
   uint32_t suppression_limit_ms; /* time from crash to unwinding; 0: 10000 */
-  bool trap_every_store;         /* the simple mechanism: no claims in the server's memory, each store a
-                                    call; false: docs/protocol.md */
+  bool signal_mask_stays; /* no thread blocks SIGSEGV, SIGBUS, SIGFPE or SIGILL after its first
+                             scope: the mask is looked at then, left open, and not again (two
+                             system calls less a scope) */
+  bool trap_every_store;  /* the simple mechanism: no claims in the server's memory, each store a
+                             call; false: docs/protocol.md */
 } vmsrs_options;
 
 /* Binds this process to its server, maps its window, installs the fault handler (SIGSEGV, SIGBUS,
