@@ -14,6 +14,7 @@
 #include "error.hpp"
 #include "guest_call.hpp"
 #include "suppression.hpp"
+#include "thread.hpp"
 #include "user.hpp"
 
 // Class 1 of the function library (the paper, 4.7): loads, stores and assignments of profiled
@@ -186,12 +187,21 @@ void crash_refused(std::uint64_t status, std::uint64_t address) {
     refuse_without_user(status, address);
 }
 
+// The thread's words say that no scope is open. If what the library keeps sealed says otherwise, or
+// is damaged too, its user has written over them: that user has crashed.
+bool user_is_damaged(std::uint64_t address) {
+  const ThreadContext& context = thread_context();
+  if (seal_holds(context) && context.depth == 0) return false;
+  const CallResult crash = crash_user(VMSRS_FAULT_CHECK, address, 0);
+  return crash.status == VMSRS_OK || crash.status == VMSRS_CRASHED;
+}
+
 // Runs a store, which gives a status, in the thread's user or, without one, in a user of its own.
 template <typename Store>
 void in_a_scope(std::uint64_t address, Store store) {
-  std::uint64_t status = vmsrs_fast_thread.own != 0 || control().areas == nullptr
-                             ? store()
-                             : std::uint64_t{VMSRS_NO_USER};
+  const bool open = vmsrs_fast_thread.own != 0 || control().areas == nullptr;
+  if (!open && user_is_damaged(address)) return check_time_bound();
+  std::uint64_t status = open ? store() : std::uint64_t{VMSRS_NO_USER};
   if (status == VMSRS_OK) [[likely]]
     return;
   if (status == VMSRS_CRASHED) return check_time_bound();
@@ -233,12 +243,18 @@ std::uint64_t store_claimed(const vmsrs_window& window, const fast::Region& regi
   return VMSRS_OK;
 }
 
+// Is the thread's user crashed? Its own words cannot be asked, for it may have written over them.
+bool stores_nothing(const vmsrs_window& window) {
+  return !is_normal(__atomic_load_n(&window.status.mode, __ATOMIC_ACQUIRE)) && user_is_crashed();
+}
+
 void store_piece(std::byte* to, const std::byte* from, std::size_t bytes) {
   const vmsrs_window* const window = attached_window();
   const std::uint64_t address = to_register(to);
   const fast::Region* const region = claimed_region_at(address, bytes);
   in_a_scope(address, [&]() -> std::uint64_t {
-    if (region != nullptr) return store_claimed(*window, *region, address, from, bytes);
+    if (region != nullptr && !stores_nothing(*window))
+      return store_claimed(*window, *region, address, from, bytes);
     return call(VMSRS_CALL_STORE_RANGE, {.rdi = address, .rsi = to_register(from), .rdx = bytes},
                 {from, bytes})
         .status;
@@ -259,7 +275,8 @@ template <typename T>
   const bool whole =
       region != nullptr && bytes_in_granule(*region, address, sizeof(T)) == sizeof(T);
   in_a_scope(address, [&]() -> std::uint64_t {
-    if (whole) [[likely]] {
+    if (region != nullptr && stores_nothing(*window)) region = nullptr;
+    if (region != nullptr && whole) [[likely]] {
       EngineCalls calls;
       Claims access(claims_thread(window), *window, control().area_bytes, calls);
       return status_of(access.store(*region, address, &value, sizeof(T)), access);

@@ -155,7 +155,7 @@ class ClaimAccess {
     if (tag != vmsrs_tag_of(thread_.own, thread_.own_check, granule)) {
       const vmsrs_tag_kind kind = kind_of(tag, granule);
       const bool free = kind == VMSRS_TAG_UNOWNED || (kind == VMSRS_TAG_OWN && over(tag));
-      write_set_full = free && area.count >= capacity();
+      write_set_full = free && thread_.set.count >= capacity();
       if (!free || write_set_full) {
         fast::close_window(area);
         return Step::kTrap;
@@ -166,7 +166,7 @@ class ClaimAccess {
       }
     }
     fast::set_mask(claim, fast::mask_of((to - region.begin) & ((1ull << region.shift) - 1), count),
-                   area);
+                   thread_.set);
     put(to, from, count);
     fast::close_window(area);
     return Step::kDone;
@@ -177,13 +177,14 @@ class ClaimAccess {
                      std::uint64_t tag, vmsrs_user_area& area) {
     auto* const entries = reinterpret_cast<std::uint64_t*>(&area + 1);
     const std::uint64_t entry = vmsrs_entry(region.number, granule, generation_of(thread_.own));
-    const std::uint64_t position = area.count;
+    const std::uint64_t position = thread_.set.count;
     const bool appended =
         position > 0 && __atomic_load_n(&entries[position - 1], __ATOMIC_ACQUIRE) ==
                             entry;  // by an attempt that lost
     if (!appended) {
       __atomic_store_n(&entries[position], entry, __ATOMIC_RELEASE);
-      area.sum = vmsrs_write_set_sum(area.sum, entry);
+      thread_.set.sum = vmsrs_write_set_sum(thread_.set.sum, entry);
+      thread_.set.count = position + 1;
       __atomic_store_n(&area.count, position + 1, __ATOMIC_RELEASE);
     }
     fast::barrier();

@@ -32,6 +32,16 @@ void* map_pages(std::size_t bytes, const char* what) {
   return nullptr;
 }
 
+// nullptr: the thread has none, or its word for it is damaged.
+vmsrs_user_area* own_area() {
+  const std::byte* const areas = control().areas;
+  vmsrs_user_area* const area = vmsrs_fast_thread.area;
+  if (areas == nullptr) return nullptr;
+  const std::uint64_t at = to_register(area) - to_register(areas);
+  const bool fits = at < VMSRS_MAX_USERS * control().area_bytes && at % control().area_bytes == 0;
+  return fits ? area : nullptr;
+}
+
 vmsrs_user_area& area_of(std::uint64_t slot) {
   return *reinterpret_cast<vmsrs_user_area*>(control().areas + slot * control().area_bytes);
 }
@@ -142,33 +152,40 @@ void take_user(std::uint64_t slot, std::uint64_t user_word, std::uint64_t depth)
 void empty_write_set(std::uint64_t slot, std::uint64_t user_word) {
   vmsrs_user_area& area = area_of(slot);
   area.window = 0;
-  area.masked = 0;
-  area.sum = vmsrs_tag_body(VMSRS_TAG_OWN, slot, user_word >> 2);
+  vmsrs_fast_thread.set = {0, 0, vmsrs_tag_body(VMSRS_TAG_OWN, slot, user_word >> 2)};
   __atomic_store_n(&area.count, std::uint64_t{0}, __ATOMIC_RELEASE);
 }
 
+CallResult end_user(std::uint64_t flags) {
+  const vmsrs_write_set& set = vmsrs_fast_thread.set;
+  return call_to_end(VMSRS_CALL_USER_END,
+                     {.rsi = flags, .rdx = set.masked, .r10 = set.count, .r8 = set.sum});
+}
+
 void leave_user() {
+  set_scope_depth(0);
   fast::Thread& thread = vmsrs_fast_thread;
   thread.region.bytes = 0;
   thread.own = 0;
-  set_scope_depth(0);
+  // What it looks at is the library's, whatever its user has written over it.
+  thread.mode = &kNoMode;
+  thread.seen = thread.seen_any = fast::kNever;
 }
 
 void set_scope_depth(std::uint64_t depth) {
-  if (control().areas != nullptr && vmsrs_fast_thread.area != nullptr)
-    __atomic_store_n(&vmsrs_fast_thread.area->depth, depth, __ATOMIC_RELEASE);
+  vmsrs_user_area* const area = own_area();
+  if (area != nullptr) __atomic_store_n(&area->depth, depth, __ATOMIC_RELEASE);
 }
 
 bool may_have_stored(std::uint64_t user_word) {
   const fast::Thread& thread = vmsrs_fast_thread;
   const bool mine =
       thread.own >> VMSRS_TAG_GENERATION_SHIFT == (user_word >> 2 & VMSRS_TAG_GENERATION_MASK);
-  return !mine || thread.area->count != 0 || thread.area->sum != thread.own;
+  return !mine || thread.set.count != 0 || thread.set.sum != thread.own;
 }
 
-void close_own_window() {
-  if (control().areas != nullptr && vmsrs_fast_thread.own != 0)
-    fast::close_window(*vmsrs_fast_thread.area);
+void close_window_of(std::uint64_t slot) {
+  if (control().areas != nullptr && slot < VMSRS_MAX_USERS) fast::close_window(area_of(slot));
 }
 
 bool any_open_scope() {
@@ -214,7 +231,7 @@ void EngineCalls::drain(std::uint64_t wanted) {
     if (slot >= VMSRS_MAX_USERS) return;
     const std::uint64_t word = __atomic_load_n(&window->users[slot], __ATOMIC_ACQUIRE);
     for (unsigned attempt = 0; (word & 3) != VMSRS_USER_FREE; ++attempt) {
-      if (__atomic_load_n(&area_of(slot).window, __ATOMIC_ACQUIRE) == 0) break;
+      if (__atomic_load_n(&area_of(slot).window, __ATOMIC_ACQUIRE) != 1) break;
       // Its user has ended since: so has its store.
       if (__atomic_load_n(&window->users[slot], __ATOMIC_ACQUIRE) >> 2 != word >> 2) break;
       wait(attempt);
@@ -236,4 +253,4 @@ void EngineCalls::wait(unsigned attempt) {
 }  // namespace vmsrs::guest
 
 __thread vmsrs::fast::Thread vmsrs_fast_thread = {
-    &vmsrs::guest::kNoMode, vmsrs::fast::kNever, vmsrs::fast::kNever, 0, 0, nullptr, {}};
+    &vmsrs::guest::kNoMode, vmsrs::fast::kNever, vmsrs::fast::kNever, 0, 0, nullptr, {}, {}};

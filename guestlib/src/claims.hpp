@@ -27,6 +27,8 @@ const fast::Region* claimed_region_at(std::uint64_t address, std::uint64_t bytes
 // The user of the calling thread begins, or is over: its own tag, its empty write set.
 void take_user(std::uint64_t slot, std::uint64_t user_word, std::uint64_t depth);
 void leave_user();
+// USER_END, with what the thread knows of its user's write set.
+CallResult end_user(std::uint64_t flags = 0);
 // Of a user that has not begun.
 void empty_write_set(std::uint64_t slot, std::uint64_t user_word);
 void set_scope_depth(std::uint64_t depth);
@@ -34,8 +36,8 @@ void set_scope_depth(std::uint64_t depth);
 bool may_have_stored(std::uint64_t user_word);
 // The end of the calling thread's user needs a call.
 void note_trapped_store();
-// The calling thread is not within a store any more.
-void close_own_window();
+// The slot's thread is not within a store any more.
+void close_window_of(std::uint64_t slot);
 // Is any thread within a scope?
 bool any_open_scope();
 

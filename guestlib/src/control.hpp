@@ -29,8 +29,8 @@ struct ControlBlock {
   std::uint32_t server;
   int time_signal;  // of the timer that bounds a crashed user's time
   std::uint32_t service_stop;
-  bool can_populate;      // see touch_page
-  bool hosted;            // see platform.cpp
+  bool can_populate;  // see touch_page
+  bool hosted;        // see platform.cpp
   bool signal_mask_stays;
   std::uint32_t claimed_count;
   fast::Region claimed[VMSRS_MAX_REGIONS];

@@ -4,6 +4,7 @@
 #include <vmsrs/vmsrs.h>
 
 #include "call.hpp"
+#include "claims.hpp"
 #include "control.hpp"
 #include "error.hpp"
 #include "internal_state.hpp"
@@ -25,6 +26,14 @@ size_t vmsrs_internal_ranges(struct vmsrs_internal_range* ranges, size_t capacit
   add("thread context", &thread_context(), sizeof(ThreadContext), true);
   add("error message", vmsrs_error_message(), kErrorMessageBytes, true);
   add("attach gate", &attach_gate, sizeof attach_gate, true);
+  add("the thread's fast words", &vmsrs_fast_thread, sizeof vmsrs_fast_thread, true);
+  if (control().areas != nullptr)
+    add("users' areas", control().areas, VMSRS_MAX_USERS * control().area_bytes, true);
+  for (std::uint32_t i = 0; i < control().claimed_count; ++i) {
+    const vmsrs::fast::Region& region = control().claimed[i];
+    if (region.bytes != 0)
+      add("claims", region.claims, (region.bytes >> region.shift) * sizeof(vmsrs_claim), true);
+  }
   const PlatformMemory platform = platform_memory();
   add("call area", platform.shared, platform.shared_bytes, true);
   add("link page", platform.fixed, platform.fixed_bytes, false);

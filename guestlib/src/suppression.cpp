@@ -43,15 +43,17 @@ void run_callbacks(ThreadContext& context) {
 CallResult crash_user(vmsrs_fault_kind kind, std::uint64_t address, std::uint64_t instruction) {
   const vmsrs_fault fault = {kind, static_cast<std::uint32_t>(syscall(SYS_gettid)), address,
                              instruction};
-  close_own_window();
   // A user that was begun without a call: only its thread knows how deep it is in its scopes.
   const ThreadContext& before = thread_context();
   const bool tells = control().areas != nullptr && seal_holds(before);
   const CallResult result = call(VMSRS_CALL_USER_CRASH,
                                  {.rdi = to_register(&fault),
                                   .rsi = tells ? before.label : 0,
-                                  .rdx = tells ? before.depth : 0},
+                                  .rdx = tells ? before.depth : 0,
+                                  .r10 = vmsrs_fast_thread.set.count,
+                                  .r8 = vmsrs_fast_thread.set.sum},
                                  ReadOnlyRange{&fault, sizeof fault});
+  if (result.status == VMSRS_OK || result.status == VMSRS_CRASHED) close_window_of(result.second);
   if (result.status == VMSRS_OK) {
     ThreadContext& context = thread_context();
     start_time_bound(context);
@@ -74,7 +76,7 @@ void check_time_bound() {
 
 void unwind() {
   ThreadContext& context = thread_context();
-  close_own_window();
+  if (seal_holds(context)) close_window_of(context.slot);
   run_callbacks(context);
   if (seal_holds(context) && context.landing_depth != 0) siglongjmp(context.landing, 1);
   park();

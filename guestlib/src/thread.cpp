@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstring>
 
+#include "claims.hpp"
 #include "control.hpp"
 #include "error.hpp"
 #include "guest_call.hpp"
@@ -131,7 +132,7 @@ void end_thread(void* stack) {
   ThreadContext& context = context_of_thread;
   if (attached_window() != nullptr && seal_holds(context) && context.kept_word != 0) {
     reset_user(context);
-    call_to_end(VMSRS_CALL_USER_END);  // the user that it was given in advance
+    end_user();  // the user that it was given in advance
   }
   if (stack == &no_stack_given) return;
   stack_t present{};

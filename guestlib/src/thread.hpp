@@ -42,7 +42,7 @@ struct ThreadContext {
   // Not sealed.
   std::uint32_t broken_seal_ticks;
   std::uint32_t signals_open;  // this thread's mask was looked at, and stays
-  std::uint32_t stack_ready;  // an alternate stack is known to be there
+  std::uint32_t stack_ready;   // an alternate stack is known to be there
 };
 
 ThreadContext& thread_context();

@@ -99,7 +99,7 @@ bool take_kept_user(ThreadContext& context, const vmsrs_window& window, std::uin
 
 // The one call of a user that has stored something.
 int finish_and_keep(ThreadContext& context) {
-  const CallResult end = call_to_end(VMSRS_CALL_USER_END, {.rsi = VMSRS_USER_KEEP});
+  const CallResult end = end_user(VMSRS_USER_KEEP);
   if (end.status != VMSRS_OK) return kNotFinished;
   const vmsrs_window* const window = attached_window();
   stop_time_bound(context);
@@ -193,7 +193,7 @@ int close_scopes(std::uint64_t depth) {
   }
   CallResult end;
   do {
-    end = call_to_end(VMSRS_CALL_USER_END);
+    end = end_user();
     if (end.status != VMSRS_OK && end.status != VMSRS_CRASHED)
       return fail_status("closing a user scope", end.status);
   } while (end.first >= depth);
@@ -262,7 +262,7 @@ int vmsrs_user_end(void) {
     return close_scopes(context.depth);
   }
   // The hint is damaged: let the hypervisor count.
-  const CallResult end = call_to_end(VMSRS_CALL_USER_END);
+  const CallResult end = end_user();
   if (end.status != VMSRS_OK && end.status != VMSRS_CRASHED)
     return fail_status("vmsrs_user_end", end.status);
   if (end.first == 0) reset_user(context);

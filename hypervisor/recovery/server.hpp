@@ -76,10 +76,10 @@ class Server {
   // ---- users (server_users.cpp)
   Reply user_begin(std::uint64_t label, Thread thread);
   // With `keep`, the thread has its next user at once.
-  Reply user_end(bool keep, Thread thread);
+  Reply user_end(bool keep, const vmsrs_write_set& set, Thread thread);
   // `depth`: scopes that a user begun without a call has open, and its label; 0: as counted here.
   Reply user_crash(const vmsrs_fault& fault, std::uint64_t label, std::uint64_t depth,
-                   Thread thread);
+                   const vmsrs_write_set& set, Thread thread);
   Reply user_stuck(Thread thread);
   // The thread has died. True: it has no user any more, for that had stored nothing.
   bool end_idle_thread(Thread thread);
@@ -222,6 +222,8 @@ class Server {
   Reply visit_claims(Slot slot, const WriteSet& set, GuestMemory& memory, Visit visit);
   template <typename Visit>
   Reply scan_claims(Slot slot, GuestMemory& memory, Visit visit);
+  bool restore_unclaimed(const Region& region, std::uint32_t index, MappedGranule& granule,
+                         GuestMemory& memory);
   Reply collect_claims(Slot slot, GuestMemory& memory, std::uint64_t& restored);
 
   Reply restore_records(Slot slot, std::uint32_t& budget, GuestMemory& memory,

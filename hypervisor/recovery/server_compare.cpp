@@ -152,6 +152,9 @@ MemoryOutcome Server::examine_claimed(Walk& walk, const Region& region, std::uin
   const bool unowned = claimant.kind == VMSRS_TAG_UNOWNED ||
                        claimant.kind == VMSRS_TAG_CONTENDED ||  // its last record is gone
                        (claimant.kind == VMSRS_TAG_OWN && over(claimant));
+  if (claimant.kind == VMSRS_TAG_DAMAGED && repair == Repair::kRestore &&
+      restore_unclaimed(region, index, granule, memory))
+    violated(walk.result, index_, std::uint64_t{index} << region.granule_shift);
   if (!unowned || !granule.change_tag(tag, VMSRS_TAG_LOCKED)) return {};
   alignas(8) std::uint8_t bytes[64];
   granule.read(bytes);

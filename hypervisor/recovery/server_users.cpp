@@ -34,7 +34,7 @@ Reply Server::user_begin(std::uint64_t label, Thread thread) {
   return {VMSRS_OK, slot, user.depth};
 }
 
-Reply Server::user_end(bool keep, Thread thread) {
+Reply Server::user_end(bool keep, const vmsrs_write_set& set, Thread thread) {
   const Slot slot = ledger_.users.find(thread.id);
   if (slot == kNoSlot) return VMSRS_NO_USER;
   User& user = ledger_.users[slot];
@@ -42,6 +42,7 @@ Reply Server::user_end(bool keep, Thread thread) {
     if (user.depth > 0) --user.depth;
     return {user.crashed() ? VMSRS_CRASHED : VMSRS_OK, user.depth};
   }
+  user.write_set = set;
   if (const Reply reply = commit(slot, thread.memory); !reply.ok()) return reply;
   ++counters_.finished;
   if (!keep) {
@@ -81,31 +82,32 @@ Reply Server::commit(Slot slot, GuestMemory& memory) {
 }
 
 Reply Server::user_crash(const vmsrs_fault& fault, std::uint64_t label, std::uint64_t depth,
-                         Thread thread) {
+                         const vmsrs_write_set& set, Thread thread) {
   const Slot slot = ledger_.users.find(thread.id);
   if (slot == kNoSlot) return VMSRS_NO_USER;
   User& user = ledger_.users[slot];
   ++counters_.faults[fault.kind];
   ++user.fault_count;
-  if (user.crashed()) return {VMSRS_CRASHED, user.fault_count};
+  if (user.crashed()) return {VMSRS_CRASHED, user.fault_count, slot};
   user.fault = fault;
   user.quiet = false;
+  user.write_set = set;
   if (depth != 0) {
     user.depth = static_cast<std::uint32_t>(depth < kDeepest ? depth : kDeepest);
     user.label = label;
   }
   enter_suppression(slot);
   request_scrub(kEveryByte);
-  return {VMSRS_OK, user.fault_count};
+  return {VMSRS_OK, user.fault_count, slot};
 }
 
 bool Server::end_idle_thread(Thread thread) {
   const Slot slot = ledger_.users.find(thread.id);
   if (slot == kNoSlot) return true;
   const User& user = ledger_.users[slot];
-  WriteSet set;
+  vmsrs_user_area area{};
   if (!user.quiet || user.crashed() || user.records != kNoRecord ||
-      !examine_write_set(slot, set, thread.memory) || !set.sound || set.count != 0)
+      !thread.memory.read(GuestVirtual{area_of(slot)}, &area, sizeof area) || area.count != 0)
     return false;
   --counters_.begun;
   close_user(slot);

@@ -57,9 +57,7 @@ Region* Server::region_of_entry(std::uint64_t entry, const User& user) {
 // Is the write set what its user put there? Reads all of it.
 MemoryOutcome Server::examine_write_set(Slot slot, WriteSet& set, GuestMemory& memory) {
   set = WriteSet{};
-  vmsrs_user_area head;
-  if (const auto outcome = memory.read(GuestVirtual{area_of(slot)}, &head, sizeof head); !outcome)
-    return outcome;
+  const vmsrs_write_set& head = ledger_.users[slot].write_set;
   set.masked = head.masked;
   if (head.count > write_set_capacity()) return {};
   const User& user = ledger_.users[slot];
@@ -255,13 +253,26 @@ Reply Server::scan_claims(Slot slot, GuestMemory& memory, Visit visit) {
       if (const auto outcome = memory.map(claim, sizeof(vmsrs_claim), Access::kWrite, at); !outcome)
         return reply_for(outcome);
       const std::uint64_t tag = load_word(reinterpret_cast<const vmsrs_claim*>(at)->tag);
-      if (owner_of_granule(claimant_of(tag, index)) != slot) continue;
+      const Claimant claimant = claimant_of(tag, index);
+      const bool damaged = claimant.kind == VMSRS_TAG_DAMAGED;
+      if (!damaged && owner_of_granule(claimant) != slot) continue;
       const std::uint64_t entry = vmsrs_entry(index_of(region), index, user.generation);
       if (const Reply reply = visit(region, entry); !reply.ok()) return reply;
     }
     position = 0;
   }
   return VMSRS_OK;
+}
+
+// A granule whose tag is damaged and that no user claims for sure: what lies there counts for
+// nobody. The tag is repaired by the next store.
+bool Server::restore_unclaimed(const Region& region, std::uint32_t index, MappedGranule& granule,
+                               GuestMemory& memory) {
+  if (region.heads[index] != kNoRecord || confirmed_owner(region, index, memory) != kNoSlot)
+    return false;
+  const bool differed = granule.restore_outside(0, region.mirror_of(index));
+  counters_.sweep_restores += differed;
+  return differed;
 }
 
 // ---- the end of a crashed user
@@ -281,6 +292,10 @@ Reply Server::collect_claims(Slot slot, GuestMemory& memory, std::uint64_t& rest
       return reply_for(outcome);
     if (holds(slot, entry, region, granule)) {
       restore_granule(region, index, slot, granule, memory, restored);
+      return VMSRS_OK;
+    }
+    if (granule.claimant().kind == VMSRS_TAG_DAMAGED) {
+      restore_unclaimed(region, index, granule, memory);
       return VMSRS_OK;
     }
     return reply_for(settle_claimed(region, index, memory, restored));

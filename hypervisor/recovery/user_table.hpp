@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <vmsrs/abi.h>
+#include <vmsrs/claims.h>
 
 #include <cstdint>
 
@@ -22,6 +22,7 @@ struct User {
   std::uint64_t restore_stamp;  // the last restoration that it was counted for
   std::uint64_t record_count;
   std::uint64_t checked_generation;  // what the last check saw
+  vmsrs_write_set write_set;         // what it said of it at its end, or at its crash
   std::uint64_t masked_bytes;  // of its write set that the engine has taken over from the masks
   std::uint64_t taken;         // how far the write set, or its claims, were gone through
   vmsrs_fault fault;

@@ -79,8 +79,7 @@ void ClaimThread::take_user() {
   fast_.own_check = fast_.own * VMSRS_TAG_BODY_FACTOR;
   fast_.area = &server_.area(slot);
   fast_.area->count = 0;
-  fast_.area->masked = 0;
-  fast_.area->sum = fast_.own;
+  fast_.set = {0, 0, fast_.own};
   open = true;
 }
 
@@ -93,8 +92,10 @@ vmsrs_status ClaimThread::begin() {
 }
 
 vmsrs_status ClaimThread::end(bool keep) {
-  const auto answer = static_cast<vmsrs_status>(
-      repeat(VMSRS_CALL_USER_END, 0, keep ? VMSRS_USER_KEEP : 0, 0).status);
+  const auto answer =
+      static_cast<vmsrs_status>(repeat(VMSRS_CALL_USER_END, 0, keep ? VMSRS_USER_KEEP : 0,
+                                       fast_.set.masked, fast_.set.count, fast_.set.sum)
+                                    .status);
   if (answer == VMSRS_OK && keep) {
     take_user();
   } else if (answer == VMSRS_OK) {
@@ -106,7 +107,10 @@ vmsrs_status ClaimThread::end(bool keep) {
 
 vmsrs_status ClaimThread::crash(vmsrs_fault_kind kind) {
   if (fast_.area != nullptr) fast::close_window(*fast_.area);
-  return client.crash(kind).status;
+  const vmsrs_fault fault{static_cast<std::uint32_t>(kind), 1, 0xdead, 0x400000};
+  return static_cast<vmsrs_status>(
+      repeat(VMSRS_CALL_USER_CRASH, address_of(&fault), 0, 0, fast_.set.count, fast_.set.sum)
+          .status);
 }
 
 vmsrs_status ClaimThread::collect() {
@@ -173,7 +177,7 @@ void ClaimThread::drain(std::uint64_t wanted) {
   for (std::uint64_t i = 0; i < VMSRS_MAX_USERS; ++i) {
     if (wanted != VMSRS_EVERY_USER && wanted != i) continue;
     if (wanted == VMSRS_EVERY_USER && server_.window().users[i] == 0) continue;
-    while (__atomic_load_n(&server_.area(i).window, __ATOMIC_ACQUIRE) != 0) sched_yield();
+    while (__atomic_load_n(&server_.area(i).window, __ATOMIC_ACQUIRE) == 1) sched_yield();
   }
 }
 

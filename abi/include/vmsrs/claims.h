@@ -57,12 +57,10 @@ static inline uint64_t vmsrs_tag(uint64_t body, uint64_t granule) {
  * Areas lie one after another in the order of slots, each of the size that USER_AREAS was told;
  * entries follow the head and fill the rest. */
 struct vmsrs_user_area {
-  uint64_t window; /* 1 between S_open and S_close */
-  uint64_t count;  /* entries of the write set */
-  uint64_t masked; /* bits that the user has set in masks, all granules together */
-  uint64_t sum;    /* vmsrs_write_set_sum over the entries, in order */
+  uint64_t window; /* 1 between S_open and S_close; anything else is damage, and counts as closed */
+  uint64_t count;  /* entries of the write set, for others to look through */
   uint64_t depth;  /* open scopes of the user's thread */
-  uint64_t reserved[3];
+  uint64_t reserved[5];
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_user_area) == 64, "layout");
 #define VMSRS_MIN_USER_AREA_BYTES 1024u
@@ -75,6 +73,14 @@ VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_user_area) == 64, "layout");
 static inline uint64_t vmsrs_entry(uint64_t region, uint64_t granule, uint64_t generation) {
   return granule | region << 32 | (generation & VMSRS_ENTRY_GENERATION_MASK) << 40;
 }
+/* What a user says of its write set at its end or its crash: how many entries there are, how many bits it
+ * has set in masks (all granules together), and vmsrs_write_set_sum over the entries in order. By these
+ * damage to what lies in memory is found out. */
+struct vmsrs_write_set {
+  uint64_t count;
+  uint64_t masked;
+  uint64_t sum;
+};
 /* The sum of a write set begins with the body of the user's OWN tags; the confirmed bit is left out. */
 static inline uint64_t vmsrs_write_set_sum(uint64_t sum, uint64_t entry) {
   return (sum ^ (entry & ~VMSRS_ENTRY_CONFIRMED)) * VMSRS_TAG_BODY_FACTOR + 1u;

@@ -27,7 +27,8 @@ struct Thread {
   std::uint64_t own;        // body of its user's tags; 0: no scope is open
   std::uint64_t own_check;  // own * VMSRS_TAG_BODY_FACTOR
   vmsrs_user_area* area;
-  Region region;  // where its user last stored
+  vmsrs_write_set set;  // of its user
+  Region region;        // where its user last stored
 };
 constexpr std::uint64_t kNever = 1;  // a mode that is never published: epoch 0, suppression
 
@@ -73,10 +74,10 @@ constexpr std::uint64_t mask_of(std::uint64_t first, std::uint64_t count) {
 }
 
 // S_mask: says that the user wrote these bytes, before it does.
-inline void set_mask(vmsrs_claim& claim, std::uint64_t bits, vmsrs_user_area& area) {
+inline void set_mask(vmsrs_claim& claim, std::uint64_t bits, vmsrs_write_set& set) {
   const std::uint64_t mask = __atomic_load_n(&claim.mask, __ATOMIC_RELAXED);
   if ((mask & bits) == bits) return;
-  area.masked += static_cast<std::uint64_t>(__builtin_popcountll(bits & ~mask));
+  set.masked += static_cast<std::uint64_t>(__builtin_popcountll(bits & ~mask));
   __atomic_store_n(&claim.mask, mask | bits, __ATOMIC_RELEASE);
 }
 
@@ -91,7 +92,7 @@ inline void close_window(vmsrs_user_area& area) {
 
 // S_open to S_close for a granule that is the user's own already. False: nothing was done.
 template <typename T>
-inline bool store(const Thread& thread, T* to, T value) {
+inline bool store(Thread& thread, T* to, T value) {
   const Region& region = thread.region;
   const std::uint64_t at = reinterpret_cast<std::uint64_t>(to) - region.begin;
   const std::uint64_t first = at & ((1ull << region.shift) - 1);
@@ -104,7 +105,7 @@ inline bool store(const Thread& thread, T* to, T value) {
       mode_of(thread) == thread.seen_any && __atomic_load_n(&claim.tag, __ATOMIC_RELAXED) ==
                                                 vmsrs_tag_of(thread.own, thread.own_check, granule);
   if (mine) [[likely]] {
-    set_mask(claim, mask_of(first, sizeof(T)), area);
+    set_mask(claim, mask_of(first, sizeof(T)), thread.set);
     plain_store(to, value);
   }
   close_window(area);
