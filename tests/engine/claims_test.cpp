@@ -214,6 +214,26 @@ BOOST_FIXTURE_TEST_CASE(a_scribbled_write_set_is_found_again_by_the_tags, Shop) 
   BOOST_TEST(sound());
 }
 
+BOOST_FIXTURE_TEST_CASE(a_write_set_that_names_another_granule_is_not_believed, Shop) {
+  for (const bool crashes : {false, true}) {
+    const std::uint64_t before = word(64 * 4);
+    BOOST_TEST(b.begin() == VMSRS_OK);
+    (void)b.store_word(0, 64 * 3, 33);
+    (void)b.store_word(0, 64 * 4, 44);
+    auto* const entries = reinterpret_cast<std::uint64_t*>(&area(b.slot) + 1);
+    entries[1] += 5;  // granule 9, which is nobody's
+    if (crashes) {
+      BOOST_TEST(b.crash() == VMSRS_OK);
+      bury(b);
+      BOOST_TEST(word(64 * 4) == before);
+    } else {
+      BOOST_TEST(b.end() == VMSRS_OK);
+      BOOST_TEST(mirror(64 * 4) == 44u);
+    }
+    BOOST_TEST(sound());
+  }
+}
+
 BOOST_FIXTURE_TEST_CASE(an_emptied_write_set_does_not_pass_for_an_empty_one, Shop) {
   BOOST_TEST(b.begin() == VMSRS_OK);
   (void)b.store_word(0, 0, 2);
