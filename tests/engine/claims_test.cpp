@@ -299,6 +299,23 @@ BOOST_FIXTURE_TEST_CASE(a_scribbled_tag_goes_back_to_who_confirmed_it, Shop) {
   BOOST_TEST(sound());
 }
 
+// Hole 19: a claim may have been made, and not been confirmed yet, when its tag was damaged.
+BOOST_FIXTURE_TEST_CASE(a_damaged_tag_is_repaired_only_once_nobody_is_within_a_store, Shop) {
+  BOOST_TEST(b.begin() == VMSRS_OK);
+  claim(0, 0).tag = 0x1234;
+  const std::uint64_t value = 5;
+  const std::uint64_t at = regions[0].begin;
+  const guest::CallResult first = b.store(at, &value, 8, 0, false);
+  BOOST_TEST(first.status == VMSRS_DRAIN);
+  BOOST_TEST(first.first == VMSRS_EVERY_USER);
+  BOOST_TEST(kind(0) == VMSRS_TAG_REPAIRING);
+  BOOST_TEST(b.store(at, &value, 8, 0, false).status == VMSRS_DRAIN);
+  BOOST_TEST(b.store(at, &value, 8, first.second + 1000, false).status == VMSRS_DRAIN);
+  BOOST_TEST(kind(0) == VMSRS_TAG_REPAIRING);
+  BOOST_TEST(b.store(at, &value, 8, first.second, false).status == VMSRS_REPEAT);
+  BOOST_TEST(kind(0) == VMSRS_TAG_UNOWNED);
+}
+
 BOOST_FIXTURE_TEST_CASE(a_scribbled_tag_of_a_crashed_user_hides_nothing, Shop) {
   const std::uint64_t before = word(0);
   BOOST_TEST(a.begin() == VMSRS_OK);
