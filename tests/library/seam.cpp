@@ -121,7 +121,7 @@ guest::CallResult dispatch(std::uint64_t number, const guest::CallArguments& a,
                            std::uint64_t address_space = kAddressSpace) {
   const AllSignalsBlocked blocked;
   if (void (*before)(std::uint64_t) = seam.before_call.load()) before(number);
-  seam.call_count.fetch_add(1);
+  if (number != VMSRS_CALL_SERVICE) seam.call_count.fetch_add(1);  // the service thread's own
   ProcessMemory memory;
   std::uint64_t thread = 0;
   asm("mov %%fs:0, %0" : "=r"(thread));
