@@ -130,9 +130,11 @@ class History {
   std::string damage() {
     const std::size_t region = below(2);
     const std::size_t granules = kBytes[region] >> server_.regions[region].shift;
-    vmsrs_claim& claim = server_.claim(region, below(granules));
-    const std::uint64_t garbage = random_();
-    if (recovery::claimant_of(garbage, 0).kind == VMSRS_TAG_DAMAGED) claim.tag = below(2) * garbage;
+    const std::size_t index = below(granules);
+    const std::uint64_t garbage = below(2) * random_();
+    // One word in 4,096 passes for a tag; the user whose granule that was is told at its end.
+    if (recovery::claimant_of(garbage, index).kind == VMSRS_TAG_DAMAGED)
+      server_.claim(region, index).tag = garbage;
     return {};
   }
 
