@@ -91,9 +91,7 @@ Reply Server::profile_fill(std::uint64_t index, std::uint64_t offset, Thread thr
   const std::uint64_t count = left < kFillBytes ? left : kFillBytes;
   const GuestVirtual at{region.address + offset};
   std::uint8_t* const mirror = region.mirror + offset;
-  const auto outcome = region.fills_memory ? thread.memory.write(at, mirror, count)
-                                           : thread.memory.read(at, mirror, count);
-  if (!outcome) return reply_for(outcome);
+  // Claims first: tags of granules that are not filled yet say nothing, whatever fails after them.
   if (region.claims != 0)
     for (std::uint64_t place = offset; place < offset + count; place += region.granule_bytes()) {
       MappedGranule granule;
@@ -103,6 +101,9 @@ Reply Server::profile_fill(std::uint64_t index, std::uint64_t offset, Thread thr
       granule.clear_mask();
       granule.set_tag(VMSRS_TAG_UNOWNED);
     }
+  const auto outcome = region.fills_memory ? thread.memory.write(at, mirror, count)
+                                           : thread.memory.read(at, mirror, count);
+  if (!outcome) return reply_for(outcome);
   clear_bytes(region.heads + (offset >> region.granule_shift),
               (count >> region.granule_shift) * sizeof(RecordId));
   region.filled += count;

@@ -194,7 +194,8 @@ class Program {
     const std::uint64_t status = registers.rax;
     require(status < VMSRS_STATUS_COUNT, "a status of the ABI");
     const bool done = status == VMSRS_OK || status == VMSRS_AGAIN ||
-                      (works_in_pieces(number) && status == VMSRS_TOUCH);
+                      (works_in_pieces(number) &&
+                       (status == VMSRS_TOUCH || status == VMSRS_BAD_ADDRESS));  // half-way
     require(done || !memory_[space].changed(), "who is refused has changed nothing");
     return registers;
   }
