@@ -108,8 +108,9 @@ class ClaimAccess {
 
   bool crashed_at(std::uint64_t mode) const {
     if (thread_.own == 0) return false;
-    const std::uint64_t slot = slot_of(thread_.own);
-    return generation_of(thread_.own) == current_generation(slot) && counts_as_crashed(slot, mode);
+    const std::uint64_t slot = vmsrs_tag_slot(thread_.own);
+    return vmsrs_tag_generation(thread_.own) == current_generation(slot) &&
+           counts_as_crashed(slot, mode);
   }
 
  private:
@@ -117,12 +118,6 @@ class ClaimAccess {
   // Each repetition means that somebody else got further; this many in a row are a defect.
   static constexpr unsigned kAttempts = 1u << 20;
 
-  static std::uint64_t slot_of(std::uint64_t body) {
-    return body >> VMSRS_TAG_SLOT_SHIFT & (VMSRS_MAX_USERS - 1);
-  }
-  static std::uint64_t generation_of(std::uint64_t body) {
-    return body >> VMSRS_TAG_GENERATION_SHIFT & VMSRS_TAG_GENERATION_MASK;
-  }
   std::uint64_t current_generation(std::uint64_t slot) const {
     return __atomic_load_n(&window_.users[slot], __ATOMIC_ACQUIRE) >> 2 & VMSRS_TAG_GENERATION_MASK;
   }
@@ -130,14 +125,8 @@ class ClaimAccess {
     const std::uint64_t epoch = __atomic_load_n(&window_.crash_epochs[slot], __ATOMIC_ACQUIRE);
     return epoch != 0 && epoch <= mode >> 1;
   }
-  static vmsrs_tag_kind kind_of(std::uint64_t tag, std::uint64_t granule) {
-    const std::uint64_t body = tag & ~VMSRS_TAG_CHECK_BITS;
-    return tag == vmsrs_tag(body, granule) ? static_cast<vmsrs_tag_kind>(body & 7)
-                                           : VMSRS_TAG_DAMAGED;
-  }
   bool over(std::uint64_t tag) const {
-    const std::uint64_t body = tag & ~VMSRS_TAG_CHECK_BITS;
-    return generation_of(body) != current_generation(slot_of(body));
+    return vmsrs_tag_generation(tag) != current_generation(vmsrs_tag_slot(tag));
   }
 
   // S_open to S_close, or to S_trap.
@@ -153,7 +142,7 @@ class ClaimAccess {
     }
     const std::uint64_t tag = __atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE);
     if (tag != vmsrs_tag_of(thread_.own, thread_.own_check, granule)) {
-      const vmsrs_tag_kind kind = kind_of(tag, granule);
+      const vmsrs_tag_kind kind = vmsrs_tag_kind_of(tag, granule);
       const bool free = kind == VMSRS_TAG_UNOWNED || (kind == VMSRS_TAG_OWN && over(tag));
       write_set_full = free && thread_.set.count >= capacity();
       if (!free || write_set_full) {
@@ -176,7 +165,8 @@ class ClaimAccess {
   bool claim_granule(const fast::Region& region, std::uint64_t granule, vmsrs_claim& claim,
                      std::uint64_t tag, vmsrs_user_area& area) {
     auto* const entries = reinterpret_cast<std::uint64_t*>(&area + 1);
-    const std::uint64_t entry = vmsrs_entry(region.number, granule, generation_of(thread_.own));
+    const std::uint64_t entry =
+        vmsrs_entry(region.number, granule, vmsrs_tag_generation(thread_.own));
     const std::uint64_t position = thread_.set.count;
     const bool appended =
         position > 0 && __atomic_load_n(&entries[position - 1], __ATOMIC_ACQUIRE) ==
@@ -211,12 +201,11 @@ class ClaimAccess {
     if (crashed_at(mode)) return Step::kCrashed;
     const vmsrs_claim& claim = region.claims[granule];
     const std::uint64_t tag = __atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE);
-    const vmsrs_tag_kind kind = kind_of(tag, granule);
+    const vmsrs_tag_kind kind = vmsrs_tag_kind_of(tag, granule);
     if (kind != VMSRS_TAG_UNOWNED && kind != VMSRS_TAG_OWN) return Step::kTrap;
     value = get(from, count);
     fast::barrier();
-    if (kind == VMSRS_TAG_OWN && !over(tag) &&
-        counts_as_crashed(slot_of(tag & ~VMSRS_TAG_CHECK_BITS), mode))
+    if (kind == VMSRS_TAG_OWN && !over(tag) && counts_as_crashed(vmsrs_tag_slot(tag), mode))
       return Step::kTrap;
     if (__atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE) != tag) return Step::kAgain;
     return fast::mode_of(thread_) == mode ? Step::kDone : Step::kAgain;

@@ -22,14 +22,9 @@ struct Claimant {
 };
 
 inline Claimant claimant_of(std::uint64_t tag, std::uint64_t granule) {
-  const std::uint64_t body = tag & ~VMSRS_TAG_CHECK_BITS;
-  if (tag != vmsrs_tag(body, granule)) return {};
-  const auto kind = static_cast<vmsrs_tag_kind>(body & 7);
-  const auto slot = static_cast<Slot>(body >> VMSRS_TAG_SLOT_SHIFT & (VMSRS_MAX_USERS - 1));
-  const std::uint64_t generation = body >> VMSRS_TAG_GENERATION_SHIFT & VMSRS_TAG_GENERATION_MASK;
-  if (kind == VMSRS_TAG_OWN || kind == VMSRS_TAG_FROZEN) return {kind, slot, generation};
-  const bool plain = kind >= VMSRS_TAG_UNOWNED && kind <= VMSRS_TAG_REPAIRING;
-  return plain && slot == 0 && generation == 0 ? Claimant{kind, kNoSlot, 0} : Claimant{};
+  const vmsrs_tag_kind kind = vmsrs_tag_kind_of(tag, granule);
+  if (kind != VMSRS_TAG_OWN && kind != VMSRS_TAG_FROZEN) return {kind, kNoSlot, 0};
+  return {kind, static_cast<Slot>(vmsrs_tag_slot(tag)), vmsrs_tag_generation(tag)};
 }
 
 inline std::uint64_t load_word(const std::uint64_t& word) {

@@ -299,6 +299,32 @@ BOOST_FIXTURE_TEST_CASE(a_scribbled_tag_goes_back_to_who_confirmed_it, Shop) {
   BOOST_TEST(sound());
 }
 
+// Right check bits over a body that no engine writes: taken for nobody's, the granule's chain would
+// be lost.
+BOOST_FIXTURE_TEST_CASE(a_plain_tag_with_stray_bits_is_damage, Shop) {
+  BOOST_TEST(a.begin() == VMSRS_OK);
+  BOOST_TEST(b.begin() == VMSRS_OK);
+  const std::uint64_t before = word(16);
+  (void)a.store_word(0, 0, 1);
+  (void)b.store_word(0, 8, 2);
+  for (const std::uint64_t stray :
+       {std::uint64_t{3} << VMSRS_TAG_SLOT_SHIFT, std::uint64_t{9} << VMSRS_TAG_GENERATION_SHIFT}) {
+    BOOST_TEST(kind(0) == VMSRS_TAG_CONTENDED);
+    const std::uint64_t traps = a.traps;
+    claim(0, 0).tag = vmsrs_tag(VMSRS_TAG_UNOWNED | stray, 0);
+    BOOST_TEST(kind(0) == VMSRS_TAG_DAMAGED);
+    BOOST_TEST((a.store_word(0, 16, 3) == Access::kDone));
+    BOOST_TEST(a.traps > traps);
+  }
+  BOOST_TEST(a.crash() == VMSRS_OK);
+  BOOST_TEST(b.load_word(0, 16) == before);
+  BOOST_TEST(b.end() == VMSRS_OK);
+  bury(a);
+  BOOST_TEST(mirror(8) == 2u);
+  BOOST_TEST(word(16) == before);
+  BOOST_TEST(sound());
+}
+
 // Hole 19: a claim may have been made, and not been confirmed yet, when its tag was damaged.
 BOOST_FIXTURE_TEST_CASE(a_damaged_tag_is_repaired_only_once_nobody_is_within_a_store, Shop) {
   BOOST_TEST(b.begin() == VMSRS_OK);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The words of the trap-free protocol that lie in the server's own memory (docs/protocol.md): a claim
- * for each granule of a region, and an area for each user slot. Library and engine both read and write
- * them. They are hints for speed: the server can damage them, and what is hidden decides. C11 and C++20.
+ * The words of the trap-free protocol that lie in the server's own memory (docs/protocol.md): a
+ * claim for each granule of a region, and an area for each user slot. Library and engine both read
+ * and write them. They are hints for speed: the server can damage them, and what is hidden decides.
+ * C11 and C++20.
  */
 #ifndef VMSRS_CLAIMS_H_
 #define VMSRS_CLAIMS_H_
@@ -21,8 +22,8 @@ struct vmsrs_claim {
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_claim) == 16, "layout");
 
-/* A tag: bits 0..2 kind, 3..12 slot, 13..51 generation (both 0 but for OWN and FROZEN), 52..63 check
- * bits over all of that and the granule's number. No tag is zero. */
+/* A tag: bits 0..2 kind, 3..12 slot, 13..51 generation (both 0 but for OWN and FROZEN), 52..63
+ * check bits over all of that and the granule's number. No tag is zero. */
 enum vmsrs_tag_kind {
   VMSRS_TAG_DAMAGED = 0, /* what check bits that do not fit are taken for; never written */
   VMSRS_TAG_UNOWNED = 1,
@@ -41,7 +42,8 @@ enum vmsrs_tag_kind {
 VMSRS_STATIC_ASSERT(VMSRS_MAX_USERS == 1u << (VMSRS_TAG_GENERATION_SHIFT - VMSRS_TAG_SLOT_SHIFT),
                     "slots fill their field");
 
-static inline uint64_t vmsrs_tag_body(enum vmsrs_tag_kind kind, uint64_t slot, uint64_t generation) {
+static inline uint64_t vmsrs_tag_body(enum vmsrs_tag_kind kind, uint64_t slot,
+                                      uint64_t generation) {
   return (uint64_t)kind | slot << VMSRS_TAG_SLOT_SHIFT |
          (generation & VMSRS_TAG_GENERATION_MASK) << VMSRS_TAG_GENERATION_SHIFT;
 }
@@ -53,9 +55,25 @@ static inline uint64_t vmsrs_tag(uint64_t body, uint64_t granule) {
   return vmsrs_tag_of(body, body * VMSRS_TAG_BODY_FACTOR, granule);
 }
 
-/* A user's area: whether its thread is within a store, and which granules it claimed (its write set).
- * Areas lie one after another in the order of slots, each of the size that USER_AREAS was told;
- * entries follow the head and fill the rest. */
+static inline uint64_t vmsrs_tag_slot(uint64_t tag) {
+  return tag >> VMSRS_TAG_SLOT_SHIFT & (VMSRS_MAX_USERS - 1u);
+}
+static inline uint64_t vmsrs_tag_generation(uint64_t tag) {
+  return tag >> VMSRS_TAG_GENERATION_SHIFT & VMSRS_TAG_GENERATION_MASK;
+}
+/* What a tag found at a granule is: library and engine must take it for the same. */
+static inline enum vmsrs_tag_kind vmsrs_tag_kind_of(uint64_t tag, uint64_t granule) {
+  const uint64_t body = tag & ~VMSRS_TAG_CHECK_BITS;
+  const uint64_t kind = body & 7u;
+  if (tag != vmsrs_tag(body, granule)) return VMSRS_TAG_DAMAGED;
+  if (kind == VMSRS_TAG_OWN || kind == VMSRS_TAG_FROZEN) return (enum vmsrs_tag_kind)kind;
+  if (body != kind || kind > VMSRS_TAG_REPAIRING) return VMSRS_TAG_DAMAGED;
+  return (enum vmsrs_tag_kind)kind;
+}
+
+/* A user's area: whether its thread is within a store, and which granules it claimed (its write
+ * set). Areas lie one after another in the order of slots, each of the size that USER_AREAS was
+ * told; entries follow the head and fill the rest. */
 struct vmsrs_user_area {
   uint64_t window; /* 1 between S_open and S_close; anything else is damage, and counts as closed */
   uint64_t count;  /* entries of the write set, for others to look through */
@@ -73,15 +91,16 @@ VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_user_area) == 64, "layout");
 static inline uint64_t vmsrs_entry(uint64_t region, uint64_t granule, uint64_t generation) {
   return granule | region << 32 | (generation & VMSRS_ENTRY_GENERATION_MASK) << 40;
 }
-/* What a user says of its write set at its end or its crash: how many entries there are, how many bits it
- * has set in masks (all granules together), and vmsrs_write_set_sum over the entries in order. By these
- * damage to what lies in memory is found out. */
+/* What a user says of its write set at its end or its crash: how many entries there are, how many
+ * bits it has set in masks (all granules together), and vmsrs_write_set_sum over the entries in
+ * order. By these damage to what lies in memory is found out. */
 struct vmsrs_write_set {
   uint64_t count;
   uint64_t masked;
   uint64_t sum;
 };
-/* The sum of a write set begins with the body of the user's OWN tags; the confirmed bit is left out. */
+/* The sum of a write set begins with the body of the user's OWN tags; the confirmed bit is left
+ * out. */
 static inline uint64_t vmsrs_write_set_sum(uint64_t sum, uint64_t entry) {
   return (sum ^ (entry & ~VMSRS_ENTRY_CONFIRMED)) * VMSRS_TAG_BODY_FACTOR + 1u;
 }
