@@ -38,8 +38,6 @@ void plain_copy(void* to, const void* from, std::size_t bytes) {
 
 bool is_normal(std::uint64_t mode) { return (mode & VMSRS_MODE_SUPPRESSION) == 0; }
 
-using Claims = ClaimAccess<EngineCalls>;
-
 // Of bytes that lie in one granule of `region`.
 std::size_t bytes_in_granule(const fast::Region& region, std::uint64_t at, std::size_t bytes) {
   const std::uint64_t size = 1ull << region.shift;

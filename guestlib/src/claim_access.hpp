@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #include <vmsrs/fast.hpp>
 
 #include "call.hpp"
@@ -98,6 +100,35 @@ class ClaimAccess {
 
   std::uint64_t status() const { return status_; }
 
+  // END: puts the masks of the user's claims into its write set, and gives their sum. Until its
+  // next user begins the thread claims nothing.
+  // `region_of(number)` gives a fast::Region, or nullptr.
+  template <typename RegionOf>
+  std::uint64_t note_masks(RegionOf region_of) {
+    const std::uint64_t own = std::exchange(thread_.own, 0);
+    const std::uint64_t own_check = std::exchange(thread_.own_check, 0);
+    fast::barrier();
+    auto* const entries = reinterpret_cast<vmsrs_entry*>(thread_.area + 1);
+    const std::uint64_t count = std::min<std::uint64_t>(thread_.set.count, capacity());
+    const fast::Region* region = nullptr;
+    std::uint64_t sum = own;
+    for (std::uint64_t i = 0; i < count; ++i) {
+      const std::uint64_t claimed = entries[i].claimed;
+      const std::uint64_t number = claimed >> 32 & 0xff;
+      const std::uint64_t granule = claimed & 0xffffffffu;
+      if (region == nullptr || region->number != number) region = region_of(number);
+      std::uint64_t mask = 0;
+      if (region != nullptr && granule < region->bytes >> region->shift) {
+        const vmsrs_claim& claim = region->claims[granule];
+        if (__atomic_load_n(&claim.tag, __ATOMIC_RELAXED) == vmsrs_tag_of(own, own_check, granule))
+          mask = __atomic_load_n(&claim.mask, __ATOMIC_RELAXED);
+      }
+      entries[i].mask = mask;
+      sum = vmsrs_write_set_sum(sum, mask);
+    }
+    return sum;
+  }
+
   // The thread takes note of the mode (seen). False: its user is crashed, and it never does.
   bool note_mode(std::uint64_t mode) {
     if (crashed_at(mode)) return false;
@@ -117,6 +148,7 @@ class ClaimAccess {
   enum class Step { kDone, kCrashed, kAgain, kTrap };
   // Each repetition means that somebody else got further; this many in a row are a defect.
   static constexpr unsigned kAttempts = 1u << 20;
+  static constexpr unsigned kEntriesAhead = 16;  // some claims take as long as a line does
 
   std::uint64_t current_generation(std::uint64_t slot) const {
     return __atomic_load_n(&window_.users[slot], __ATOMIC_ACQUIRE) >> 2 & VMSRS_TAG_GENERATION_MASK;
@@ -140,8 +172,12 @@ class ClaimAccess {
       fast::close_window(area);
       return note_mode(mode) ? Step::kAgain : Step::kCrashed;
     }
+    const std::uint64_t bits =
+        fast::mask_of((to - region.begin) & ((1ull << region.shift) - 1), count);
     const std::uint64_t tag = __atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE);
-    if (tag != vmsrs_tag_of(thread_.own, thread_.own_check, granule)) {
+    if (tag == vmsrs_tag_of(thread_.own, thread_.own_check, granule)) {
+      fast::set_mask(claim, bits, thread_.set);
+    } else {
       const vmsrs_tag_kind kind = vmsrs_tag_kind_of(tag, granule);
       const bool free = kind == VMSRS_TAG_UNOWNED || (kind == VMSRS_TAG_OWN && over(tag));
       write_set_full = free && thread_.set.count >= capacity();
@@ -149,13 +185,11 @@ class ClaimAccess {
         fast::close_window(area);
         return Step::kTrap;
       }
-      if (!claim_granule(region, granule, claim, tag, area)) {
+      if (!claim_granule(region, granule, claim, tag, bits, area)) {
         fast::close_window(area);
         return Step::kAgain;
       }
     }
-    fast::set_mask(claim, fast::mask_of((to - region.begin) & ((1ull << region.shift) - 1), count),
-                   thread_.set);
     put(to, from, count);
     fast::close_window(area);
     return Step::kDone;
@@ -163,27 +197,29 @@ class ClaimAccess {
 
   // S_append, S_claim, S_confirm
   bool claim_granule(const fast::Region& region, std::uint64_t granule, vmsrs_claim& claim,
-                     std::uint64_t tag, vmsrs_user_area& area) {
-    auto* const entries = reinterpret_cast<std::uint64_t*>(&area + 1);
+                     std::uint64_t tag, std::uint64_t bits, vmsrs_user_area& area) {
+    auto* const entries = reinterpret_cast<vmsrs_entry*>(&area + 1);
     const std::uint64_t entry =
-        vmsrs_entry(region.number, granule, vmsrs_tag_generation(thread_.own));
+        vmsrs_claimed(region.number, granule, vmsrs_tag_generation(thread_.own));
     const std::uint64_t position = thread_.set.count;
     const bool appended =
-        position > 0 && __atomic_load_n(&entries[position - 1], __ATOMIC_ACQUIRE) ==
+        position > 0 && __atomic_load_n(&entries[position - 1].claimed, __ATOMIC_ACQUIRE) ==
                             entry;  // by an attempt that lost
+    vmsrs_entry& mine = entries[appended ? position - 1 : position];
     if (!appended) {
-      __atomic_store_n(&entries[position], entry, __ATOMIC_RELEASE);
+      __atomic_store_n(&mine.claimed, entry, __ATOMIC_RELEASE);
       thread_.set.sum = vmsrs_write_set_sum(thread_.set.sum, entry);
       thread_.set.count = position + 1;
       __atomic_store_n(&area.count, position + 1, __ATOMIC_RELEASE);
+      // The engine has read these lines: they are on their way back before their turn comes.
+      __builtin_prefetch(&mine + kEntriesAhead, 1);
     }
-    fast::barrier();
-    if (!__atomic_compare_exchange_n(&claim.tag, &tag,
-                                     vmsrs_tag_of(thread_.own, thread_.own_check, granule), false,
-                                     __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+    const std::uint64_t mask = __atomic_load_n(&claim.mask, __ATOMIC_RELAXED);
+    if (!fast::claim(claim, {tag, mask},
+                     {vmsrs_tag_of(thread_.own, thread_.own_check, granule), bits}))
       return false;
-    __atomic_store_n(&entries[appended ? position - 1 : position], entry | VMSRS_ENTRY_CONFIRMED,
-                     __ATOMIC_RELEASE);
+    thread_.set.masked += static_cast<std::uint64_t>(__builtin_popcountll(bits));
+    __atomic_store_n(&mine.claimed, entry | VMSRS_ENTRY_CONFIRMED, __ATOMIC_RELEASE);
     return true;
   }
 
@@ -212,7 +248,7 @@ class ClaimAccess {
   }
 
   std::uint64_t capacity() const {
-    return (area_bytes_ - sizeof(vmsrs_user_area)) / sizeof(std::uint64_t);
+    return (area_bytes_ - sizeof(vmsrs_user_area)) / sizeof(vmsrs_entry);
   }
 
   // Aligned words are moved whole.

@@ -52,5 +52,6 @@ struct EngineCalls {
   void drain(std::uint64_t slot);
   void wait(unsigned attempt);
 };
+using Claims = ClaimAccess<EngineCalls>;
 
 }  // namespace vmsrs::guest

@@ -197,27 +197,31 @@ class Server {
   struct WriteSet {
     std::uint64_t count = 0, masked = 0;
     bool sound = false;
+    bool masks_noted = false;
   };
   std::uint64_t area_of(Slot slot) const;
   std::uint64_t write_set_capacity() const;
-  std::uint64_t staged_entry(std::uint64_t i) const {
-    return reinterpret_cast<const std::uint64_t*>(staging_)[i];
+  vmsrs_entry& staged_entry(std::uint64_t i) const {
+    return reinterpret_cast<vmsrs_entry*>(staging_)[i];
   }
   MemoryOutcome read_entries(Slot slot, std::uint64_t first, std::uint64_t count,
                              GuestMemory& memory);
-  Region* region_of_entry(std::uint64_t entry, const User& user);
+  Region* region_of_entry(std::uint64_t claimed, const User& user);
   MemoryOutcome examine_write_set(Slot slot, WriteSet& set, GuestMemory& memory);
   template <typename Visit>
   void visit_marks(Slot slot, const Region& region, std::uint32_t index, GuestMemory& memory,
                    Visit visit);
   void void_claim(Slot slot, const Region& region, std::uint32_t index, GuestMemory& memory);
   Slot confirmed_owner(const Region& region, std::uint32_t index, GuestMemory& memory);
-  bool holds(Slot slot, std::uint64_t entry, const Region& region,
+  bool holds(Slot slot, std::uint64_t claimed, const Region& region,
              const MappedGranule& granule) const;
   Reply commit_claims(Slot slot, GuestMemory& memory);
+  MemoryOutcome find_mask(Slot slot, const WriteSet& set, vmsrs_entry& entry, GuestMemory& memory);
+  void apply_claim(Slot slot, const vmsrs_entry& entry, const GranuleBytes& bytes,
+                   GuestMemory& memory);
   Reply apply_claims(Slot slot, const WriteSet& set, GuestMemory& memory);
   Reply take_claims(Slot slot, const WriteSet& set, GuestMemory& memory);
-  Reply take_claim(Slot slot, Region& region, std::uint64_t entry, GuestMemory& memory);
+  Reply take_claim(Slot slot, Region& region, std::uint64_t claimed, GuestMemory& memory);
   template <typename Visit>
   Reply visit_claims(Slot slot, const WriteSet& set, GuestMemory& memory, Visit visit);
   template <typename Visit>

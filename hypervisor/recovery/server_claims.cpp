@@ -27,7 +27,6 @@ void Server::restore_granule(Region& region, std::uint32_t index, Slot owner,
     ++restored;
     ++ledger_.users[owner].restore_count;
   }
-  granule.clear_mask();
   granule.write(region.mirror_of(index));
   void_claim(owner, region, index, memory);
   granule.set_tag(VMSRS_TAG_UNOWNED);
@@ -68,7 +67,6 @@ void Server::contend(Region& region, std::uint32_t index, RecordId frozen, Mappe
   ledger_.users[owner].masked_bytes += count_bits(mask);
   ledger_.unfold(frozen, mask, bytes);
   void_claim(owner, region, index, memory);
-  granule.clear_mask();
   granule.set_tag(VMSRS_TAG_CONTENDED);
 }
 
@@ -88,7 +86,6 @@ Reply Server::store_unowned(Region& region, const Piece& piece, const StoreHints
                             std::uint64_t tag, MappedGranule& granule) {
   if (!hints.write_set_full) return VMSRS_REPEAT;
   if (!granule.change_tag(tag, VMSRS_TAG_CONTENDED)) return VMSRS_REPEAT;
-  granule.clear_mask();
   return record_store(region, piece, slot, granule);
 }
 
@@ -244,7 +241,6 @@ Reply Server::repair(Region& region, std::uint32_t index, std::uint64_t ticket,
     granule.set_tag(VMSRS_TAG_OWN, owner, ledger_.users[owner].generation);
     return VMSRS_REPEAT;
   }
-  granule.clear_mask();
   granule.write(region.mirror_of(index));
   granule.set_tag(VMSRS_TAG_UNOWNED);
   return VMSRS_REPEAT;

@@ -165,7 +165,6 @@ MemoryOutcome Server::examine_claimed(Walk& walk, const Region& region, std::uin
       ++counters_.sweep_restores;
     }
   }
-  granule.clear_mask();
   granule.set_tag(VMSRS_TAG_UNOWNED);
   return {};
 }

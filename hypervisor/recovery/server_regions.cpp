@@ -98,7 +98,6 @@ Reply Server::profile_fill(std::uint64_t index, std::uint64_t offset, Thread thr
       const auto number = static_cast<std::uint32_t>(place >> region.granule_shift);
       const auto mapped = MappedGranule::map(region, number, thread.memory, granule);
       if (!mapped) return reply_for(mapped);
-      granule.clear_mask();
       granule.set_tag(VMSRS_TAG_UNOWNED);
     }
   const auto outcome = region.fills_memory ? thread.memory.write(at, mirror, count)

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 namespace vmsrs::test {
 
@@ -62,9 +63,10 @@ bool ClaimServer::sound() {
 }
 
 guest::CallResult ClaimThread::repeat(std::uint64_t number, std::uint64_t rdi, std::uint64_t rsi,
-                                      std::uint64_t rdx, std::uint64_t r10, std::uint64_t r8) {
+                                      std::uint64_t rdx, std::uint64_t r10, std::uint64_t r8,
+                                      std::uint64_t r9) {
   for (;;) {
-    const Result result = client.call(number, rdi, rsi, rdx, r10, r8);
+    const Result result = client.call(number, rdi, rsi, rdx, r10, r8, r9);
     if (result.status == VMSRS_TOUCH)
       client.memory.touch(result.rdx);
     else if (result.status != VMSRS_AGAIN)
@@ -79,7 +81,7 @@ void ClaimThread::take_user() {
   fast_.own_check = fast_.own * VMSRS_TAG_BODY_FACTOR;
   fast_.area = &server_.area(slot);
   fast_.area->count = 0;
-  fast_.set = {0, 0, fast_.own};
+  fast_.set = {0, 0, fast_.own, 0};
   open = true;
 }
 
@@ -92,10 +94,18 @@ vmsrs_status ClaimThread::begin() {
 }
 
 vmsrs_status ClaimThread::end(bool keep) {
-  const auto answer =
-      static_cast<vmsrs_status>(repeat(VMSRS_CALL_USER_END, 0, keep ? VMSRS_USER_KEEP : 0,
-                                       fast_.set.masked, fast_.set.count, fast_.set.sum)
-                                    .status);
+  guest::ClaimAccess access(fast_, server_.window(), server_.area_bytes, *this);
+  const auto region_of = [&](std::uint64_t number) -> const fast::Region* {
+    for (const fast::Region& region : server_.regions)
+      if (region.number == number) return &region;
+    return nullptr;
+  };
+  fast_.set.mask_sum = access.note_masks(region_of);
+  if (const auto hook = std::exchange(before_end, nullptr)) hook();
+  const auto answer = static_cast<vmsrs_status>(
+      repeat(VMSRS_CALL_USER_END, 0, keep ? VMSRS_USER_KEEP : 0, fast_.set.masked, fast_.set.count,
+             fast_.set.sum, fast_.set.mask_sum)
+          .status);
   if (answer == VMSRS_OK && keep) {
     take_user();
   } else if (answer == VMSRS_OK) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -97,6 +98,7 @@ class ClaimThread {
   void wait(unsigned attempt);
 
   Client client;
+  std::function<void()> before_end;  // once: after the masks are noted, before USER_END
   bool open = false;
   std::uint64_t slot = 0;
   std::uint64_t status = VMSRS_OK;  // of the last refused access
@@ -105,7 +107,8 @@ class ClaimThread {
  private:
   void take_user();
   guest::CallResult repeat(std::uint64_t number, std::uint64_t rdi, std::uint64_t rsi,
-                           std::uint64_t rdx, std::uint64_t r10 = 0, std::uint64_t r8 = 0);
+                           std::uint64_t rdx, std::uint64_t r10 = 0, std::uint64_t r8 = 0,
+                           std::uint64_t r9 = 0);
 
   ClaimServer& server_;
   fast::Thread fast_{};

@@ -14,8 +14,9 @@
 extern "C" {
 #endif
 
-/* Who owns a granule, and which of its bytes the owner wrote (bit i: byte i; zero while nobody owns
- * it). A region's claims are an array in the order of its granules, aligned to 16. */
+/* Who owns a granule, and which of its bytes the owner wrote (bit i: byte i). Both change in one
+ * step when a user claims the granule; while nobody owns it the mask says nothing. A region's
+ * claims are an array in the order of its granules, aligned to 16. */
 struct vmsrs_claim {
   uint64_t tag;
   uint64_t mask;
@@ -84,25 +85,32 @@ VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_user_area) == 64, "layout");
 #define VMSRS_MIN_USER_AREA_BYTES 1024u
 #define VMSRS_MAX_USER_AREA_BYTES (1u << 20)
 
-/* An entry of a write set: bits 0..31 granule, 32..39 region, 40..62 generation (its lowest bits),
- * 63: the claim is confirmed. */
+/* An entry of a write set. The mask is put there at the user's end: the bytes that it wrote, or 0
+ * where the granule's tag is not plainly its own. */
+struct vmsrs_entry {
+  uint64_t claimed; /* bits 0..31 granule, 32..39 region, 40..62 generation (its lowest bits),
+                     * 63: the claim is confirmed */
+  uint64_t mask;
+};
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_entry) == 16, "layout");
 #define VMSRS_ENTRY_CONFIRMED (1ull << 63)
 #define VMSRS_ENTRY_GENERATION_MASK ((1ull << 23) - 1u)
-static inline uint64_t vmsrs_entry(uint64_t region, uint64_t granule, uint64_t generation) {
+static inline uint64_t vmsrs_claimed(uint64_t region, uint64_t granule, uint64_t generation) {
   return granule | region << 32 | (generation & VMSRS_ENTRY_GENERATION_MASK) << 40;
 }
 /* What a user says of its write set at its end or its crash: how many entries there are, how many
- * bits it has set in masks (all granules together), and vmsrs_write_set_sum over the entries in
- * order. By these damage to what lies in memory is found out. */
+ * bits it has set in masks (all granules together), vmsrs_write_set_sum over what is claimed, and,
+ * at its end, over the entries' masks, in order. By these damage to what lies in memory is found
+ * out. */
 struct vmsrs_write_set {
   uint64_t count;
   uint64_t masked;
   uint64_t sum;
+  uint64_t mask_sum;
 };
-/* The sum of a write set begins with the body of the user's OWN tags; the confirmed bit is left
- * out. */
-static inline uint64_t vmsrs_write_set_sum(uint64_t sum, uint64_t entry) {
-  return (sum ^ (entry & ~VMSRS_ENTRY_CONFIRMED)) * VMSRS_TAG_BODY_FACTOR + 1u;
+/* Both sums begin with the body of the user's OWN tags; the confirmed bit is left out. */
+static inline uint64_t vmsrs_write_set_sum(uint64_t sum, uint64_t word) {
+  return (sum ^ word) * VMSRS_TAG_BODY_FACTOR + 1u;
 }
 
 #ifdef __cplusplus
