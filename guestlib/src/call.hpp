@@ -43,6 +43,10 @@ int prepare_sparse(void* address, std::size_t bytes);
 // The last prepare_region or prepare_sparse was in vain.
 void forget_region();
 
+// Memory that the calling thread's next call can name at no cost, for what it would have to fetch
+// from elsewhere. nullptr: the platform gains nothing by it.
+std::byte* call_buffer(std::size_t& bytes);
+
 // What the platform keeps in this process's memory; for attack tests.
 struct PlatformMemory {
   void* shared = nullptr;  // writable

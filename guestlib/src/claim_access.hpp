@@ -100,33 +100,42 @@ class ClaimAccess {
 
   std::uint64_t status() const { return status_; }
 
-  // END: puts the masks of the user's claims into its write set, and gives their sum. Until its
-  // next user begins the thread claims nothing.
-  // `region_of(number)` gives a fast::Region, or nullptr.
+  // END: hands over what the user wrote (vmsrs_written), where there is room for all of it. Until
+  // its next user begins the thread claims nothing. `region_of(number)` gives a fast::Region or
+  // nullptr. False: the engine must look itself.
   template <typename RegionOf>
-  std::uint64_t note_masks(RegionOf region_of) {
+  bool hand_over(std::byte* to, std::size_t room, RegionOf region_of, std::uint64_t& mask_sum) {
     const std::uint64_t own = std::exchange(thread_.own, 0);
     const std::uint64_t own_check = std::exchange(thread_.own_check, 0);
     fast::barrier();
-    auto* const entries = reinterpret_cast<vmsrs_entry*>(thread_.area + 1);
-    const std::uint64_t count = std::min<std::uint64_t>(thread_.set.count, capacity());
+    const std::uint64_t count = thread_.set.count;
+    constexpr std::size_t kLargestGranule = 64;
+    if (count > capacity() || count * (sizeof(vmsrs_written) + kLargestGranule) > room)
+      return false;
+    const auto* const entries = reinterpret_cast<const std::uint64_t*>(thread_.area + 1);
+    auto* const written = reinterpret_cast<vmsrs_written*>(to);
+    std::size_t used = count * sizeof(vmsrs_written);
     const fast::Region* region = nullptr;
-    std::uint64_t sum = own;
+    mask_sum = own;
     for (std::uint64_t i = 0; i < count; ++i) {
-      const std::uint64_t claimed = entries[i].claimed;
-      const std::uint64_t number = claimed >> 32 & 0xff;
-      const std::uint64_t granule = claimed & 0xffffffffu;
+      const std::uint64_t entry = entries[i];
+      const std::uint64_t number = entry >> 32 & 0xff;
+      const std::uint64_t granule = entry & 0xffffffffu;
       if (region == nullptr || region->number != number) region = region_of(number);
-      std::uint64_t mask = 0;
-      if (region != nullptr && granule < region->bytes >> region->shift) {
-        const vmsrs_claim& claim = region->claims[granule];
-        if (__atomic_load_n(&claim.tag, __ATOMIC_RELAXED) == vmsrs_tag_of(own, own_check, granule))
-          mask = __atomic_load_n(&claim.mask, __ATOMIC_RELAXED);
-      }
-      entries[i].mask = mask;
-      sum = vmsrs_write_set_sum(sum, mask);
+      if (region == nullptr || granule >= region->bytes >> region->shift) return false;
+      const std::size_t bytes = std::size_t{1} << region->shift;
+      const vmsrs_claim& claim = region->claims[granule];
+      const bool mine =
+          __atomic_load_n(&claim.tag, __ATOMIC_RELAXED) == vmsrs_tag_of(own, own_check, granule);
+      written[i] = {entry, mine ? __atomic_load_n(&claim.mask, __ATOMIC_RELAXED) : 0};
+      mask_sum = vmsrs_mask_sum(mask_sum, written[i].mask);
+      const auto* const from =
+          reinterpret_cast<const std::uint64_t*>(region->begin + granule * bytes);
+      for (std::size_t word = 0; word < bytes / 8; ++word)
+        reinterpret_cast<std::uint64_t*>(to + used)[word] = fast::plain_load(from + word);
+      used += bytes;
     }
-    return sum;
+    return true;
   }
 
   // The thread takes note of the mode (seen). False: its user is crashed, and it never does.
@@ -148,7 +157,6 @@ class ClaimAccess {
   enum class Step { kDone, kCrashed, kAgain, kTrap };
   // Each repetition means that somebody else got further; this many in a row are a defect.
   static constexpr unsigned kAttempts = 1u << 20;
-  static constexpr unsigned kEntriesAhead = 16;  // some claims take as long as a line does
 
   std::uint64_t current_generation(std::uint64_t slot) const {
     return __atomic_load_n(&window_.users[slot], __ATOMIC_ACQUIRE) >> 2 & VMSRS_TAG_GENERATION_MASK;
@@ -198,28 +206,26 @@ class ClaimAccess {
   // S_append, S_claim, S_confirm
   bool claim_granule(const fast::Region& region, std::uint64_t granule, vmsrs_claim& claim,
                      std::uint64_t tag, std::uint64_t bits, vmsrs_user_area& area) {
-    auto* const entries = reinterpret_cast<vmsrs_entry*>(&area + 1);
+    auto* const entries = reinterpret_cast<std::uint64_t*>(&area + 1);
     const std::uint64_t entry =
-        vmsrs_claimed(region.number, granule, vmsrs_tag_generation(thread_.own));
+        vmsrs_entry(region.number, granule, vmsrs_tag_generation(thread_.own));
     const std::uint64_t position = thread_.set.count;
     const bool appended =
-        position > 0 && __atomic_load_n(&entries[position - 1].claimed, __ATOMIC_ACQUIRE) ==
+        position > 0 && __atomic_load_n(&entries[position - 1], __ATOMIC_ACQUIRE) ==
                             entry;  // by an attempt that lost
-    vmsrs_entry& mine = entries[appended ? position - 1 : position];
     if (!appended) {
-      __atomic_store_n(&mine.claimed, entry, __ATOMIC_RELEASE);
+      __atomic_store_n(&entries[position], entry, __ATOMIC_RELEASE);
       thread_.set.sum = vmsrs_write_set_sum(thread_.set.sum, entry);
       thread_.set.count = position + 1;
       __atomic_store_n(&area.count, position + 1, __ATOMIC_RELEASE);
-      // The engine has read these lines: they are on their way back before their turn comes.
-      __builtin_prefetch(&mine + kEntriesAhead, 1);
     }
     const std::uint64_t mask = __atomic_load_n(&claim.mask, __ATOMIC_RELAXED);
     if (!fast::claim(claim, {tag, mask},
                      {vmsrs_tag_of(thread_.own, thread_.own_check, granule), bits}))
       return false;
     thread_.set.masked += static_cast<std::uint64_t>(__builtin_popcountll(bits));
-    __atomic_store_n(&mine.claimed, entry | VMSRS_ENTRY_CONFIRMED, __ATOMIC_RELEASE);
+    __atomic_store_n(&entries[appended ? position - 1 : position], entry | VMSRS_ENTRY_CONFIRMED,
+                     __ATOMIC_RELEASE);
     return true;
   }
 
@@ -248,7 +254,7 @@ class ClaimAccess {
   }
 
   std::uint64_t capacity() const {
-    return (area_bytes_ - sizeof(vmsrs_user_area)) / sizeof(vmsrs_entry);
+    return (area_bytes_ - sizeof(vmsrs_user_area)) / sizeof(std::uint64_t);
   }
 
   // Aligned words are moved whole.

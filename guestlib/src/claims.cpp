@@ -17,8 +17,8 @@
 namespace vmsrs::guest {
 namespace {
 
-constexpr std::uint64_t kNoMode = 0;         // what a thread looks at before its first access
-constexpr std::uint64_t kAreaBytes = 16384;  // a write set of 1020 granules; more go through calls
+constexpr std::uint64_t kNoMode = 0;        // what a thread looks at before its first access
+constexpr std::uint64_t kAreaBytes = 8192;  // a write set of 1016 granules; more go through calls
 
 std::size_t whole_pages(std::size_t bytes) {
   return (bytes + VMSRS_PAGE_BYTES - 1) & ~std::size_t{VMSRS_PAGE_BYTES - 1};
@@ -160,7 +160,7 @@ void take_user(std::uint64_t slot, std::uint64_t user_word, std::uint64_t depth)
 void empty_write_set(std::uint64_t slot, std::uint64_t user_word) {
   vmsrs_user_area& area = area_of(slot);
   area.window = 0;
-  vmsrs_fast_thread.set = {0, 0, vmsrs_tag_body(VMSRS_TAG_OWN, slot, user_word >> 2), 0};
+  vmsrs_fast_thread.set = {0, 0, vmsrs_tag_body(VMSRS_TAG_OWN, slot, user_word >> 2)};
   __atomic_store_n(&area.count, std::uint64_t{0}, __ATOMIC_RELEASE);
 }
 
@@ -168,15 +168,21 @@ CallResult end_user(std::uint64_t flags) {
   fast::Thread& thread = vmsrs_fast_thread;
   const std::uint64_t own = thread.own;
   const std::uint64_t own_check = thread.own_check;
-  if (own_area() != nullptr) {
-    EngineCalls calls;
-    thread.set.mask_sum = Claims(thread, *attached_window(), control().area_bytes, calls)
-                              .note_masks(claimed_region_numbered);
-  }
+  std::size_t room = 0;
+  std::byte* const buffer = call_buffer(room);
+  std::uint64_t mask_sum = 0;
+  EngineCalls calls;
+  const bool handed_over = buffer != nullptr && own_area() != nullptr &&
+                           Claims(thread, *attached_window(), control().area_bytes, calls)
+                               .hand_over(buffer, room, claimed_region_numbered, mask_sum);
   const vmsrs_write_set& set = thread.set;
-  const CallResult result = call_to_end(
-      VMSRS_CALL_USER_END,
-      {.rsi = flags, .rdx = set.masked, .r10 = set.count, .r8 = set.sum, .r9 = set.mask_sum});
+  const CallResult result =
+      call_to_end(VMSRS_CALL_USER_END, {.rdi = handed_over ? to_register(buffer) : 0,
+                                        .rsi = flags,
+                                        .rdx = set.masked,
+                                        .r10 = set.count,
+                                        .r8 = set.sum,
+                                        .r9 = mask_sum});
   if (result.status == VMSRS_OK && result.first != 0) {  // a scope within another one
     thread.own = own;
     thread.own_check = own_check;

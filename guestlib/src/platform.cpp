@@ -62,6 +62,11 @@ void forget_region() {
   if (is_hosted()) hosted::forget_region();
 }
 
+// The hypervisor runs on the caller's processor: what the user wrote is near.
+std::byte* call_buffer(std::size_t& bytes) {
+  return is_hosted() ? hosted::call_buffer(bytes) : nullptr;
+}
+
 PlatformMemory platform_memory() {
   return is_hosted() ? hosted::platform_memory() : PlatformMemory{};
 }

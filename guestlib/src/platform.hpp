@@ -23,6 +23,7 @@ void abandon_calls();
 const vmsrs_window* map_window(std::uint32_t server);
 int prepare_region(void* address, std::size_t bytes);
 void forget_region();
+std::byte* call_buffer(std::size_t& bytes);
 PlatformMemory platform_memory();
 }  // namespace hosted
 

@@ -43,7 +43,7 @@ Reply user_crash(const Context& c, Server& server, Thread thread) {
   if (const Reply reply = copy_in(thread.memory, c.registers.rdi, fault); !reply.ok()) return reply;
   if (const vmsrs_status status = check(fault); status != VMSRS_OK) return status;
   const CallRegisters& in = c.registers;
-  return server.user_crash(fault, in.rsi, in.rdx, {in.r10, 0, in.r8, 0}, thread);
+  return server.user_crash(fault, in.rsi, in.rdx, {in.r10, 0, in.r8}, thread);
 }
 
 // Hands the name at `from` to the operation.
@@ -94,8 +94,8 @@ Reply user_call(const Context& c, Server& server, Thread thread) {
     case VMSRS_CALL_USER_END:
       if ((c.registers.rsi & ~VMSRS_USER_KEEP) != 0) return VMSRS_BAD_ARGUMENT;
       return server.user_end(c.registers.rsi != 0,
-                             {c.registers.r10, c.registers.rdx, c.registers.r8, c.registers.r9},
-                             thread);
+                             {c.registers.r10, c.registers.rdx, c.registers.r8},
+                             {c.registers.rdi, c.registers.r9}, thread);
     case VMSRS_CALL_USER_CRASH:
       return user_crash(c, server, thread);
     case VMSRS_CALL_USER_COLLECT:

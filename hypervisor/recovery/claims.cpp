@@ -16,35 +16,45 @@ static_assert(byte_wide(0xff) == ~0ull && byte_wide(0x81) == 0xff000000000000ffu
 
 }  // namespace
 
-MemoryOutcome GranuleBytes::map(const Region& region, std::uint32_t granule, GuestMemory& memory,
-                                GranuleBytes& out) {
-  out.bytes_ = region.granule_bytes();
-  std::uint8_t* at = nullptr;
-  const auto outcome = memory.map(region.address_of(granule), out.bytes_, Access::kWrite, at);
-  out.words_ = reinterpret_cast<std::uint64_t*>(at);
-  return outcome;
+bool commit_bytes(std::uint8_t* mirror, const std::uint8_t* granule, ByteMask mask,
+                  std::uint32_t granule_bytes) {
+  std::uint64_t others = 0;  // differences outside the mask
+  for (std::uint32_t i = 0; i < granule_bytes; i += 8, mask >>= 8) {
+    std::uint64_t word, committed;
+    copy_bytes(&word, granule + i, 8);
+    copy_bytes(&committed, mirror + i, 8);
+    const std::uint64_t own = (mask & 0xff) == 0 ? 0 : byte_wide(mask & 0xff);
+    others |= (word ^ committed) & ~own;
+    if (own == 0) continue;
+    committed ^= (word ^ committed) & own;
+    copy_bytes(mirror + i, &committed, 8);
+  }
+  return others == 0;
 }
 
 MemoryOutcome MappedGranule::map(const Region& region, std::uint32_t granule, GuestMemory& memory,
                                  MappedGranule& out) {
   out.granule_ = granule;
+  out.bytes_ = region.granule_bytes();
   out.granule_mask_ = region.granule_mask();
   std::uint8_t* at = nullptr;
   const GuestVirtual claim{region.claims + std::uint64_t{granule} * sizeof(vmsrs_claim)};
   if (const auto outcome = memory.map(claim, sizeof(vmsrs_claim), Access::kWrite, at); !outcome)
     return outcome;
   out.claim_ = reinterpret_cast<vmsrs_claim*>(at);
-  return GranuleBytes::map(region, granule, memory, out);
+  const auto outcome = memory.map(region.address_of(granule), out.bytes_, Access::kWrite, at);
+  out.words_ = reinterpret_cast<std::uint64_t*>(at);
+  return outcome;
 }
 
-void GranuleBytes::read(std::uint8_t* to) const {
+void MappedGranule::read(std::uint8_t* to) const {
   for (std::uint32_t i = 0; i < bytes_ / 8; ++i) {
     const std::uint64_t word = __atomic_load_n(&words_[i], __ATOMIC_RELAXED);
     copy_bytes(to + 8 * i, &word, 8);
   }
 }
 
-void GranuleBytes::write(const std::uint8_t* from) {
+void MappedGranule::write(const std::uint8_t* from) {
   for (std::uint32_t i = 0; i < bytes_ / 8; ++i) {
     std::uint64_t word;
     copy_bytes(&word, from + 8 * i, 8);
@@ -53,22 +63,8 @@ void GranuleBytes::write(const std::uint8_t* from) {
   }
 }
 
-bool GranuleBytes::commit_to(std::uint8_t* mirror, ByteMask mask) const {
-  std::uint64_t others = 0;  // differences outside the mask
-  for (std::uint32_t i = 0; i < bytes_ / 8; ++i, mask >>= 8) {
-    const std::uint64_t word = __atomic_load_n(&words_[i], __ATOMIC_RELAXED);
-    const std::uint64_t own = byte_wide(mask & 0xff);
-    std::uint64_t committed;
-    copy_bytes(&committed, mirror + 8 * i, 8);
-    const std::uint64_t difference = word ^ committed;
-    others |= difference & ~own;
-    committed ^= difference & own;
-    copy_bytes(mirror + 8 * i, &committed, 8);
-  }
-  return others == 0;
-}
-
-bool GranuleBytes::restore_outside(ByteMask mask, const std::uint8_t* mirror) {
+bool MappedGranule::restore_outside(ByteMask mask, const std::uint8_t* mirror) {
+  if (mask == granule_mask_) return false;
   alignas(8) std::uint8_t bytes[64];
   read(bytes);
   if (equal_bytes(bytes, mirror, bytes_)) return false;

@@ -34,28 +34,13 @@ inline void store_word(std::uint64_t& word, std::uint64_t value) {
   __atomic_store_n(&word, value, __ATOMIC_RELEASE);
 }
 
-// A granule's bytes, reachable until the call under way ends. A region's granules never cross a
-// page.
-class GranuleBytes {
- public:
-  static MemoryOutcome map(const Region& region, std::uint32_t granule, GuestMemory& memory,
-                           GranuleBytes& out);
+// The masked bytes of a granule go to the mirror; says whether all its others are the mirror's.
+bool commit_bytes(std::uint8_t* mirror, const std::uint8_t* granule, ByteMask mask,
+                  std::uint32_t granule_bytes);
 
-  void prefetch() const { __builtin_prefetch(words_); }
-  void read(std::uint8_t* to) const;     // the whole granule, word by word
-  void write(const std::uint8_t* from);  // only words that differ
-  // The masked bytes go to the mirror; says whether all the others are the mirror's already.
-  bool commit_to(std::uint8_t* mirror, ByteMask mask) const;
-  // Bytes outside the mask become the mirror's; says whether any differed.
-  bool restore_outside(ByteMask mask, const std::uint8_t* mirror);
-
- private:
-  std::uint32_t bytes_ = 0;
-  std::uint64_t* words_ = nullptr;
-};
-
-// A granule and its claim. Claims never cross a page either.
-class MappedGranule : public GranuleBytes {
+// A granule and its claim, reachable until the call under way ends. A region's granules never cross
+// a page, nor do claims.
+class MappedGranule {
  public:
   // Needs write access to both.
   static MemoryOutcome map(const Region& region, std::uint32_t granule, GuestMemory& memory,
@@ -75,10 +60,17 @@ class MappedGranule : public GranuleBytes {
   }
   ByteMask mask() const { return load_word(claim_->mask) & granule_mask_; }
 
+  void read(std::uint8_t* to) const;     // the whole granule, word by word
+  void write(const std::uint8_t* from);  // only words that differ
+  // Bytes outside the mask become the mirror's; says whether any differed.
+  bool restore_outside(ByteMask mask, const std::uint8_t* mirror);
+
  private:
   std::uint32_t granule_ = 0;
+  std::uint32_t bytes_ = 0;
   ByteMask granule_mask_ = 0;
   vmsrs_claim* claim_ = nullptr;
+  std::uint64_t* words_ = nullptr;
 };
 
 }  // namespace vmsrs::recovery

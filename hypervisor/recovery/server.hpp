@@ -21,6 +21,12 @@ struct StoreHints {
   bool write_set_full = false;  // the caller cannot claim the granule itself
 };
 
+// Where a user has put what it wrote (vmsrs_written); address 0: nowhere.
+struct HandedOver {
+  std::uint64_t address = 0;
+  std::uint64_t mask_sum = 0;
+};
+
 // What the counters of MGMT_SERVER count; under the server's lock, so of one instant.
 struct Counters {
   std::uint64_t faults[VMSRS_FAULT_KIND_COUNT];
@@ -76,7 +82,8 @@ class Server {
   // ---- users (server_users.cpp)
   Reply user_begin(std::uint64_t label, Thread thread);
   // With `keep`, the thread has its next user at once.
-  Reply user_end(bool keep, const vmsrs_write_set& set, Thread thread);
+  Reply user_end(bool keep, const vmsrs_write_set& set, const HandedOver& handed_over,
+                 Thread thread);
   // `depth`: scopes that a user begun without a call has open, and its label; 0: as counted here.
   Reply user_crash(const vmsrs_fault& fault, std::uint64_t label, std::uint64_t depth,
                    const vmsrs_write_set& set, Thread thread);
@@ -168,7 +175,7 @@ class Server {
   // Brings a granule into line with what it is worth to a normal user; counts in `restored`.
   MemoryOutcome settle(Region& region, std::uint32_t granule, GuestMemory& memory,
                        std::uint64_t& restored);
-  Reply commit(Slot slot, GuestMemory& memory);
+  Reply commit(Slot slot, const HandedOver& handed_over, GuestMemory& memory);
 
   // granules with claims (server_claims.cpp)
   bool over(const Claimant& claimant) const;
@@ -197,31 +204,34 @@ class Server {
   struct WriteSet {
     std::uint64_t count = 0, masked = 0;
     bool sound = false;
-    bool masks_noted = false;
   };
   std::uint64_t area_of(Slot slot) const;
   std::uint64_t write_set_capacity() const;
-  vmsrs_entry& staged_entry(std::uint64_t i) const {
-    return reinterpret_cast<vmsrs_entry*>(staging_)[i];
+  std::uint64_t staged_entry(std::uint64_t i) const {
+    return reinterpret_cast<const std::uint64_t*>(staging_)[i];
+  }
+  vmsrs_written& staged_written(std::uint64_t i) const {
+    return reinterpret_cast<vmsrs_written*>(staging_)[i];
   }
   MemoryOutcome read_entries(Slot slot, std::uint64_t first, std::uint64_t count,
                              GuestMemory& memory);
-  Region* region_of_entry(std::uint64_t claimed, const User& user);
+  Region* region_of_entry(std::uint64_t entry, const User& user);
   MemoryOutcome examine_write_set(Slot slot, WriteSet& set, GuestMemory& memory);
   template <typename Visit>
   void visit_marks(Slot slot, const Region& region, std::uint32_t index, GuestMemory& memory,
                    Visit visit);
   void void_claim(Slot slot, const Region& region, std::uint32_t index, GuestMemory& memory);
   Slot confirmed_owner(const Region& region, std::uint32_t index, GuestMemory& memory);
-  bool holds(Slot slot, std::uint64_t claimed, const Region& region,
+  bool holds(Slot slot, std::uint64_t entry, const Region& region,
              const MappedGranule& granule) const;
-  Reply commit_claims(Slot slot, GuestMemory& memory);
-  MemoryOutcome find_mask(Slot slot, const WriteSet& set, vmsrs_entry& entry, GuestMemory& memory);
-  void apply_claim(Slot slot, const vmsrs_entry& entry, const GranuleBytes& bytes,
-                   GuestMemory& memory);
+  Reply commit_claims(Slot slot, const HandedOver& handed_over, GuestMemory& memory);
+  void apply_claim(Slot slot, Region& region, std::uint32_t index, ByteMask mask,
+                   MappedGranule& granule);
+  bool stage_handed_over(Slot slot, const HandedOver& handed_over, GuestMemory& memory);
+  bool commit_handed_over(Slot slot, const HandedOver& handed_over, GuestMemory& memory);
   Reply apply_claims(Slot slot, const WriteSet& set, GuestMemory& memory);
   Reply take_claims(Slot slot, const WriteSet& set, GuestMemory& memory);
-  Reply take_claim(Slot slot, Region& region, std::uint64_t claimed, GuestMemory& memory);
+  Reply take_claim(Slot slot, Region& region, std::uint64_t entry, GuestMemory& memory);
   template <typename Visit>
   Reply visit_claims(Slot slot, const WriteSet& set, GuestMemory& memory, Visit visit);
   template <typename Visit>

@@ -34,7 +34,8 @@ Reply Server::user_begin(std::uint64_t label, Thread thread) {
   return {VMSRS_OK, slot, user.depth};
 }
 
-Reply Server::user_end(bool keep, const vmsrs_write_set& set, Thread thread) {
+Reply Server::user_end(bool keep, const vmsrs_write_set& set, const HandedOver& handed_over,
+                       Thread thread) {
   const Slot slot = ledger_.users.find(thread.id);
   if (slot == kNoSlot) return VMSRS_NO_USER;
   User& user = ledger_.users[slot];
@@ -43,7 +44,7 @@ Reply Server::user_end(bool keep, const vmsrs_write_set& set, Thread thread) {
     return {user.crashed() ? VMSRS_CRASHED : VMSRS_OK, user.depth};
   }
   user.write_set = set;
-  if (const Reply reply = commit(slot, thread.memory); !reply.ok()) return reply;
+  if (const Reply reply = commit(slot, handed_over, thread.memory); !reply.ok()) return reply;
   ++counters_.finished;
   if (!keep) {
     close_user(slot);
@@ -60,9 +61,9 @@ Reply Server::user_end(bool keep, const vmsrs_write_set& set, Thread thread) {
 }
 
 // All or nothing: what may fail comes first, and changes nothing that others see.
-Reply Server::commit(Slot slot, GuestMemory& memory) {
+Reply Server::commit(Slot slot, const HandedOver& handed_over, GuestMemory& memory) {
   User& user = ledger_.users[slot];
-  const Reply reply = commit_claims(slot, memory);
+  const Reply reply = commit_claims(slot, handed_over, memory);
   if (reply.ok()) {
     ledger_.commit(slot);
     return VMSRS_OK;

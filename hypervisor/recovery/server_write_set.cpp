@@ -12,15 +12,12 @@ constexpr std::uint32_t kPieceClaims = 4096;
 constexpr std::uint64_t kScan = 1ull << 63;  // User::taken counts claims, not entries
 constexpr std::uint64_t kBegun = 1ull << 62;
 constexpr std::uint64_t kPosition = kBegun - 1;
-constexpr std::uint64_t kStagedEntries = VMSRS_MAX_RANGE_BYTES / sizeof(vmsrs_entry);
-constexpr std::uint64_t kLookedAt = VMSRS_ENTRY_CONFIRMED;  // in a staged entry whose mask is found
-constexpr std::uint32_t kAhead = 16;  // granules whose bytes are under way while one is committed
+constexpr std::uint64_t kStagedEntries = VMSRS_MAX_RANGE_BYTES / sizeof(std::uint64_t);
 
-std::uint32_t granule_of(std::uint64_t claimed) { return static_cast<std::uint32_t>(claimed); }
+std::uint32_t granule_of(std::uint64_t entry) { return static_cast<std::uint32_t>(entry); }
 
-bool of_generation(std::uint64_t claimed, std::uint64_t generation) {
-  return (claimed >> 40 & VMSRS_ENTRY_GENERATION_MASK) ==
-         (generation & VMSRS_ENTRY_GENERATION_MASK);
+bool of_generation(std::uint64_t entry, std::uint64_t generation) {
+  return (entry >> 40 & VMSRS_ENTRY_GENERATION_MASK) == (generation & VMSRS_ENTRY_GENERATION_MASK);
 }
 
 }  // namespace
@@ -39,21 +36,21 @@ std::uint64_t Server::area_of(Slot slot) const {
   return areas_ + std::uint64_t{slot} * area_bytes_;
 }
 std::uint64_t Server::write_set_capacity() const {
-  return (area_bytes_ - sizeof(vmsrs_user_area)) / sizeof(vmsrs_entry);
+  return (area_bytes_ - sizeof(vmsrs_user_area)) / sizeof(std::uint64_t);
 }
 
 MemoryOutcome Server::read_entries(Slot slot, std::uint64_t first, std::uint64_t count,
                                    GuestMemory& memory) {
-  const GuestVirtual from{area_of(slot) + sizeof(vmsrs_user_area) + first * sizeof(vmsrs_entry)};
-  return memory.read(from, staging_, count * sizeof(vmsrs_entry));
+  const GuestVirtual from{area_of(slot) + sizeof(vmsrs_user_area) + first * sizeof(std::uint64_t)};
+  return memory.read(from, staging_, count * sizeof(std::uint64_t));
 }
 
-Region* Server::region_of_entry(std::uint64_t claimed, const User& user) {
-  const std::uint64_t index = claimed >> 32 & 0xff;
-  if (index >= VMSRS_MAX_REGIONS || !of_generation(claimed, user.generation)) return nullptr;
+Region* Server::region_of_entry(std::uint64_t entry, const User& user) {
+  const std::uint64_t index = entry >> 32 & 0xff;
+  if (index >= VMSRS_MAX_REGIONS || !of_generation(entry, user.generation)) return nullptr;
   Region& region = ledger_.regions[index];
   const bool fits = region.state == Region::State::kLive && region.claims != 0 &&
-                    granule_of(claimed) < region.granule_count();
+                    granule_of(entry) < region.granule_count();
   return fits ? &region : nullptr;
 }
 
@@ -65,23 +62,19 @@ MemoryOutcome Server::examine_write_set(Slot slot, WriteSet& set, GuestMemory& m
   if (head.count > write_set_capacity()) return {};
   const User& user = ledger_.users[slot];
   std::uint64_t sum = vmsrs_tag_body(VMSRS_TAG_OWN, slot, user.generation);
-  std::uint64_t mask_sum = sum;
   bool sound = true;
   for (std::uint64_t done = 0; done < head.count;) {
     const std::uint64_t left = head.count - done;
     const std::uint64_t now = left < kStagedEntries ? left : kStagedEntries;
     if (const auto outcome = read_entries(slot, done, now, memory); !outcome) return outcome;
     for (std::uint64_t i = 0; i < now; ++i) {
-      const vmsrs_entry& entry = staged_entry(i);
-      sound = sound && region_of_entry(entry.claimed, user) != nullptr;
-      sum = vmsrs_write_set_sum(sum, entry.claimed & ~VMSRS_ENTRY_CONFIRMED);
-      mask_sum = vmsrs_write_set_sum(mask_sum, entry.mask);
+      sound = sound && region_of_entry(staged_entry(i), user) != nullptr;
+      sum = vmsrs_write_set_sum(sum, staged_entry(i));
     }
     done += now;
   }
   set.count = head.count;
   set.sound = sound && sum == head.sum;
-  set.masks_noted = mask_sum == head.mask_sum;
   return {};
 }
 
@@ -92,20 +85,19 @@ void Server::visit_marks(Slot slot, const Region& region, std::uint32_t index, G
   if (areas_ == 0) return;
   const User& user = ledger_.users[slot];
   const std::uint64_t wanted =
-      vmsrs_claimed(index_of(region), index, user.generation) | VMSRS_ENTRY_CONFIRMED;
+      vmsrs_entry(index_of(region), index, user.generation) | VMSRS_ENTRY_CONFIRMED;
   const std::uint64_t area = area_of(slot);
   std::uint8_t* at = nullptr;
   if (!memory.map(GuestVirtual{area}, sizeof(vmsrs_user_area), Access::kWrite, at)) return;
   std::uint64_t count = load_word(reinterpret_cast<const vmsrs_user_area*>(at)->count);
   if (count > write_set_capacity()) count = write_set_capacity();
   for (std::uint64_t i = 0; i < count;) {
-    const std::uint64_t address = area + sizeof(vmsrs_user_area) + i * sizeof(vmsrs_entry);
-    if (!memory.map(GuestVirtual{address}, sizeof(vmsrs_entry), Access::kWrite, at)) return;
-    const std::uint64_t in_page =
-        (VMSRS_PAGE_BYTES - address % VMSRS_PAGE_BYTES) / sizeof(vmsrs_entry);
-    auto* const entries = reinterpret_cast<vmsrs_entry*>(at);
+    const std::uint64_t address = area + sizeof(vmsrs_user_area) + i * sizeof(std::uint64_t);
+    if (!memory.map(GuestVirtual{address}, sizeof(std::uint64_t), Access::kWrite, at)) return;
+    const std::uint64_t in_page = (VMSRS_PAGE_BYTES - address % VMSRS_PAGE_BYTES) / 8;
+    auto* const entries = reinterpret_cast<std::uint64_t*>(at);
     for (std::uint64_t k = 0; k < in_page && i < count; ++k, ++i)
-      if (load_word(entries[k].claimed) == wanted && visit(entries[k].claimed)) return;
+      if (load_word(entries[k]) == wanted && visit(entries[k])) return;
   }
 }
 
@@ -131,22 +123,24 @@ Slot Server::confirmed_owner(const Region& region, std::uint32_t index, GuestMem
 
 // Whose the granule of an entry is: the tag says so or, where it is damaged and nothing hidden says
 // otherwise, the entry itself.
-bool Server::holds(Slot slot, std::uint64_t claimed, const Region& region,
+bool Server::holds(Slot slot, std::uint64_t entry, const Region& region,
                    const MappedGranule& granule) const {
   const Claimant claimant = granule.claimant();
   if (claimant.kind == VMSRS_TAG_OWN || claimant.kind == VMSRS_TAG_FROZEN)
     return claimant.slot == slot && !over(claimant);
   const bool damaged = claimant.kind == VMSRS_TAG_DAMAGED || claimant.kind == VMSRS_TAG_REPAIRING;
-  return damaged && (claimed & VMSRS_ENTRY_CONFIRMED) != 0 &&
-         region.heads[granule_of(claimed)] == kNoRecord;
+  return damaged && (entry & VMSRS_ENTRY_CONFIRMED) != 0 &&
+         region.heads[granule_of(entry)] == kNoRecord;
 }
 
 // ---- the end of a user that has not crashed
 
 // WRONG_STATE: the masks are not what this user left there; which bytes are its own cannot be said.
-Reply Server::commit_claims(Slot slot, GuestMemory& memory) {
+Reply Server::commit_claims(Slot slot, const HandedOver& handed_over, GuestMemory& memory) {
   if (areas_ == 0) return VMSRS_OK;
   User& user = ledger_.users[slot];
+  if (handed_over.address != 0 && user.taken == 0 && commit_handed_over(slot, handed_over, memory))
+    return VMSRS_OK;
   WriteSet set;
   if (const auto outcome = examine_write_set(slot, set, memory); !outcome)
     return reply_for(outcome);
@@ -159,74 +153,116 @@ Reply Server::commit_claims(Slot slot, GuestMemory& memory) {
   return take_claims(slot, set, memory);
 }
 
-// Which bytes of an entry's granule are the user's. Its own word is enough where the masks are as
-// it noted them and nothing hidden speaks of the granule: nobody else can have stored there since.
-// Else its claim is looked at, which the entry says from then on.
-MemoryOutcome Server::find_mask(Slot slot, const WriteSet& set, vmsrs_entry& entry,
-                                GuestMemory& memory) {
-  const Region& region = *region_of_entry(entry.claimed, ledger_.users[slot]);
-  const std::uint32_t index = granule_of(entry.claimed);
-  if (set.masks_noted && entry.mask != 0 && region.heads[index] == kNoRecord) {
-    entry.mask &= region.granule_mask();
-    entry.claimed &= ~kLookedAt;
-    GranuleBytes bytes;
-    return GranuleBytes::map(region, index, memory, bytes);
-  }
-  MappedGranule granule;
-  if (const auto outcome = MappedGranule::map(region, index, memory, granule); !outcome)
-    return outcome;
-  entry.mask = holds(slot, entry.claimed, region, granule) ? granule.mask() : 0;
-  entry.claimed |= kLookedAt;
-  return {};
-}
-
 // All of a small write set in one call: first all is made sure of, then nothing can fail.
 // WRONG_STATE: nothing was done, the masks are not what they should be.
 Reply Server::apply_claims(Slot slot, const WriteSet& set, GuestMemory& memory) {
   User& user = ledger_.users[slot];
   std::uint64_t masked = user.masked_bytes;
   for (std::uint64_t i = 0; i < set.count; ++i) {
-    if (const auto outcome = find_mask(slot, set, staged_entry(i), memory); !outcome)
+    const std::uint64_t entry = staged_entry(i);
+    const Region* const region = region_of_entry(entry, user);
+    MappedGranule granule;
+    if (const auto outcome = MappedGranule::map(*region, granule_of(entry), memory, granule);
+        !outcome)
       return reply_for(outcome);
-    masked += count_bits(staged_entry(i).mask);
+    if (holds(slot, entry, *region, granule)) masked += count_bits(granule.mask());
   }
   if (masked != set.masked)
     return VMSRS_WRONG_STATE;  // damage, or a granule that was claimed twice
-  GranuleBytes ahead[kAhead];
-  const auto fetch = [&](std::uint64_t i) {
-    const std::uint64_t claimed = staged_entry(i).claimed;
-    Region& region = *region_of_entry(claimed, user);
-    (void)GranuleBytes::map(region, granule_of(claimed), memory, ahead[i % kAhead]);  // as just now
-    ahead[i % kAhead].prefetch();
-    __builtin_prefetch(region.mirror_of(granule_of(claimed)), 1);
-  };
-  for (std::uint64_t i = 0; i < set.count && i < kAhead; ++i) fetch(i);
   for (std::uint64_t i = 0; i < set.count; ++i) {
-    const GranuleBytes bytes = ahead[i % kAhead];
-    if (i + kAhead < set.count) fetch(i + kAhead);
-    apply_claim(slot, staged_entry(i), bytes, memory);
+    const std::uint64_t entry = staged_entry(i);
+    Region& region = *region_of_entry(entry, user);
+    const std::uint32_t index = granule_of(entry);
+    MappedGranule granule;
+    if (!MappedGranule::map(region, index, memory, granule)) continue;  // was mapped just now
+    if (!holds(slot, entry, region, granule)) continue;
+    apply_claim(slot, region, index, granule.mask(), granule);
   }
   return VMSRS_OK;
 }
 
-void Server::apply_claim(Slot slot, const vmsrs_entry& entry, const GranuleBytes& bytes,
-                         GuestMemory& memory) {
-  if (entry.mask == 0) return;
-  Region& region = *region_of_entry(entry.claimed, ledger_.users[slot]);
-  const std::uint32_t index = granule_of(entry.claimed);
+void Server::apply_claim(Slot slot, Region& region, std::uint32_t index, ByteMask mask,
+                         MappedGranule& granule) {
+  alignas(8) std::uint8_t bytes[64];
   std::uint8_t* const mirror = region.mirror_of(index);
-  const bool looked_at = (entry.claimed & kLookedAt) != 0;
-  const bool others_clean = bytes.commit_to(mirror, entry.mask);
-  if (others_clean && !looked_at) return;  // the end of the generation frees the granule
-  MappedGranule granule;
-  if (!MappedGranule::map(region, index, memory, granule)) return;
-  const Claimant claimant = granule.claimant();
-  if (!looked_at && owner_of_granule(claimant) != slot) return;
-  counters_.sweep_restores += granule.restore_outside(entry.mask, mirror);
-  if (claimant.kind == VMSRS_TAG_OWN) return;
+  counters_.sweep_restores += granule.restore_outside(mask, mirror);
+  granule.read(bytes);
+  commit_bytes(mirror, bytes, mask, region.granule_bytes());
+  if (granule.claimant().kind == VMSRS_TAG_OWN) return;  // the end of the generation frees it
   if (const RecordId frozen = ledger_.freeze_of(region, index, slot); frozen != kNoRecord)
     ledger_.thaw(frozen);
   granule.set_tag(VMSRS_TAG_UNOWNED);
+}
+
+// Puts into staging_ what the user handed over: vmsrs_written, then the bytes. False: it is not
+// there, or not what the user put there.
+bool Server::stage_handed_over(Slot slot, const HandedOver& handed_over, GuestMemory& memory) {
+  const User& user = ledger_.users[slot];
+  const vmsrs_write_set& set = user.write_set;
+  if (set.count > VMSRS_MAX_RANGE_BYTES / sizeof(vmsrs_written)) return false;
+  const std::uint64_t entry_bytes = set.count * sizeof(vmsrs_written);
+  if (entry_bytes > 0 && !memory.read(GuestVirtual{handed_over.address}, staging_, entry_bytes))
+    return false;
+  std::uint64_t bytes = entry_bytes;
+  std::uint64_t sum = vmsrs_tag_body(VMSRS_TAG_OWN, slot, user.generation);
+  std::uint64_t mask_sum = sum;
+  for (std::uint64_t i = 0; i < set.count; ++i) {
+    const vmsrs_written& written = staged_written(i);
+    const Region* const region = region_of_entry(written.entry, user);
+    if (region == nullptr) return false;
+    sum = vmsrs_write_set_sum(sum, written.entry);
+    mask_sum = vmsrs_mask_sum(mask_sum, written.mask);
+    bytes += region->granule_bytes();
+    __builtin_prefetch(region->mirror_of(granule_of(written.entry)), 1);
+  }
+  if (sum != set.sum || mask_sum != handed_over.mask_sum || bytes > VMSRS_MAX_RANGE_BYTES)
+    return false;
+  return bytes == entry_bytes || memory.read(GuestVirtual{handed_over.address + entry_bytes},
+                                             staging_ + entry_bytes, bytes - entry_bytes);
+}
+
+// The commit of what the user handed over, where it had noted that the granule is its own and
+// nothing hidden speaks of it: nobody else can have stored there since. Other granules are looked
+// at. False: nothing was done.
+bool Server::commit_handed_over(Slot slot, const HandedOver& handed_over, GuestMemory& memory) {
+  if (!stage_handed_over(slot, handed_over, memory)) return false;
+  const User& user = ledger_.users[slot];
+  const std::uint64_t count = user.write_set.count;
+  if (2 * count + 4 > memory.mapped_pages()) return false;
+  std::uint64_t masked = user.masked_bytes;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    vmsrs_written& written = staged_written(i);
+    const Region& region = *region_of_entry(written.entry, user);
+    const std::uint32_t index = granule_of(written.entry);
+    if (region.heads[index] != kNoRecord) written.mask = 0;
+    if (written.mask != 0) {
+      written.mask &= region.granule_mask();
+      masked += count_bits(written.mask);
+      continue;
+    }
+    MappedGranule granule;
+    if (!MappedGranule::map(region, index, memory, granule)) return false;
+    if (holds(slot, written.entry, region, granule)) masked += count_bits(granule.mask());
+  }
+  if (masked != user.write_set.masked) return false;
+  const std::uint8_t* bytes = staging_ + count * sizeof(vmsrs_written);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const vmsrs_written& written = staged_written(i);
+    Region& region = *region_of_entry(written.entry, user);
+    const std::uint32_t index = granule_of(written.entry);
+    const std::uint8_t* const from = bytes;
+    bytes += region.granule_bytes();
+    const bool clean = written.mask != 0 && commit_bytes(region.mirror_of(index), from,
+                                                         written.mask, region.granule_bytes());
+    if (clean) continue;  // the end of the generation frees it
+    MappedGranule granule;
+    if (!MappedGranule::map(region, index, memory, granule)) continue;  // a sweep restores the rest
+    if (written.mask == 0 && holds(slot, written.entry, region, granule))
+      apply_claim(slot, region, index, granule.mask(), granule);
+    else if (owner_of_granule(granule.claimant()) == slot)
+      counters_.sweep_restores += granule.restore_outside(written.mask, region.mirror_of(index));
+  }
+  return true;
 }
 
 // A write set that is large or damaged: its bytes are taken into hidden records, some at each call;
@@ -236,19 +272,19 @@ Reply Server::take_claims(Slot slot, const WriteSet& set, GuestMemory& memory) {
   User& user = ledger_.users[slot];
   if (user.taken == 0) user.taken = kBegun | (set.sound ? 0 : kScan);
   if ((user.taken & kScan) == 0 && !set.sound) user.taken = kBegun | kScan;
-  const Reply reply = visit_claims(slot, set, memory, [&](Region& region, std::uint64_t claimed) {
-    return take_claim(slot, region, claimed, memory);
+  const Reply reply = visit_claims(slot, set, memory, [&](Region& region, std::uint64_t entry) {
+    return take_claim(slot, region, entry, memory);
   });
   if (!reply.ok()) return reply;
   return user.masked_bytes == set.masked ? VMSRS_OK : VMSRS_WRONG_STATE;
 }
 
-Reply Server::take_claim(Slot slot, Region& region, std::uint64_t claimed, GuestMemory& memory) {
-  const std::uint32_t index = granule_of(claimed);
+Reply Server::take_claim(Slot slot, Region& region, std::uint64_t entry, GuestMemory& memory) {
+  const std::uint32_t index = granule_of(entry);
   MappedGranule granule;
   if (const auto outcome = MappedGranule::map(region, index, memory, granule); !outcome)
     return reply_for(outcome);
-  if (!holds(slot, claimed, region, granule)) return VMSRS_OK;
+  if (!holds(slot, entry, region, granule)) return VMSRS_OK;
   if (!ledger_.slab.reserve(1)) return VMSRS_NO_STORAGE;
   RecordId id = ledger_.freeze_of(region, index, slot);
   if (id == kNoRecord) id = ledger_.freeze(index_of(region), index, slot);
@@ -256,7 +292,7 @@ Reply Server::take_claim(Slot slot, Region& region, std::uint64_t claimed, Guest
   return VMSRS_OK;
 }
 
-// Calls visit(region, claimed) for all of a user's claims, a piece a call; AGAIN: there are more.
+// Calls visit(region, entry) for all of a user's claims, a piece a call; AGAIN: there are more.
 template <typename Visit>
 Reply Server::visit_claims(Slot slot, const WriteSet& set, GuestMemory& memory, Visit visit) {
   User& user = ledger_.users[slot];
@@ -267,10 +303,10 @@ Reply Server::visit_claims(Slot slot, const WriteSet& set, GuestMemory& memory, 
   if (const auto outcome = read_entries(slot, first, now, memory); now > 0 && !outcome)
     return reply_for(outcome);
   for (std::uint64_t i = 0; i < now; ++i, ++user.taken) {
-    const std::uint64_t claimed = staged_entry(i).claimed;
-    Region* const region = region_of_entry(claimed, user);
+    const std::uint64_t entry = staged_entry(i);
+    Region* const region = region_of_entry(entry, user);
     if (region == nullptr) continue;
-    if (const Reply reply = visit(*region, claimed); !reply.ok()) return reply;
+    if (const Reply reply = visit(*region, entry); !reply.ok()) return reply;
   }
   return now < left ? VMSRS_AGAIN : VMSRS_OK;
 }
@@ -298,8 +334,8 @@ Reply Server::scan_claims(Slot slot, GuestMemory& memory, Visit visit) {
       const Claimant claimant = claimant_of(tag, index);
       const bool damaged = claimant.kind == VMSRS_TAG_DAMAGED;
       if (!damaged && owner_of_granule(claimant) != slot) continue;
-      const std::uint64_t claimed = vmsrs_claimed(index_of(region), index, user.generation);
-      if (const Reply reply = visit(region, claimed); !reply.ok()) return reply;
+      const std::uint64_t entry = vmsrs_entry(index_of(region), index, user.generation);
+      if (const Reply reply = visit(region, entry); !reply.ok()) return reply;
     }
     position = 0;
   }
@@ -327,12 +363,12 @@ Reply Server::collect_claims(Slot slot, GuestMemory& memory, std::uint64_t& rest
     return reply_for(outcome);
   if ((user.taken & kBegun) == 0 || ((user.taken & kScan) == 0 && !set.sound))
     user.taken = kBegun | (set.sound ? 0 : kScan);
-  return visit_claims(slot, set, memory, [&](Region& region, std::uint64_t claimed) -> Reply {
-    const std::uint32_t index = granule_of(claimed);
+  return visit_claims(slot, set, memory, [&](Region& region, std::uint64_t entry) -> Reply {
+    const std::uint32_t index = granule_of(entry);
     MappedGranule granule;
     if (const auto outcome = MappedGranule::map(region, index, memory, granule); !outcome)
       return reply_for(outcome);
-    if (holds(slot, claimed, region, granule)) {
+    if (holds(slot, entry, region, granule)) {
       restore_granule(region, index, slot, granule, memory, restored);
       return VMSRS_OK;
     }

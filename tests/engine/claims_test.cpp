@@ -163,7 +163,7 @@ BOOST_FIXTURE_TEST_CASE(each_freeze_has_a_ticket_of_its_own, Shop) {
 
 BOOST_FIXTURE_TEST_CASE(a_full_write_set_is_no_limit, Shop) {
   BOOST_TEST(a.begin() == VMSRS_OK);
-  const std::size_t capacity = (area_bytes - sizeof(vmsrs_user_area)) / sizeof(vmsrs_entry);
+  const std::size_t capacity = (area_bytes - sizeof(vmsrs_user_area)) / 8;
   const std::size_t granules = 4096 / 8;  // of region 1
   BOOST_REQUIRE_GT(granules, capacity);
   for (std::size_t i = 0; i < granules; ++i)
@@ -219,8 +219,8 @@ BOOST_FIXTURE_TEST_CASE(a_write_set_that_names_another_granule_is_not_believed, 
     BOOST_TEST(b.begin() == VMSRS_OK);
     (void)b.store_word(0, 64 * 3, 33);
     (void)b.store_word(0, 64 * 4, 44);
-    auto* const entries = reinterpret_cast<vmsrs_entry*>(&area(b.slot) + 1);
-    entries[1].claimed += 5;  // granule 9, which is nobody's
+    auto* const entries = reinterpret_cast<std::uint64_t*>(&area(b.slot) + 1);
+    entries[1] += 5;  // granule 9, which is nobody's
     if (crashes) {
       BOOST_TEST(b.crash() == VMSRS_OK);
       bury(b);
@@ -304,7 +304,7 @@ BOOST_FIXTURE_TEST_CASE(noted_masks_that_are_scribbled_are_not_believed, Shop) {
   BOOST_TEST(a.begin() == VMSRS_OK);
   (void)a.store_word(0, 0, 1);
   std::memset(region(0) + 8, 0xee, 8);
-  a.before_end = [&] { reinterpret_cast<vmsrs_entry*>(&area(a.slot) + 1)->mask = 0xff00; };
+  a.before_end = [&] { reinterpret_cast<vmsrs_written*>(a.buffer.data())->mask = 0xff00; };
   BOOST_TEST(a.end() == VMSRS_OK);
   BOOST_TEST(mirror(0) == 1u);
   BOOST_TEST(mirror(8) == before);

@@ -42,6 +42,7 @@ void work(ClaimServer& server, unsigned number, Tally& tally) {
       const std::size_t word = random() % kWords;
       now[word] = std::uint64_t{random()} << 32 | round;
       if (me.store_word(0, place(number, word), now[word]) != Access::kDone) ++tally.unexpected;
+      if (random() % 4 == 0) std::this_thread::yield();  // on a busy machine they would not meet
       const std::size_t other = random() % kWords;
       if (me.load_word(0, place(number, other)) != now[other]) ++tally.wrong;
     }

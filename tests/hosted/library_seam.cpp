@@ -88,6 +88,7 @@ int prepare_region(void* address, std::size_t bytes) {
 }
 int prepare_sparse(void* address, std::size_t bytes) { return prepare_region(address, bytes); }
 void forget_region() { hosted::forget_region(); }
+std::byte* call_buffer(std::size_t& bytes) { return hosted::call_buffer(bytes); }
 PlatformMemory platform_memory() { return hosted::platform_memory(); }
 
 }  // namespace vmsrs::guest

@@ -292,6 +292,11 @@ void abandon_calls() {}
 int prepare_region(void*, std::size_t) { return 0; }
 int prepare_sparse(void*, std::size_t) { return 0; }
 void forget_region() {}
+std::byte* call_buffer(std::size_t& bytes) {
+  alignas(64) static thread_local std::byte buffer[VMSRS_MAX_RANGE_BYTES];
+  bytes = sizeof buffer;
+  return buffer;
+}
 PlatformMemory platform_memory() { return {}; }
 
 }  // namespace vmsrs::guest

@@ -81,7 +81,7 @@ void ClaimThread::take_user() {
   fast_.own_check = fast_.own * VMSRS_TAG_BODY_FACTOR;
   fast_.area = &server_.area(slot);
   fast_.area->count = 0;
-  fast_.set = {0, 0, fast_.own, 0};
+  fast_.set = {0, 0, fast_.own};
   open = true;
 }
 
@@ -100,11 +100,13 @@ vmsrs_status ClaimThread::end(bool keep) {
       if (region.number == number) return &region;
     return nullptr;
   };
-  fast_.set.mask_sum = access.note_masks(region_of);
+  std::uint64_t mask_sum = 0;
+  const bool handed_over =
+      hands_over && access.hand_over(buffer.data(), buffer.size(), region_of, mask_sum);
   if (const auto hook = std::exchange(before_end, nullptr)) hook();
   const auto answer = static_cast<vmsrs_status>(
-      repeat(VMSRS_CALL_USER_END, 0, keep ? VMSRS_USER_KEEP : 0, fast_.set.masked, fast_.set.count,
-             fast_.set.sum, fast_.set.mask_sum)
+      repeat(VMSRS_CALL_USER_END, handed_over ? address_of(buffer.data()) : 0,
+             keep ? VMSRS_USER_KEEP : 0, fast_.set.masked, fast_.set.count, fast_.set.sum, mask_sum)
           .status);
   if (answer == VMSRS_OK && keep) {
     take_user();

@@ -98,7 +98,9 @@ class ClaimThread {
   void wait(unsigned attempt);
 
   Client client;
-  std::function<void()> before_end;  // once: after the masks are noted, before USER_END
+  bool hands_over = true;            // what it wrote, at its end
+  std::function<void()> before_end;  // once: after that, before USER_END
+  std::vector<std::byte> buffer{VMSRS_MAX_RANGE_BYTES};
   bool open = false;
   std::uint64_t slot = 0;
   std::uint64_t status = VMSRS_OK;  // of the last refused access

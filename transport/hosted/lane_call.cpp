@@ -12,10 +12,11 @@
 namespace vmsrs::hosted {
 namespace {
 
-// A pause takes 10 to 150 cycles, so the longest spin is some ten microseconds, about what waking a
-// sleeping thread costs.
+// A pause takes 10 to 150 cycles: the shortest spin is about as long as going to sleep and being
+// woken takes, so that whoever sleeps has at most doubled its wait; the longest, some ten times
+// that.
 constexpr SpinBudget kMostPauses = 1024;
-constexpr SpinBudget kFewestPauses = 16;
+constexpr SpinBudget kFewestPauses = 128;
 constexpr int kFirstLooks = 20;  // what a peer that is awake needs
 constexpr long kWaitNs = 50'000'000;
 

@@ -85,32 +85,38 @@ VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_user_area) == 64, "layout");
 #define VMSRS_MIN_USER_AREA_BYTES 1024u
 #define VMSRS_MAX_USER_AREA_BYTES (1u << 20)
 
-/* An entry of a write set. The mask is put there at the user's end: the bytes that it wrote, or 0
- * where the granule's tag is not plainly its own. */
-struct vmsrs_entry {
-  uint64_t claimed; /* bits 0..31 granule, 32..39 region, 40..62 generation (its lowest bits),
-                     * 63: the claim is confirmed */
-  uint64_t mask;
-};
-VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_entry) == 16, "layout");
+/* An entry of a write set: bits 0..31 granule, 32..39 region, 40..62 generation (its lowest bits),
+ * 63: the claim is confirmed. */
 #define VMSRS_ENTRY_CONFIRMED (1ull << 63)
 #define VMSRS_ENTRY_GENERATION_MASK ((1ull << 23) - 1u)
-static inline uint64_t vmsrs_claimed(uint64_t region, uint64_t granule, uint64_t generation) {
+static inline uint64_t vmsrs_entry(uint64_t region, uint64_t granule, uint64_t generation) {
   return granule | region << 32 | (generation & VMSRS_ENTRY_GENERATION_MASK) << 40;
 }
 /* What a user says of its write set at its end or its crash: how many entries there are, how many
- * bits it has set in masks (all granules together), vmsrs_write_set_sum over what is claimed, and,
- * at its end, over the entries' masks, in order. By these damage to what lies in memory is found
- * out. */
+ * bits it has set in masks (all granules together), and vmsrs_write_set_sum over the entries in
+ * order. By these damage to what lies in memory is found out. */
 struct vmsrs_write_set {
   uint64_t count;
   uint64_t masked;
   uint64_t sum;
-  uint64_t mask_sum;
 };
-/* Both sums begin with the body of the user's OWN tags; the confirmed bit is left out. */
-static inline uint64_t vmsrs_write_set_sum(uint64_t sum, uint64_t word) {
-  return (sum ^ word) * VMSRS_TAG_BODY_FACTOR + 1u;
+/* The sum of a write set begins with the body of the user's OWN tags; the confirmed bit is left
+ * out. */
+static inline uint64_t vmsrs_write_set_sum(uint64_t sum, uint64_t entry) {
+  return (sum ^ (entry & ~VMSRS_ENTRY_CONFIRMED)) * VMSRS_TAG_BODY_FACTOR + 1u;
+}
+
+/* What a user may hand over at its end, so that whoever commits it need not fetch each granule and
+ * its claim: one of these for each entry of the write set, then the bytes of each of their
+ * granules, all in the order of the write set. VMSRS_MAX_RANGE_BYTES at most. */
+struct vmsrs_written {
+  uint64_t entry;
+  uint64_t mask; /* 0: the granule's tag is not plainly the user's, look at it */
+};
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_written) == 16, "layout");
+/* Of all its masks, in order; begins as the write set's does. */
+static inline uint64_t vmsrs_mask_sum(uint64_t sum, uint64_t mask) {
+  return (sum ^ mask) * VMSRS_TAG_BODY_FACTOR + 1u;
 }
 
 #ifdef __cplusplus

@@ -246,6 +246,16 @@ void forget_region() {
   transport::ask(*link, message);
 }
 
+std::byte* call_buffer(std::size_t& bytes) {
+  const Link* const link = connected_link();
+  const std::uint32_t level = lanes_of_thread.level;
+  if (link == nullptr || level >= VMSRS_LANE_LEVELS) return nullptr;
+  const std::uint32_t lane = lanes_of_thread.lane_plus_one[level] - 1;
+  if (lane >= link->lane_count) return nullptr;
+  bytes = VMSRS_MAX_RANGE_BYTES;
+  return link->payload(lane);
+}
+
 // The head and all lanes, and the payloads of the first ones: each payload is like any other.
 PlatformMemory platform_memory() {
   const Link* const link = connected_link();
