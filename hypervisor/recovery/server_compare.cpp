@@ -166,7 +166,7 @@ MemoryOutcome Server::examine_claimed(Walk& walk, const Region& region, std::uin
     }
   }
   granule.clear_mask();
-  granule.set_tag(VMSRS_TAG_UNOWNED);
+  free_granule(granule);
   return {};
 }
 

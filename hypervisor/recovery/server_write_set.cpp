@@ -182,7 +182,7 @@ Reply Server::apply_claims(Slot slot, const WriteSet& set, GuestMemory& memory) 
     if (granule.claimant().kind == VMSRS_TAG_OWN) continue;  // the end of the generation frees it
     if (const RecordId frozen = ledger_.freeze_of(region, index, slot); frozen != kNoRecord)
       ledger_.thaw(frozen);
-    granule.set_tag(VMSRS_TAG_UNOWNED);
+    free_granule(granule);
   }
   return VMSRS_OK;
 }
