@@ -24,7 +24,11 @@ constexpr unsigned kRounds = 400;
 
 struct Tally {
   std::atomic<std::uint64_t> wrong{0}, unexpected{0}, crashed{0}, finished{0}, drains{0};
+  std::atomic<std::uint64_t> without_call{0}, with_call{0};  // of readers of committed values
 };
+
+// In a value that is never committed: it is stored over before its user's end, or the user crashes.
+constexpr std::uint64_t kDraft = 1ull << 31;
 
 std::size_t place(unsigned thread, std::size_t word) { return 8 * (word * kThreads + thread); }
 
@@ -38,14 +42,16 @@ void work(ClaimServer& server, unsigned number, Tally& tally) {
   for (unsigned round = 0; round < kRounds; ++round) {
     std::uint64_t now[kWords];
     std::memcpy(now, committed, sizeof now);
+    const bool doomed = random() % 6 == 0;
     for (unsigned i = 0; i < 12; ++i) {
       const std::size_t word = random() % kWords;
-      now[word] = std::uint64_t{random()} << 32 | round;
-      if (me.store_word(0, place(number, word), now[word]) != Access::kDone) ++tally.unexpected;
+      now[word] = std::uint64_t{random()} << 32 | (doomed ? kDraft : 0) | round;
+      for (const std::uint64_t value : {now[word] | kDraft, now[word]})
+        if (me.store_word(0, place(number, word), value) != Access::kDone) ++tally.unexpected;
       const std::size_t other = random() % kWords;
       if (me.load_word(0, place(number, other)) != now[other]) ++tally.wrong;
     }
-    if (random() % 6 == 0) {
+    if (doomed) {
       if (me.crash() != VMSRS_OK) ++tally.unexpected;
       if (me.store_word(0, place(number, 0), 1) != Access::kCrashed) ++tally.unexpected;
       if (me.end() != VMSRS_CRASHED || me.collect() != VMSRS_OK) ++tally.unexpected;
@@ -69,7 +75,25 @@ void read(ClaimServer& server, const std::atomic<bool>& stop, Tally& tally) {
   std::mt19937 random(99);
   while (!stop) {
     const std::uint64_t value = me.load_word(0, place(random() % kThreads, random() % kWords));
-    if (value != 0 && static_cast<std::uint32_t>(value) >= kRounds) ++tally.wrong;
+    if (value != 0 && static_cast<std::uint32_t>(value & ~kDraft) >= kRounds) ++tally.wrong;
+  }
+}
+
+// A reader of committed values: of a word it sees no draft, and its rounds in their order.
+void read_committed(ClaimServer& server, const std::atomic<bool>& stop, Tally& tally) {
+  ClaimThread me(server, 0x91000);
+  std::mt19937 random(98);
+  std::uint32_t seen[kThreads][kWords] = {};
+  while (!stop) {
+    const unsigned thread = random() % kThreads;
+    const std::size_t word = random() % kWords;
+    const std::uint64_t calls = me.traps;
+    std::uint64_t value = 0;
+    if (me.load_committed(0, place(thread, word), &value, 8) != Access::kDone) ++tally.unexpected;
+    const auto round = static_cast<std::uint32_t>(value);
+    if (round >= kRounds || round < seen[thread][word]) ++tally.wrong;
+    seen[thread][word] = round;
+    ++(me.traps == calls ? tally.without_call : tally.with_call);
   }
 }
 
@@ -88,17 +112,23 @@ BOOST_AUTO_TEST_CASE(threads_share_granules_crash_and_finish) {
   std::vector<std::thread> workers;
   for (unsigned i = 0; i < kThreads; ++i) workers.emplace_back([&, i] { work(server, i, tally); });
   std::thread reader([&] { read(server, stop, tally); });
+  std::thread careful_reader([&] { read_committed(server, stop, tally); });
   for (std::thread& worker : workers) worker.join();
   stop = true;
   reader.join();
+  careful_reader.join();
 
   BOOST_TEST_MESSAGE(tally.finished << " finished, " << tally.crashed << " crashed, "
-                                    << tally.drains << " drains");
+                                    << tally.drains << " drains, " << tally.without_call << " and "
+                                    << tally.with_call
+                                    << " committed loads without and with a call");
   BOOST_TEST(tally.wrong == 0u);
   BOOST_TEST(tally.unexpected == 0u);
   BOOST_TEST(tally.crashed > 0u);
   BOOST_TEST(tally.finished > 0u);
   BOOST_TEST(tally.drains > 0u);
+  BOOST_TEST(tally.without_call > 0u);
+  BOOST_TEST(tally.with_call > 0u);
   const vmsrs_server_info info = server.info();
   BOOST_TEST((info.mode & VMSRS_MODE_SUPPRESSION) == 0u);
   BOOST_TEST(info.record_count == 0u);
