@@ -191,7 +191,9 @@ BOOST_FIXTURE_TEST_CASE(the_rest_of_a_range_comes_from_one_call, Shop) {
 
 BOOST_FIXTURE_TEST_CASE(a_reader_begun_by_a_call_is_refused_as_well, Shop) {
   BOOST_TEST(a.client.call(VMSRS_CALL_USER_BEGIN, 7, VMSRS_USER_READER).status == VMSRS_OK);
+  BOOST_TEST(a.client.call(VMSRS_CALL_USER_BEGIN, 8).rsi == 2u);
   BOOST_TEST(knock(a, 0) == VMSRS_READ_ONLY);
+  BOOST_TEST(a.client.call(VMSRS_CALL_USER_END).rdx == 1u);
   BOOST_TEST(a.client.call(VMSRS_CALL_USER_END).status == VMSRS_OK);
 }
 
