@@ -2,6 +2,7 @@
 #include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <cstring>
+#include <latch>
 #include <random>
 #include <thread>
 #include <vector>
@@ -34,7 +35,8 @@ std::size_t place(unsigned thread, std::size_t word) { return 8 * (word * kThrea
 
 // One thread's users. What its last finished user wrote is there, whatever the others do to the
 // granules that it shares with them.
-void work(ClaimServer& server, unsigned number, Tally& tally) {
+void work(ClaimServer& server, unsigned number, std::latch& start, Tally& tally) {
+  start.arrive_and_wait();
   ClaimThread me(server, 0x10000 + 0x1000 * std::uint64_t{number});
   std::mt19937 random(number);
   std::uint64_t committed[kWords] = {};
@@ -48,11 +50,13 @@ void work(ClaimServer& server, unsigned number, Tally& tally) {
       now[word] = std::uint64_t{random()} << 32 | (doomed ? kDraft : 0) | round;
       for (const std::uint64_t value : {now[word] | kDraft, now[word]})
         if (me.store_word(0, place(number, word), value) != Access::kDone) ++tally.unexpected;
+      std::this_thread::yield();  // within its scope, so that users meet on few processors too
       const std::size_t other = random() % kWords;
       if (me.load_word(0, place(number, other)) != now[other]) ++tally.wrong;
     }
     if (doomed) {
       if (me.crash() != VMSRS_OK) ++tally.unexpected;
+      for (unsigned i = 0; i < 4; ++i) std::this_thread::yield();  // others find what it left
       if (me.store_word(0, place(number, 0), 1) != Access::kCrashed) ++tally.unexpected;
       if (me.end() != VMSRS_CRASHED || me.collect() != VMSRS_OK) ++tally.unexpected;
       if (me.begin() != VMSRS_OK) ++tally.unexpected;
@@ -70,21 +74,24 @@ void work(ClaimServer& server, unsigned number, Tally& tally) {
 }
 
 // A reader without a user: what it sees of a word was truly written there.
-void read(ClaimServer& server, const std::atomic<bool>& stop, Tally& tally) {
+void read(ClaimServer& server, std::latch& start, const std::atomic<bool>& stop, Tally& tally) {
+  start.arrive_and_wait();
   ClaimThread me(server, 0x90000);
   std::mt19937 random(99);
-  while (!stop) {
+  for (; !stop; std::this_thread::yield()) {
     const std::uint64_t value = me.load_word(0, place(random() % kThreads, random() % kWords));
     if (value != 0 && static_cast<std::uint32_t>(value & ~kDraft) >= kRounds) ++tally.wrong;
   }
 }
 
 // A reader of committed values: of a word it sees no draft, and its rounds in their order.
-void read_committed(ClaimServer& server, const std::atomic<bool>& stop, Tally& tally) {
+void read_committed(ClaimServer& server, std::latch& start, const std::atomic<bool>& stop,
+                    Tally& tally) {
+  start.arrive_and_wait();
   ClaimThread me(server, 0x91000);
   std::mt19937 random(98);
   std::uint32_t seen[kThreads][kWords] = {};
-  while (!stop) {
+  for (; !stop; std::this_thread::yield()) {
     const unsigned thread = random() % kThreads;
     const std::size_t word = random() % kWords;
     const std::uint64_t calls = me.traps;
@@ -109,10 +116,12 @@ BOOST_AUTO_TEST_CASE(threads_share_granules_crash_and_finish) {
 
   Tally tally;
   std::atomic<bool> stop{false};
+  std::latch start(kThreads + 2);
   std::vector<std::thread> workers;
-  for (unsigned i = 0; i < kThreads; ++i) workers.emplace_back([&, i] { work(server, i, tally); });
-  std::thread reader([&] { read(server, stop, tally); });
-  std::thread careful_reader([&] { read_committed(server, stop, tally); });
+  for (unsigned i = 0; i < kThreads; ++i)
+    workers.emplace_back([&, i] { work(server, i, start, tally); });
+  std::thread reader([&] { read(server, start, stop, tally); });
+  std::thread careful_reader([&] { read_committed(server, start, stop, tally); });
   for (std::thread& worker : workers) worker.join();
   stop = true;
   reader.join();
