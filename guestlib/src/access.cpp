@@ -81,12 +81,28 @@ T load_by_call(const T* from, T data) {
   return data;
 }
 
+// As a user sees them that reads committed values only; `to` holds what a plain load gave.
+void load_committed(const vmsrs_window& window, void* to, const void* from, std::size_t bytes) {
+  const std::uint64_t address = to_register(from);
+  const fast::Region* const region = claimed_region_at(address, bytes);
+  EngineCalls calls;
+  Claims access(claims_thread(&window), window, control().area_bytes, calls);
+  const bool crashed = region != nullptr
+                           ? access.load_committed(*region, address, to, bytes) == Access::kCrashed
+                           : calls.load_committed(address, to, bytes).status == VMSRS_CRASHED;
+  if (crashed) check_time_bound();
+}
+
 // The mode is not what the thread took note of, or it is suppression.
 template <typename T>
 [[gnu::noinline]] T settled_load(const T* from, T data) {
   const vmsrs_window* window = attached_window();
   if (window == nullptr) return data;
   fast::Thread& thread = claims_thread(window);
+  if (thread.reader != 0) {
+    load_committed(*window, &data, from, sizeof(T));
+    return data;
+  }
   const fast::Region* const region = claimed_region_at(to_register(from), sizeof(T));
   EngineCalls calls;
   Claims access(thread, *window, control().area_bytes, calls);
@@ -147,6 +163,7 @@ void copy_settled(std::byte* to, const std::byte* from, std::size_t bytes) {
     return;
   const vmsrs_window* window = attached_window();
   if (window == nullptr) return;
+  if (vmsrs_fast_thread.reader != 0) return load_committed(*window, to, from, bytes);
   if (const fast::Region* region = claimed_region_at(to_register(from), bytes))
     return load_claimed(*window, *region, to, to_register(from), bytes);
   copy_by_calls(*window, to, from, bytes);
@@ -178,6 +195,7 @@ vmsrs_fault_kind refusal_kind(std::uint64_t status, std::uint64_t address) {
 
 // The user's crash, for a store that was refused.
 void crash_refused(std::uint64_t status, std::uint64_t address) {
+  fail_status("a store", status);
   const CallResult crash =
       crash_user(refusal_kind(status, address), address, to_register(__builtin_return_address(0)));
   if (crash.status == VMSRS_CRASHED && past_bounds(crash.first)) unwind();
@@ -194,19 +212,23 @@ bool user_is_damaged(std::uint64_t address) {
   return crash.status == VMSRS_OK || crash.status == VMSRS_CRASHED;
 }
 
+// What a user stores that sees old values only would undo what others do meanwhile.
+bool only_reads() { return vmsrs_fast_thread.reader != 0 && !user_is_crashed(); }
+
 // Runs a store, which gives a status, in the thread's user or, without one, in a user of its own.
 template <typename Store>
 void in_a_scope(std::uint64_t address, Store store) {
   const bool open = vmsrs_fast_thread.own != 0 || control().areas == nullptr;
   if (!open && user_is_damaged(address)) return check_time_bound();
-  std::uint64_t status = open ? store() : std::uint64_t{VMSRS_NO_USER};
+  std::uint64_t status = VMSRS_NO_USER;
+  if (open) status = only_reads() ? std::uint64_t{VMSRS_READ_ONLY} : store();
   if (status == VMSRS_OK) [[likely]]
     return;
   if (status == VMSRS_CRASHED) return check_time_bound();
   if (status != VMSRS_NO_USER) return crash_refused(status, address);
   std::uint64_t depth = 0;
   constexpr std::uint64_t kNoLabel = 0;
-  if (open_scope(kNoLabel, nullptr, nullptr, depth) != 0)
+  if (open_scope(kNoLabel, ScopeKind::kUser, nullptr, nullptr, depth) != 0)
     refuse_without_user(VMSRS_NO_SLOT, address);
   status = store();
   if (status != VMSRS_OK) crash_user(refusal_kind(status, address), address, 0);

@@ -14,6 +14,7 @@
 // with their traps. Calls is how a thread reaches the engine:
 //   CallResult store(address, bytes, count, ticket, write_set_full)   T_STORE, within one granule
 //   CallResult load(address, count)                                    T_LOAD, at most 8 bytes
+//   CallResult load_committed(from, to, count)                         of a region's live bytes
 //   void drain(slot)            every window of the slot (or of all) has been closed once since
 //   void wait(attempt)          a little
 namespace vmsrs::guest {
@@ -96,6 +97,27 @@ class ClaimAccess {
     }
     status_ = VMSRS_AGAIN;
     return Access::kRefused;
+  }
+
+  // Committed values of bytes that lie in any number of granules. From the first granule on that is
+  // not plainly nobody's the engine gives them, all of one instant.
+  Access load_committed(const fast::Region& region, std::uint64_t from, void* to,
+                        std::size_t count) {
+    if (crashed_at(fast::mode_of(thread_))) return Access::kCrashed;
+    auto* target = static_cast<std::byte*>(to);
+    while (count > 0) {
+      const std::size_t now = word_at(region, from, count);
+      std::uint64_t value = 0;
+      if (!try_committed(region, from, value, now)) break;
+      std::memcpy(target, &value, now);
+      target += now;
+      from += now;
+      count -= now;
+    }
+    if (count == 0) return Access::kDone;
+    status_ = calls_.load_committed(from, target, count).status;
+    if (status_ == VMSRS_OK) return Access::kDone;
+    return status_ == VMSRS_CRASHED ? Access::kCrashed : Access::kRefused;
   }
 
   std::uint64_t status() const { return status_; }
@@ -253,8 +275,33 @@ class ClaimAccess {
     return fast::mode_of(thread_) == mode ? Step::kDone : Step::kAgain;
   }
 
+  // C_freed to C_freed_again. False: the engine must be asked.
+  bool try_committed(const fast::Region& region, std::uint64_t from, std::uint64_t& value,
+                     std::size_t count) const {
+    const std::uint64_t granule = (from - region.begin) >> region.shift;
+    const vmsrs_claim& claim = region.claims[granule];
+    const std::uint64_t freed = __atomic_load_n(&window_.status.freed, __ATOMIC_ACQUIRE);
+    const std::uint64_t tag = __atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE);
+    const vmsrs_tag_kind kind = vmsrs_tag_kind_of(tag, granule);
+    if (kind != VMSRS_TAG_UNOWNED && !(kind == VMSRS_TAG_OWN && over(tag))) return false;
+    value = get(from, count);
+    fast::barrier();
+    return __atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE) == tag &&
+           __atomic_load_n(&window_.status.freed, __ATOMIC_ACQUIRE) == freed;
+  }
+
   std::uint64_t capacity() const {
     return (area_bytes_ - sizeof(vmsrs_user_area)) / sizeof(std::uint64_t);
+  }
+
+  // How many of these bytes are one load: within one granule, and a whole operation at any
+  // alignment, else an aligned word.
+  static std::size_t word_at(const fast::Region& region, std::uint64_t from, std::size_t count) {
+    const std::uint64_t size = 1ull << region.shift;
+    const std::uint64_t left = size - ((from - region.begin) & (size - 1));
+    std::size_t word = 8;
+    while (word > count || word > left || (word != count && from % word != 0)) word /= 2;
+    return word;
   }
 
   // Aligned words are moved whole.

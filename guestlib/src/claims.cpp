@@ -144,17 +144,20 @@ fast::Thread& claims_thread(const vmsrs_window* window) {
   return thread;
 }
 
-void take_user(std::uint64_t slot, std::uint64_t user_word, std::uint64_t depth) {
+void take_user(std::uint64_t slot, std::uint64_t user_word, bool reader) {
+  constexpr std::uint64_t kOutermost = 1;
   fast::Thread& thread = claims_thread(attached_window());
+  thread.reader = reader;
+  if (reader) thread.seen = fast::kNever;
   const std::uint64_t own = vmsrs_tag_body(VMSRS_TAG_OWN, slot, user_word >> 2);
-  if (thread.own == own) return set_scope_depth(depth);  // it has begun: its write set stands
+  if (thread.own == own) return set_scope_depth(kOutermost);  // it has begun: its write set stands
   thread.region.bytes = 0;
   thread.own = own;
   thread.own_check = thread.own * VMSRS_TAG_BODY_FACTOR;
   if (control().areas == nullptr) return;
   thread.area = &area_of(slot);
   empty_write_set(slot, user_word);
-  set_scope_depth(depth);
+  set_scope_depth(kOutermost);
 }
 
 void empty_write_set(std::uint64_t slot, std::uint64_t user_word) {
@@ -195,6 +198,7 @@ void leave_user() {
   fast::Thread& thread = vmsrs_fast_thread;
   thread.region.bytes = 0;
   thread.own = 0;
+  thread.reader = 0;
   // What it looks at is the library's, whatever its user has written over it.
   thread.mode = &kNoMode;
   thread.seen = thread.seen_any = fast::kNever;
@@ -249,6 +253,10 @@ CallResult EngineCalls::load(std::uint64_t from, std::size_t bytes) {
   return call(VMSRS_CALL_LOAD, {.rdi = from, .rsi = bytes});
 }
 
+CallResult EngineCalls::load_committed(std::uint64_t from, void* to, std::size_t bytes) {
+  return call(VMSRS_CALL_LOAD_COMMITTED, {.rdi = from, .rsi = bytes, .rdx = to_register(to)});
+}
+
 // A thread that is descheduled in its window is waited for: it stores its word and goes on.
 void EngineCalls::drain(std::uint64_t wanted) {
   syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
@@ -281,4 +289,4 @@ void EngineCalls::wait(unsigned attempt) {
 }  // namespace vmsrs::guest
 
 __thread vmsrs::fast::Thread vmsrs_fast_thread = {
-    &vmsrs::guest::kNoMode, vmsrs::fast::kNever, vmsrs::fast::kNever, 0, 0, nullptr, {}, {}};
+    &vmsrs::guest::kNoMode, vmsrs::fast::kNever, vmsrs::fast::kNever, 0, 0, nullptr, {}, {}, 0};

@@ -25,7 +25,7 @@ int forget_claimed_regions();
 const fast::Region* claimed_region_at(std::uint64_t address, std::uint64_t bytes);
 
 // The user of the calling thread begins, or is over: its own tag, its empty write set.
-void take_user(std::uint64_t slot, std::uint64_t user_word, std::uint64_t depth);
+void take_user(std::uint64_t slot, std::uint64_t user_word, bool reader);
 void leave_user();
 // USER_END, with what the thread knows of its user's write set.
 CallResult end_user(std::uint64_t flags = 0);
@@ -49,6 +49,7 @@ struct EngineCalls {
   CallResult store(std::uint64_t to, const void* from, std::size_t bytes, std::uint64_t ticket,
                    bool write_set_full);
   CallResult load(std::uint64_t from, std::size_t bytes);
+  CallResult load_committed(std::uint64_t from, void* to, std::size_t bytes);
   void drain(std::uint64_t slot);
   void wait(unsigned attempt);
 };

@@ -85,7 +85,8 @@ void keep_user(ThreadContext& context, std::uint64_t word) {
 }
 
 // The next user, without a call. False: there is none, or it is not ours any more.
-bool take_kept_user(ThreadContext& context, const vmsrs_window& window, std::uint64_t label) {
+bool take_kept_user(ThreadContext& context, const vmsrs_window& window, std::uint64_t label,
+                    ScopeKind kind) {
   if (control().areas == nullptr || context.kept_word == 0 || context.slot >= VMSRS_MAX_USERS)
     return false;
   const std::uint64_t word = __atomic_load_n(&window.users[context.slot], __ATOMIC_ACQUIRE);
@@ -93,7 +94,7 @@ bool take_kept_user(ThreadContext& context, const vmsrs_window& window, std::uin
   context.user_word = word;
   context.kept_word = 0;
   context.label = label;
-  take_user(context.slot, word, 1);
+  take_user(context.slot, word, kind == ScopeKind::kReader);
   return true;
 }
 
@@ -119,25 +120,35 @@ int collect() {
 
 }  // namespace
 
-int open_scope(std::uint64_t label, void (*on_crash)(void*), void* argument, std::uint64_t& depth) {
+int open_scope(std::uint64_t label, ScopeKind kind, void (*on_crash)(void*), void* argument,
+               std::uint64_t& depth) {
   const vmsrs_window* window = attached_window();
   if (window == nullptr) return fail_status("opening a user scope", VMSRS_NOT_ATTACHED);
   ThreadContext& context = thread_context();
   if (const int error = prepare_thread(context); error != 0) return error;
   const bool sealed = seal_holds(context);
+  const bool reader = kind == ScopeKind::kReader;
+  if (reader && sealed && context.depth != 0 && vmsrs_fast_thread.reader == 0)
+    return fail(VMSRS_ERROR_STATE,
+                "opening a reader's scope: this thread has a user already, which may have stored: "
+                "open the reader's scope outside of it");
   if (sealed && in_scope(context) && !user_is_crashed()) {
     depth = context.depth + 1;
     set_scope_depth(depth);
     return enter_scope(context, on_crash, argument, depth);
   }
-  if (sealed && take_kept_user(context, *window, label)) {
+  if (sealed && take_kept_user(context, *window, label, kind)) {
     depth = 1;
     return enter_scope(context, on_crash, argument, depth);
   }
-  CallResult begin = call(VMSRS_CALL_USER_BEGIN, {.rdi = label});
+  // Where there are claims it is the library that stores, and that refuses to: the thread goes on
+  // with the next user without a call, who need not be a reader.
+  const bool tells = reader && control().areas == nullptr;
+  const CallArguments arguments = {.rdi = label, .rsi = tells ? VMSRS_USER_READER : 0u};
+  CallResult begin = call(VMSRS_CALL_USER_BEGIN, arguments);
   // The thread's former user is still there, for its collection failed: now it may not.
   if (begin.status == VMSRS_CRASHED && call_to_end(VMSRS_CALL_USER_COLLECT).status == VMSRS_OK)
-    begin = call(VMSRS_CALL_USER_BEGIN, {.rdi = label});
+    begin = call(VMSRS_CALL_USER_BEGIN, arguments);
   if (begin.status != VMSRS_OK) return fail_status("opening a user scope", begin.status);
   depth = begin.second;
   if (depth == 1) {
@@ -146,7 +157,7 @@ int open_scope(std::uint64_t label, void (*on_crash)(void*), void* argument, std
     context.label = label;
     if (context.slot < VMSRS_MAX_USERS) {
       context.user_word = __atomic_load_n(&window->users[context.slot], __ATOMIC_ACQUIRE);
-      take_user(context.slot, context.user_word, depth);
+      take_user(context.slot, context.user_word, reader);
     }
   } else if (!seal_holds(context)) {
     return 0;  // damaged by this very thread: no landing point and no callback any more
@@ -214,18 +225,13 @@ namespace {
   return false;
 }
 
-}  // namespace
-}  // namespace vmsrs::guest
-
-using namespace vmsrs::guest;
-
-int vmsrs_run_user(uint64_t label, void (*body)(void*), void* argument, void (*on_crash)(void*),
-                   void* on_crash_argument) {
-  if (body == nullptr) return fail(VMSRS_ERROR_ARGUMENT, "vmsrs_run_user: body is NULL");
-  if (attached_window() == nullptr) return fail_status("vmsrs_run_user", VMSRS_NOT_ATTACHED);
+int run_scope(const char* name, ScopeKind kind, std::uint64_t label, void (*body)(void*),
+              void* argument, void (*on_crash)(void*), void* on_crash_argument) {
+  if (body == nullptr) return fail(VMSRS_ERROR_ARGUMENT, "%s: body is NULL", name);
+  if (attached_window() == nullptr) return fail_status(name, VMSRS_NOT_ATTACHED);
   const SignalsUnblocked signals;
   std::uint64_t depth = 0;
-  int outcome = open_scope(label, on_crash, on_crash_argument, depth);
+  int outcome = open_scope(label, kind, on_crash, on_crash_argument, depth);
   if (outcome == 0) {
     ThreadContext& context = thread_context();
     bool unwound = false;
@@ -245,13 +251,38 @@ int vmsrs_run_user(uint64_t label, void (*body)(void*), void* argument, void (*o
   return outcome;
 }
 
-int vmsrs_user_begin(uint64_t label) {
-  if (attached_window() == nullptr) return fail_status("vmsrs_user_begin", VMSRS_NOT_ATTACHED);
+int begin_scope(const char* name, ScopeKind kind, std::uint64_t label) {
+  if (attached_window() == nullptr) return fail_status(name, VMSRS_NOT_ATTACHED);
   const SignalsUnblocked signals;
   std::uint64_t depth = 0;
-  const int error = open_scope(label, nullptr, nullptr, depth);
+  const int error = open_scope(label, kind, nullptr, nullptr, depth);
   if (error != 0) signals.restore_before();
   return error;
+}
+
+}  // namespace
+}  // namespace vmsrs::guest
+
+using namespace vmsrs::guest;
+
+int vmsrs_run_user(uint64_t label, void (*body)(void*), void* argument, void (*on_crash)(void*),
+                   void* on_crash_argument) {
+  return run_scope("vmsrs_run_user", ScopeKind::kUser, label, body, argument, on_crash,
+                   on_crash_argument);
+}
+
+int vmsrs_run_reader(uint64_t label, void (*body)(void*), void* argument, void (*on_crash)(void*),
+                     void* on_crash_argument) {
+  return run_scope("vmsrs_run_reader", ScopeKind::kReader, label, body, argument, on_crash,
+                   on_crash_argument);
+}
+
+int vmsrs_user_begin(uint64_t label) {
+  return begin_scope("vmsrs_user_begin", ScopeKind::kUser, label);
+}
+
+int vmsrs_reader_begin(uint64_t label) {
+  return begin_scope("vmsrs_reader_begin", ScopeKind::kReader, label);
 }
 
 int vmsrs_user_end(void) {

@@ -90,6 +90,13 @@ vmsrs_status decode(const CallRegisters& registers, LoadRangeCall& call) {
   return check_limited(registers.rdi, registers.rsi);
 }
 
+vmsrs_status decode(const CallRegisters& registers, LoadCommittedCall& call) {
+  const vmsrs_status status = check_limited(registers.rdi, registers.rsi);
+  if (status != VMSRS_OK) return status;
+  call = {registers.rdi, registers.rdx, static_cast<std::uint32_t>(registers.rsi)};
+  return check_range(call.to, call.bytes);
+}
+
 vmsrs_status check(vmsrs_attach_request& request) {
   const std::uint32_t version = request.abi_version;
   if (version >> 16 != VMSRS_ABI_MAJOR || (version & 0xffff) > VMSRS_ABI_MINOR)

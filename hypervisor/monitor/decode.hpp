@@ -54,6 +54,12 @@ struct LoadRangeCall {
 };
 vmsrs_status decode(const CallRegisters& registers, LoadRangeCall& call);
 
+struct LoadCommittedCall {
+  std::uint64_t from, to;
+  std::uint32_t bytes;
+};
+vmsrs_status decode(const CallRegisters& registers, LoadCommittedCall& call);
+
 struct RegionNameBuffer {
   char text[VMSRS_NAME_BYTES];
 };

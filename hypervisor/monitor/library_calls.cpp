@@ -90,7 +90,8 @@ Reply region_call(const Context& c, Server& server, Thread thread) {
 Reply user_call(const Context& c, Server& server, Thread thread) {
   switch (c.registers.rax) {
     case VMSRS_CALL_USER_BEGIN:
-      return server.user_begin(c.registers.rdi, thread);
+      if ((c.registers.rsi & ~std::uint64_t{VMSRS_USER_READER}) != 0) return VMSRS_BAD_ARGUMENT;
+      return server.user_begin(c.registers.rdi, c.registers.rsi != 0, thread);
     case VMSRS_CALL_USER_END:
       if ((c.registers.rsi & ~VMSRS_USER_KEEP) != 0) return VMSRS_BAD_ARGUMENT;
       return server.user_end(c.registers.rsi != 0,
@@ -135,6 +136,10 @@ Reply memory_call(const Context& c, Server& server, Thread thread) {
       return decoded<LoadRangeCall>(in, [&](const LoadRangeCall& call) {
         return server.load_range(call.address, call.bytes, thread);
       });
+    case VMSRS_CALL_LOAD_COMMITTED:
+      return decoded<LoadCommittedCall>(in, [&](const LoadCommittedCall& call) {
+        return server.load_committed(call.from, call.to, call.bytes, thread);
+      });
     default:
       return user_call(c, server, thread);
   }
@@ -143,7 +148,8 @@ Reply memory_call(const Context& c, Server& server, Thread thread) {
 bool known(std::uint64_t call) {
   return (call >= VMSRS_CALL_ATTACH && call <= VMSRS_CALL_UNPROFILE_NAMED) ||
          (call >= VMSRS_CALL_USER_BEGIN && call <= VMSRS_CALL_USER_STUCK) ||
-         (call >= VMSRS_CALL_STORE && call <= VMSRS_CALL_LOAD_RANGE) || call == VMSRS_CALL_SERVICE;
+         (call >= VMSRS_CALL_STORE && call <= VMSRS_CALL_LOAD_COMMITTED) ||
+         call == VMSRS_CALL_SERVICE;
 }
 
 }  // namespace

@@ -86,6 +86,7 @@ void Server::check_windows(vmsrs_check_result& result) const {
   same(status.server, index_, kStatusPage);
   same(status.mode, mode_, kStatusPage);
   same(status.service_request, service_request_, kStatusPage);
+  same(status.freed, freed_, kStatusPage);
   for (std::uint32_t slot = 0; slot < VMSRS_MAX_USERS; ++slot) {
     const User& user = ledger_.users[static_cast<Slot>(slot)];
     same(window->users[slot], user.word(), slot);

@@ -80,7 +80,8 @@ class Server {
   Reply unprofile_named(const RegionName& name);
 
   // ---- users (server_users.cpp)
-  Reply user_begin(std::uint64_t label, Thread thread);
+  // A reader's stores are refused.
+  Reply user_begin(std::uint64_t label, bool reader, Thread thread);
   // With `keep`, the thread has its next user at once.
   Reply user_end(bool keep, const vmsrs_write_set& set, const HandedOver& handed_over,
                  Thread thread);
@@ -100,6 +101,8 @@ class Server {
                    const StoreHints& hints, Thread thread);
   Reply load(std::uint64_t address, std::uint32_t bytes, Thread thread);
   Reply load_range(std::uint64_t address, std::uint32_t bytes, Thread thread);
+  // Committed values, all of one instant.
+  Reply load_committed(std::uint64_t from, std::uint64_t to, std::uint32_t bytes, Thread thread);
 
   // ---- collection and service (server_collect.cpp)
   Reply user_collect(Thread thread);
@@ -180,6 +183,7 @@ class Server {
   // granules with claims (server_claims.cpp)
   bool over(const Claimant& claimant) const;
   Slot owner_of_granule(const Claimant& claimant) const;
+  void free_granule(MappedGranule& granule);
   void restore_granule(Region& region, std::uint32_t index, Slot owner, MappedGranule& granule,
                        GuestMemory& memory, std::uint64_t& restored);
   MemoryOutcome settle_claimed(Region& region, std::uint32_t index, GuestMemory& memory,
@@ -277,6 +281,7 @@ class Server {
   std::uint64_t area_bytes_ = 0;
   std::uint64_t repair_began_ = 0;  // ticket of the last tag that was found damaged
   std::uint64_t mode_ = 0;
+  std::uint64_t freed_ = 0;  // as in the status page
   std::uint64_t service_request_ = 0;
   std::uint64_t service_called_ns_ = 0;
   std::uint32_t crashed_count_ = 0;  // stuck ones included

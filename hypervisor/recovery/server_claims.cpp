@@ -18,6 +18,16 @@ Slot Server::owner_of_granule(const Claimant& claimant) const {
   return owned && !over(claimant) ? claimant.slot : kNoSlot;
 }
 
+// The tag is UNOWNED; its bytes are the mirror's, its mask is zero. A reader of committed values
+// that finds the same tag twice has to know whether the granule was somebody's meanwhile: the count
+// first.
+void Server::free_granule(MappedGranule& granule) {
+  ++freed_;
+  if (vmsrs_window* const window = platform_->window(index_))
+    store_word(window->status.freed, freed_);
+  granule.set_tag(VMSRS_TAG_UNOWNED);
+}
+
 // TL_restore: the mirror's bytes again, the tag last. The owner is crashed and drained.
 void Server::restore_granule(Region& region, std::uint32_t index, Slot owner,
                              MappedGranule& granule, GuestMemory& memory, std::uint64_t& restored) {
@@ -29,7 +39,7 @@ void Server::restore_granule(Region& region, std::uint32_t index, Slot owner,
   }
   granule.write(region.mirror_of(index));
   void_claim(owner, region, index, memory);
-  granule.set_tag(VMSRS_TAG_UNOWNED);
+  free_granule(granule);
 }
 
 // Brings a granule to what it is worth without the crashed users that are drained.
@@ -49,7 +59,7 @@ MemoryOutcome Server::settle_claimed(Region& region, std::uint32_t index, GuestM
     // CONTENDED; if the tag does not say so, it was damaged.
     if (claimant.kind != VMSRS_TAG_CONTENDED) granule.set_tag(VMSRS_TAG_CONTENDED);
     if (const auto outcome = settle(region, index, memory, restored); !outcome) return outcome;
-    if (region.heads[index] == kNoRecord) granule.set_tag(VMSRS_TAG_UNOWNED);
+    if (region.heads[index] == kNoRecord) free_granule(granule);
   }
   counters_.restore_cycles += platform_->cycles() - begin;
   return {};
@@ -150,7 +160,7 @@ Reply Server::store_claimed(Region& region, const Piece& piece, const StoreHints
             !outcome)
           return reply_for(outcome);
       if (region.heads[piece.granule] == kNoRecord) {  // also: its last record was committed
-        granule.set_tag(VMSRS_TAG_UNOWNED);
+        free_granule(granule);
         return store_unowned(region, piece, hints, slot, granule.tag(), granule);
       }
       return record_store(region, piece, slot, granule);
@@ -193,7 +203,7 @@ Reply Server::load_claimed(Region& region, const Piece& piece, GuestMemory& memo
     const User& user = ledger_.users[owner];
     shows_mirror = user.crashed() && !user.drained;  // TL_drained: nothing is changed yet
   } else if (region.heads[piece.granule] == kNoRecord) {
-    if (claimant.kind == VMSRS_TAG_CONTENDED) granule.set_tag(VMSRS_TAG_UNOWNED);
+    if (claimant.kind == VMSRS_TAG_CONTENDED) free_granule(granule);
     if (claimant.kind == VMSRS_TAG_CONTENDED || claimant.kind == VMSRS_TAG_UNOWNED ||
         claimant.kind == VMSRS_TAG_OWN)
       return VMSRS_REPEAT;
@@ -242,7 +252,7 @@ Reply Server::repair(Region& region, std::uint32_t index, std::uint64_t ticket,
     return VMSRS_REPEAT;
   }
   granule.write(region.mirror_of(index));
-  granule.set_tag(VMSRS_TAG_UNOWNED);
+  free_granule(granule);
   return VMSRS_REPEAT;
 }
 

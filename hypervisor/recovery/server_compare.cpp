@@ -165,7 +165,7 @@ MemoryOutcome Server::examine_claimed(Walk& walk, const Region& region, std::uin
       ++counters_.sweep_restores;
     }
   }
-  granule.set_tag(VMSRS_TAG_UNOWNED);
+  free_granule(granule);
   return {};
 }
 

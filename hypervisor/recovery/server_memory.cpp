@@ -39,12 +39,14 @@ Reply Server::put(std::uint64_t to, std::uint32_t bytes, const Source& source,
                   const StoreHints& hints, Thread thread) {
   const Slot slot = ledger_.users.find(thread.id);
   if (slot == kNoSlot) return VMSRS_NO_USER;
-  ledger_.users[slot].quiet = false;
-  if (User& user = ledger_.users[slot]; user.crashed()) {
+  User& user = ledger_.users[slot];
+  user.quiet = false;
+  if (user.crashed()) {
     ++user.suppressed_store_count;
     ++counters_.suppressed_stores;
     return VMSRS_CRASHED;
   }
+  if (user.reader) return VMSRS_READ_ONLY;
   Region* const region = region_at(to, bytes);
   if (region == nullptr) return VMSRS_NO_REGION;
   if (region->state != Region::State::kLive) return VMSRS_WRONG_STATE;
@@ -122,6 +124,21 @@ Reply Server::load_range(std::uint64_t address, std::uint32_t bytes, Thread thre
       return reply;
   ++counters_.loads;
   return VMSRS_OK;
+}
+
+// The mirror is what was committed, whoever owns the granules: nothing else need be looked at.
+Reply Server::load_committed(std::uint64_t from, std::uint64_t to, std::uint32_t bytes,
+                             Thread thread) {
+  const Slot slot = ledger_.users.find(thread.id);
+  if (slot != kNoSlot && ledger_.users[slot].crashed()) return VMSRS_CRASHED;
+  const Region* const region = region_at(from, bytes);
+  if (region == nullptr) return VMSRS_NO_REGION;
+  if (region->state != Region::State::kLive) return VMSRS_WRONG_STATE;
+  const auto outcome =
+      thread.memory.write(GuestVirtual{to}, region->mirror + (from - region->address), bytes);
+  if (!outcome) return reply_for(outcome);
+  ++counters_.loads;
+  return {VMSRS_OK, bytes};
 }
 
 Reply Server::settle_range(Region& region, std::uint64_t at, std::uint32_t bytes,

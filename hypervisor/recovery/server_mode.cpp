@@ -33,11 +33,13 @@ void Server::publish_everything() {
   if (window == nullptr) return;
   vmsrs_status_page& status = window->status;
   clear_bytes(status.reserved, sizeof status.reserved);
+  clear_bytes(status.reserved2, sizeof status.reserved2);
   status.abi_version = VMSRS_ABI_VERSION;
   status.server = index_;
   for (std::uint32_t slot = 0; slot < VMSRS_MAX_USERS; ++slot)
     publish_user(static_cast<Slot>(slot));
   store_word(status.service_request, service_request_, std::memory_order_release);
+  store_word(status.freed, freed_, std::memory_order_release);
   publish_mode();
   store_word(status.magic, VMSRS_WINDOW_MAGIC, std::memory_order_release);
 }

@@ -8,15 +8,18 @@ constexpr std::uint32_t kDeepest = 1u << 16;
 
 }  // namespace
 
-Reply Server::user_begin(std::uint64_t label, Thread thread) {
+Reply Server::user_begin(std::uint64_t label, bool reader, Thread thread) {
   Slot slot = ledger_.users.find(thread.id);
   if (slot != kNoSlot) {
     User& user = ledger_.users[slot];
     if (user.depth == 0) return VMSRS_CRASHED;  // it has still to be collected
     if (user.quiet) {
       user.label = label;
+      user.reader = reader;
+      user.quiet = !reader;
       return {VMSRS_OK, slot, user.depth};
     }
+    if (reader && !user.reader) return VMSRS_WRONG_STATE;
     if (user.depth == kDeepest) return VMSRS_NO_SLOT;
     return {VMSRS_OK, slot, ++user.depth};
   }
@@ -27,7 +30,8 @@ Reply Server::user_begin(std::uint64_t label, Thread thread) {
   User& user = ledger_.users[slot];
   user.label = label;
   user.depth = 1;
-  user.quiet = areas_ != 0;
+  user.reader = reader;
+  user.quiet = areas_ != 0 && !reader;
   user.begin_ns = platform_->now_ns();
   ++counters_.begun;
   publish_user(slot);

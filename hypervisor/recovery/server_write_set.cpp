@@ -191,7 +191,7 @@ void Server::apply_claim(Slot slot, Region& region, std::uint32_t index, ByteMas
   if (granule.claimant().kind == VMSRS_TAG_OWN) return;  // the end of the generation frees it
   if (const RecordId frozen = ledger_.freeze_of(region, index, slot); frozen != kNoRecord)
     ledger_.thaw(frozen);
-  granule.set_tag(VMSRS_TAG_UNOWNED);
+  free_granule(granule);
 }
 
 // Puts into staging_ what the user handed over: vmsrs_written, then the bytes. False: it is not

@@ -33,6 +33,7 @@ struct User {
   bool collect_requested;
   bool restored;  // collected ahead of its end point: must hold no record
   bool quiet;     // nothing was heard of it since its thread was given it: it may not have begun
+  bool reader;    // it has said that it only reads: its stores are refused
   bool drained;   // crashed, and no store of its can be under way any more
 
   bool crashed() const { return state >= VMSRS_USER_CRASHED; }

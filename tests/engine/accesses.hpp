@@ -47,6 +47,10 @@ class Accesses {
   // Makes the range readable in place.
   virtual Result load_range(User user, const std::uint8_t* from, std::uint32_t bytes) = 0;
 
+  // Committed values.
+  virtual Result load_committed(User user, const std::uint8_t* from, std::uint8_t* to,
+                                std::uint32_t bytes) = 0;
+
   // The n-th look at the server's memory from now on finds a page missing.
   virtual void fail_at(std::uint32_t n) = 0;
   virtual std::uint64_t touch_count() const = 0;

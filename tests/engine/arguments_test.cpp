@@ -82,7 +82,7 @@ BOOST_AUTO_TEST_CASE(unknown_calls) {
                                    0x10full,
                                    0x115ull,
                                    0x11full,
-                                   0x125ull,
+                                   0x126ull,
                                    0x12full,
                                    0x131ull,
                                    0x1ffull,
@@ -109,7 +109,8 @@ BOOST_AUTO_TEST_CASE(areas_and_claims) {
   refuse(a, VMSRS_UNALIGNED, call, at, VMSRS_MIN_USER_AREA_BYTES + 8);
   refuse(a, VMSRS_UNALIGNED, call, at + 8, VMSRS_MIN_USER_AREA_BYTES);
   refuse(a, VMSRS_BAD_ADDRESS, call, kNonCanonical & ~63ull, VMSRS_MIN_USER_AREA_BYTES);
-  // A region cannot have claims while users have no areas; claims must be aligned and the user's own.
+  // A region cannot have claims while users have no areas; claims must be aligned and the user's
+  // own.
   const std::uint64_t profile = VMSRS_CALL_PROFILE;
   const std::uint64_t other = at & ~63ull;
   refuse(a, VMSRS_BAD_ADDRESS, profile, other, 64, 64, 0, kKernel);
@@ -136,7 +137,7 @@ BOOST_AUTO_TEST_CASE(library_calls_from_ring_0_or_elsewhere) {
         VMSRS_CALL_UNPROFILE, VMSRS_CALL_PROFILE_NAMED, VMSRS_CALL_UNPROFILE_NAMED,
         VMSRS_CALL_USER_BEGIN, VMSRS_CALL_USER_END, VMSRS_CALL_USER_CRASH, VMSRS_CALL_USER_COLLECT,
         VMSRS_CALL_USER_STUCK, VMSRS_CALL_STORE, VMSRS_CALL_STORE_RANGE, VMSRS_CALL_FILL_RANGE,
-        VMSRS_CALL_LOAD, VMSRS_CALL_LOAD_RANGE, VMSRS_CALL_SERVICE}) {
+        VMSRS_CALL_LOAD, VMSRS_CALL_LOAD_RANGE, VMSRS_CALL_LOAD_COMMITTED, VMSRS_CALL_SERVICE}) {
     refuse(kernel, VMSRS_DENIED, call, address_of(memory), 8, 8);
     refuse(foreign, VMSRS_NOT_ATTACHED, call, address_of(memory), 8, 8);
   }
@@ -302,6 +303,26 @@ BOOST_AUTO_TEST_CASE(loads) {
     refuse(a, VMSRS_TOUCH, call, at, 8);
     a.memory.set_page(memory, HostMemory::Page::kPresent);
   }
+}
+
+BOOST_AUTO_TEST_CASE(committed_loads) {
+  constexpr std::uint64_t kCall = VMSRS_CALL_LOAD_COMMITTED;
+  const std::uint64_t at = address_of(memory);
+  const std::uint64_t to = address_of(buffer);
+  for (const std::uint64_t size : {0ull, 65537ull, kHuge, ~0ull})
+    refuse(a, VMSRS_BAD_LENGTH, kCall, at, size, to);
+  refuse(a, VMSRS_NO_REGION, kCall, at - 1, 8, to);
+  refuse(a, VMSRS_NO_REGION, kCall, at + sizeof memory - 7, 8, to);
+  refuse(a, VMSRS_BAD_ADDRESS, kCall, kNonCanonical, 8, to);
+  refuse_pointers(a, true, [&](std::uint64_t pointer, vmsrs_status wanted) {
+    refuse(a, wanted, kCall, at, 8, pointer);
+  });
+  for (const std::uint64_t flags : {2ull, 3ull, ~0ull})
+    refuse(a, VMSRS_BAD_ARGUMENT, VMSRS_CALL_USER_BEGIN, 7, flags);
+  // Its memory need not be there.
+  a.memory.set_page(memory, HostMemory::Page::kNotPresent);
+  BOOST_TEST(a.call(kCall, at, 8, to).status == VMSRS_OK);
+  a.memory.set_page(memory, HostMemory::Page::kPresent);
 }
 
 // A page that a load could read but a restoration cannot write.

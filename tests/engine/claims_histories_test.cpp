@@ -24,7 +24,8 @@ constexpr unsigned kGranules[] = {64, 32, 16, 8};
 constexpr unsigned kThreads = 4;
 
 struct Exercise {
-  std::uint64_t operations, traps, drains, suppressed, restores, contended, crashes, repaired, kept;
+  std::uint64_t operations, traps, drains, suppressed, restores, contended, crashes, repaired, kept,
+      committed, older;
 };
 
 class History {
@@ -99,7 +100,7 @@ class History {
       case 3:
         return damage();
       default:
-        return below(2) == 0 ? store(user) : load(user);
+        return below(2) == 0 ? store(user) : below(3) == 0 ? load_committed(user) : load(user);
     }
   }
 
@@ -171,6 +172,26 @@ class History {
     return {};
   }
 
+  std::string load_committed(User& user) {
+    const std::size_t region = below(2);
+    const std::size_t bytes = 1 + below(64);
+    const std::size_t at = below(kBytes[region] - bytes + 1);
+    std::uint8_t value[64];
+    const Access outcome = user.thread.load_committed(region, at, value, bytes);
+    if (outcome != (user.crashed ? Access::kCrashed : Access::kDone))
+      return "committed load: wrong outcome, status " + std::to_string(user.thread.status);
+    if (user.crashed) return {};
+    ++exercise_.committed;
+    for (std::size_t i = 0; i < bytes; ++i) {
+      exercise_.older += value[i] != models_[region].value(at + i);
+      if (value[i] != models_[region].committed(at + i))
+        return "committed load of byte " + std::to_string(at + i) + " of region " +
+               std::to_string(region) + " gave " + std::to_string(value[i]) + ", the model says " +
+               std::to_string(models_[region].committed(at + i));
+    }
+    return {};
+  }
+
   std::string compare() const {
     for (std::size_t region = 0; region < 2; ++region) {
       const std::uint8_t* const mirror = recovery::EngineProbe::ledger(0).regions[region].mirror;
@@ -213,9 +234,11 @@ BOOST_AUTO_TEST_CASE(claims_and_model_agree) {
                             << exercise.crashes << " crashes, " << exercise.suppressed
                             << " suppressed stores, " << exercise.restores << " restores, "
                             << exercise.repaired << " repaired tags, " << exercise.kept
-                            << " users without a call to begin");
+                            << " users without a call to begin, " << exercise.committed
+                            << " committed loads, in which " << exercise.older
+                            << " bytes were older than what others had stored");
   for (const std::uint64_t count :
        {exercise.traps, exercise.drains, exercise.suppressed, exercise.restores, exercise.contended,
-        exercise.repaired, exercise.kept})
+        exercise.repaired, exercise.kept, exercise.committed, exercise.older})
     BOOST_TEST(count > 0u);
 }

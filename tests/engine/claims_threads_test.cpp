@@ -2,6 +2,7 @@
 #include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <cstring>
+#include <latch>
 #include <random>
 #include <thread>
 #include <vector>
@@ -24,13 +25,18 @@ constexpr unsigned kRounds = 400;
 
 struct Tally {
   std::atomic<std::uint64_t> wrong{0}, unexpected{0}, crashed{0}, finished{0}, drains{0};
+  std::atomic<std::uint64_t> without_call{0}, with_call{0};  // of readers of committed values
 };
+
+// In a value that is never committed: it is stored over before its user's end, or the user crashes.
+constexpr std::uint64_t kDraft = 1ull << 31;
 
 std::size_t place(unsigned thread, std::size_t word) { return 8 * (word * kThreads + thread); }
 
 // One thread's users. What its last finished user wrote is there, whatever the others do to the
 // granules that it shares with them.
-void work(ClaimServer& server, unsigned number, Tally& tally) {
+void work(ClaimServer& server, unsigned number, std::latch& start, Tally& tally) {
+  start.arrive_and_wait();
   ClaimThread me(server, 0x10000 + 0x1000 * std::uint64_t{number});
   std::mt19937 random(number);
   std::uint64_t committed[kWords] = {};
@@ -38,16 +44,19 @@ void work(ClaimServer& server, unsigned number, Tally& tally) {
   for (unsigned round = 0; round < kRounds; ++round) {
     std::uint64_t now[kWords];
     std::memcpy(now, committed, sizeof now);
+    const bool doomed = random() % 6 == 0;
     for (unsigned i = 0; i < 12; ++i) {
       const std::size_t word = random() % kWords;
-      now[word] = std::uint64_t{random()} << 32 | round;
-      if (me.store_word(0, place(number, word), now[word]) != Access::kDone) ++tally.unexpected;
-      if (random() % 4 == 0) std::this_thread::yield();  // on a busy machine they would not meet
+      now[word] = std::uint64_t{random()} << 32 | (doomed ? kDraft : 0) | round;
+      for (const std::uint64_t value : {now[word] | kDraft, now[word]})
+        if (me.store_word(0, place(number, word), value) != Access::kDone) ++tally.unexpected;
+      std::this_thread::yield();  // within its scope, so that users meet on few processors too
       const std::size_t other = random() % kWords;
       if (me.load_word(0, place(number, other)) != now[other]) ++tally.wrong;
     }
-    if (random() % 6 == 0) {
+    if (doomed) {
       if (me.crash() != VMSRS_OK) ++tally.unexpected;
+      for (unsigned i = 0; i < 4; ++i) std::this_thread::yield();  // others find what it left
       if (me.store_word(0, place(number, 0), 1) != Access::kCrashed) ++tally.unexpected;
       if (me.end() != VMSRS_CRASHED || me.collect() != VMSRS_OK) ++tally.unexpected;
       if (me.begin() != VMSRS_OK) ++tally.unexpected;
@@ -65,12 +74,33 @@ void work(ClaimServer& server, unsigned number, Tally& tally) {
 }
 
 // A reader without a user: what it sees of a word was truly written there.
-void read(ClaimServer& server, const std::atomic<bool>& stop, Tally& tally) {
+void read(ClaimServer& server, std::latch& start, const std::atomic<bool>& stop, Tally& tally) {
+  start.arrive_and_wait();
   ClaimThread me(server, 0x90000);
   std::mt19937 random(99);
-  while (!stop) {
+  for (; !stop; std::this_thread::yield()) {
     const std::uint64_t value = me.load_word(0, place(random() % kThreads, random() % kWords));
-    if (value != 0 && static_cast<std::uint32_t>(value) >= kRounds) ++tally.wrong;
+    if (value != 0 && static_cast<std::uint32_t>(value & ~kDraft) >= kRounds) ++tally.wrong;
+  }
+}
+
+// A reader of committed values: of a word it sees no draft, and its rounds in their order.
+void read_committed(ClaimServer& server, std::latch& start, const std::atomic<bool>& stop,
+                    Tally& tally) {
+  start.arrive_and_wait();
+  ClaimThread me(server, 0x91000);
+  std::mt19937 random(98);
+  std::uint32_t seen[kThreads][kWords] = {};
+  for (; !stop; std::this_thread::yield()) {
+    const unsigned thread = random() % kThreads;
+    const std::size_t word = random() % kWords;
+    const std::uint64_t calls = me.traps;
+    std::uint64_t value = 0;
+    if (me.load_committed(0, place(thread, word), &value, 8) != Access::kDone) ++tally.unexpected;
+    const auto round = static_cast<std::uint32_t>(value);
+    if (round >= kRounds || round < seen[thread][word]) ++tally.wrong;
+    seen[thread][word] = round;
+    ++(me.traps == calls ? tally.without_call : tally.with_call);
   }
 }
 
@@ -86,20 +116,28 @@ BOOST_AUTO_TEST_CASE(threads_share_granules_crash_and_finish) {
 
   Tally tally;
   std::atomic<bool> stop{false};
+  std::latch start(kThreads + 2);
   std::vector<std::thread> workers;
-  for (unsigned i = 0; i < kThreads; ++i) workers.emplace_back([&, i] { work(server, i, tally); });
-  std::thread reader([&] { read(server, stop, tally); });
+  for (unsigned i = 0; i < kThreads; ++i)
+    workers.emplace_back([&, i] { work(server, i, start, tally); });
+  std::thread reader([&] { read(server, start, stop, tally); });
+  std::thread careful_reader([&] { read_committed(server, start, stop, tally); });
   for (std::thread& worker : workers) worker.join();
   stop = true;
   reader.join();
+  careful_reader.join();
 
   BOOST_TEST_MESSAGE(tally.finished << " finished, " << tally.crashed << " crashed, "
-                                    << tally.drains << " drains");
+                                    << tally.drains << " drains, " << tally.without_call << " and "
+                                    << tally.with_call
+                                    << " committed loads without and with a call");
   BOOST_TEST(tally.wrong == 0u);
   BOOST_TEST(tally.unexpected == 0u);
   BOOST_TEST(tally.crashed > 0u);
   BOOST_TEST(tally.finished > 0u);
   BOOST_TEST(tally.drains > 0u);
+  BOOST_TEST(tally.without_call > 0u);
+  BOOST_TEST(tally.with_call > 0u);
   const vmsrs_server_info info = server.info();
   BOOST_TEST((info.mode & VMSRS_MODE_SUPPRESSION) == 0u);
   BOOST_TEST(info.record_count == 0u);

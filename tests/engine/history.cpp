@@ -15,14 +15,22 @@ namespace {
 using Kind = Operation::Kind;
 
 // Kinds by how often they are wanted.
-constexpr Kind kMix[] = {
-    Kind::kBegin, Kind::kBegin,      Kind::kBegin,      Kind::kEnd,        Kind::kEnd,
-    Kind::kStore, Kind::kStore,      Kind::kStore,      Kind::kStore,      Kind::kStore,
-    Kind::kStore, Kind::kStoreRange, Kind::kStoreRange, Kind::kStoreRange, Kind::kFill,
-    Kind::kLoad,  Kind::kLoad,       Kind::kLoad,       Kind::kLoadRange,  Kind::kLoadRange,
-    Kind::kCrash, Kind::kCrash,      Kind::kCollect,    Kind::kCollect,    Kind::kForcedCollection,
-    Kind::kStuck, Kind::kService,    Kind::kScrub,      Kind::kCheck,      Kind::kWild,
-    Kind::kWild};
+constexpr Kind kMix[] = {Kind::kBegin,         Kind::kBegin,
+                         Kind::kBegin,         Kind::kEnd,
+                         Kind::kEnd,           Kind::kStore,
+                         Kind::kStore,         Kind::kStore,
+                         Kind::kStore,         Kind::kStore,
+                         Kind::kStore,         Kind::kStoreRange,
+                         Kind::kStoreRange,    Kind::kStoreRange,
+                         Kind::kFill,          Kind::kLoad,
+                         Kind::kLoad,          Kind::kLoad,
+                         Kind::kLoadRange,     Kind::kLoadRange,
+                         Kind::kLoadCommitted, Kind::kCrash,
+                         Kind::kCrash,         Kind::kCollect,
+                         Kind::kCollect,       Kind::kForcedCollection,
+                         Kind::kStuck,         Kind::kService,
+                         Kind::kScrub,         Kind::kCheck,
+                         Kind::kWild,          Kind::kWild};
 constexpr std::size_t kWildKinds = 2;  // the last ones
 
 class Maker {
@@ -60,7 +68,8 @@ class Maker {
     operation.user = below(history.users);
     operation.region = below(history.regions[operation.server].size());
     const bool ranged = operation.kind == Kind::kStoreRange || operation.kind == Kind::kFill ||
-                        operation.kind == Kind::kLoadRange;
+                        operation.kind == Kind::kLoadRange ||
+                        operation.kind == Kind::kLoadCommitted;
     const std::uint32_t most = ranged && below(4) == 0 ? span_ : std::min(kLargestAccess, span_);
     // Words are what programs mostly store.
     operation.bytes = !ranged && below(2) == 0 ? 1u << below(4) : 1 + below(most);
@@ -110,9 +119,9 @@ History shrink(History history, const Accesses::Factory& accesses) {
 }
 
 std::string describe(const History& history) {
-  static const char* const names[] = {"begin",  "end",        "store",   "store_range", "fill",
-                                      "load",   "load_range", "crash",   "stuck",       "collect",
-                                      "forced", "wild",       "service", "scrub",       "check"};
+  static const char* const names[] = {
+      "begin", "end",   "store",   "store_range", "fill", "load",    "load_range", "load_committed",
+      "crash", "stuck", "collect", "forced",      "wild", "service", "scrub",      "check"};
   static_assert(std::size(names) == static_cast<std::size_t>(Kind::kCount));
   std::ostringstream out;
   out << "seed " << history.seed << (history.tight ? ", tight" : "") << ", granules";

@@ -21,6 +21,7 @@ struct Operation {
     kFill,
     kLoad,
     kLoadRange,
+    kLoadCommitted,
     kCrash,
     kStuck,
     kCollect,
@@ -50,7 +51,7 @@ struct History {
 // What the mechanism did: a run in which it did nothing proves nothing.
 struct Exercise {
   std::uint64_t operations, demand_restores, collect_restores, sweep_restores, suppressed,
-      contended, touches, full, forced, wild;
+      contended, touches, full, forced, wild, older;
 };
 
 constexpr std::uint32_t kRegionBytes = 192;

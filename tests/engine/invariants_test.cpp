@@ -161,6 +161,11 @@ BOOST_AUTO_TEST_CASE(window_shows_another_mode) {
   (void)only(VMSRS_CHECK_WINDOWS);
 }
 
+BOOST_AUTO_TEST_CASE(window_shows_another_count_of_freed_granules) {
+  ++machine.platform.window(0)->status.freed;
+  (void)only(VMSRS_CHECK_WINDOWS);
+}
+
 BOOST_AUTO_TEST_CASE(window_shows_another_user_state) {
   machine.platform.window(0)->users[77] = 1;
   BOOST_TEST(only(VMSRS_CHECK_WINDOWS).detail == 77u);

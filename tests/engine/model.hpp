@@ -9,7 +9,8 @@
 // The reference: what recovery means, so simple that it can be checked by reading. Point 1 of the
 // contract: a byte is worth the last write by a user who is not crashed, else its initial value.
 // Point 7: a wild store shows until somebody writes over it or restores it; a sweep restores it
-// wherever nobody who is still unfinished has written to its granule.
+// wherever nobody who is still unfinished has written to its granule. Committed: the last write by
+// a user who has finished.
 namespace vmsrs::test {
 
 enum class Fate { kActive, kFinished, kCrashed, kCollected };
@@ -46,6 +47,11 @@ class Model {
     for (auto write = writes_[at].rbegin(); write != writes_[at].rend(); ++write)
       if (fates_[write->user] == Fate::kActive || fates_[write->user] == Fate::kFinished)
         return write->value;
+    return initial_[at];
+  }
+  std::uint8_t committed(std::size_t at) const {
+    for (auto write = writes_[at].rbegin(); write != writes_[at].rend(); ++write)
+      if (fates_[write->user] == Fate::kFinished) return write->value;
     return initial_[at];
   }
   // May a normal user read this? A wild byte may have been restored early, with its granule.

@@ -81,6 +81,12 @@ Result TrappedAccesses::load_range(User user, const std::uint8_t* from, std::uin
                bytes);
 }
 
+Result TrappedAccesses::load_committed(User user, const std::uint8_t* from, std::uint8_t* to,
+                                       std::uint32_t bytes) {
+  return retry(clients_[user], Refusal::kChangesNothing, VMSRS_CALL_LOAD_COMMITTED,
+               address_of(from), bytes, address_of(to));
+}
+
 void TrappedAccesses::fail_at(std::uint32_t n) {
   for (Client& client : clients_) client.memory.fail_at(n);
 }

@@ -29,6 +29,8 @@ class TrappedAccesses final : public Accesses {
                      std::uint32_t bytes) override;
   Result fill(User user, std::uint8_t* to, std::uint8_t value, std::uint32_t bytes) override;
   Result load_range(User user, const std::uint8_t* from, std::uint32_t bytes) override;
+  Result load_committed(User user, const std::uint8_t* from, std::uint8_t* to,
+                        std::uint32_t bytes) override;
 
   void fail_at(std::uint32_t n) override;
   std::uint64_t touch_count() const override { return touch_count_; }

@@ -83,6 +83,8 @@ World::Wrong World::dispatch(ServerState& server, const Operation& operation) {
     case Kind::kLoad:
     case Kind::kLoadRange:
       return load(server, operation);
+    case Kind::kLoadCommitted:
+      return load_committed(server, operation);
     case Kind::kCrash:
       return crash(server, operation.user);
     case Kind::kStuck:
@@ -255,6 +257,25 @@ World::Wrong World::load(ServerState& server, const Operation& operation) {
       return "load of " + place(operation.region, operation.at + i) + " gave " +
              std::to_string(got[i]) + ", the model says " +
              std::to_string(model.value(operation.at + i));
+  return {};
+}
+
+World::Wrong World::load_committed(ServerState& server, const Operation& operation) {
+  const UserState& user = server.users[operation.user];
+  const std::uint8_t* const from = server.memory[operation.region]->bytes + operation.at;
+  std::uint8_t got[kRegionBytes];
+  const Result result = server.accesses->load_committed(operation.user, from, got, operation.bytes);
+  const vmsrs_status wanted = user.crashed ? VMSRS_CRASHED : VMSRS_OK;
+  if (result.status != wanted) return unexpected("committed load", result.status, wanted);
+  if (user.crashed) return {};
+  const Model& model = server.models[operation.region];
+  for (std::uint32_t i = 0; i < operation.bytes; ++i) {
+    const std::uint8_t committed = model.committed(operation.at + i);
+    exercise_.older += committed != model.value(operation.at + i);
+    if (got[i] != committed)
+      return "committed load of " + place(operation.region, operation.at + i) + " gave " +
+             std::to_string(got[i]) + ", the model says " + std::to_string(committed);
+  }
   return {};
 }
 

@@ -51,6 +51,7 @@ class World {
   Wrong forced_collection(ServerState& server);
   Wrong store(ServerState& server, const Operation& operation);
   Wrong load(ServerState& server, const Operation& operation);
+  Wrong load_committed(ServerState& server, const Operation& operation);
   Wrong scrub(ServerState& server);
   Wrong check_everything();
   void store_wildly(ServerState& server, const Operation& operation);

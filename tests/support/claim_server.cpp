@@ -171,6 +171,15 @@ guest::Access ClaimThread::load(std::size_t number, std::size_t at, void* to, st
   return guest::Access::kDone;
 }
 
+guest::Access ClaimThread::load_committed(std::size_t number, std::size_t at, void* to,
+                                          std::size_t bytes) {
+  const fast::Region& region = server_.regions[number];
+  guest::ClaimAccess access(fast_, server_.window(), server_.area_bytes, *this);
+  const guest::Access outcome = access.load_committed(region, region.begin + at, to, bytes);
+  status = access.status();
+  return outcome;
+}
+
 guest::CallResult ClaimThread::store(std::uint64_t to, const void* from, std::size_t bytes,
                                      std::uint64_t ticket, bool full) {
   ++traps;
@@ -181,6 +190,11 @@ guest::CallResult ClaimThread::store(std::uint64_t to, const void* from, std::si
 guest::CallResult ClaimThread::load(std::uint64_t from, std::size_t bytes) {
   ++traps;
   return repeat(VMSRS_CALL_LOAD, from, bytes, 0);
+}
+
+guest::CallResult ClaimThread::load_committed(std::uint64_t from, void* to, std::size_t bytes) {
+  ++traps;
+  return repeat(VMSRS_CALL_LOAD_COMMITTED, from, bytes, address_of(to));
 }
 
 void ClaimThread::drain(std::uint64_t wanted) {

@@ -81,6 +81,7 @@ class ClaimThread {
   // Bytes at an offset of a region, any length and alignment.
   guest::Access store(std::size_t region, std::size_t at, const void* from, std::size_t bytes);
   guest::Access load(std::size_t region, std::size_t at, void* to, std::size_t bytes);
+  guest::Access load_committed(std::size_t region, std::size_t at, void* to, std::size_t bytes);
   guest::Access store_word(std::size_t region, std::size_t at, std::uint64_t value) {
     return store(region, at, &value, 8);
   }
@@ -94,6 +95,7 @@ class ClaimThread {
   guest::CallResult store(std::uint64_t to, const void* from, std::size_t bytes,
                           std::uint64_t ticket, bool full);
   guest::CallResult load(std::uint64_t from, std::size_t bytes);
+  guest::CallResult load_committed(std::uint64_t from, void* to, std::size_t bytes);
   void drain(std::uint64_t slot);
   void wait(unsigned attempt);
 

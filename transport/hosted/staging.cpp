@@ -23,6 +23,8 @@ Buffer described(const Registers& r) {
       return {Kind::kIn, &Registers::rdi, VMSRS_SECRET_BYTES, 0};
     case VMSRS_CALL_MGMT_DEFINE:
       return {Kind::kIn, &Registers::rsi, sizeof(vmsrs_server_definition), 0};
+    case VMSRS_CALL_LOAD_COMMITTED:
+      return {Kind::kOut, &Registers::rdx, r.rsi, 1};
     case VMSRS_CALL_MGMT_STATS:
       return {Kind::kOut, &Registers::rsi, r.rdx, 1};
     case VMSRS_CALL_MGMT_EXITS:

@@ -64,6 +64,7 @@ enum vmsrs_call {
   VMSRS_CALL_FILL_RANGE = 0x122,
   VMSRS_CALL_LOAD = 0x123,
   VMSRS_CALL_LOAD_RANGE = 0x124,
+  VMSRS_CALL_LOAD_COMMITTED = 0x125,
   VMSRS_CALL_SERVICE = 0x130,
 
   /* Management calls: need a capability. */
@@ -109,6 +110,7 @@ enum vmsrs_status {
   VMSRS_REPEAT = 22,      /* nobody is in the way (any more): make the access yourself, again */
   VMSRS_DRAIN = 23,       /* see that the windows named by RDX are closed, call again with ticket RSI */
   VMSRS_WAIT = 24,        /* a user declared crashed may still be storing: call again a little later */
+  VMSRS_READ_ONLY = 25,   /* the calling user has said that it only reads: nothing was changed */
   VMSRS_OTHER_SHAPE = 30, /* the named region is kept with another size or granule */
   VMSRS_STATUS_COUNT = 31
 };
@@ -120,10 +122,11 @@ enum vmsrs_status {
 #define VMSRS_MAX_SERVERS 16u
 #define VMSRS_MAX_USERS 1024u        /* unfinished users of one server */
 #define VMSRS_MAX_REGIONS 16u        /* of one server */
-#define VMSRS_MAX_RANGE_BYTES 65536u /* of one STORE_RANGE, FILL_RANGE, LOAD_RANGE, PROFILE_FILL \
-                                      */
+/* Of one STORE_RANGE, FILL_RANGE, LOAD_RANGE, LOAD_COMMITTED, PROFILE_FILL. */
+#define VMSRS_MAX_RANGE_BYTES 65536u
 #define VMSRS_NAME_BYTES 32u         /* of a server's name, NUL included */
 #define VMSRS_SECRET_BYTES 32u
+#define VMSRS_USER_READER 1u           /* USER_BEGIN: this user only reads */
 #define VMSRS_USER_KEEP 1u             /* USER_END: the thread goes on with the slot's next user */
 #define VMSRS_STORE_WRITE_SET_FULL 1u /* STORE...: the caller cannot claim the granule */
 #define VMSRS_EVERY_USER (~0ull) /* DRAIN: the windows of all users */
@@ -155,7 +158,9 @@ struct vmsrs_status_page {
   uint32_t server;
   uint64_t mode;
   uint64_t service_request; /* rises when a thread of the server shall make VMSRS_CALL_SERVICE */
-  uint8_t reserved[4064];
+  uint8_t reserved[32];
+  uint64_t freed; /* rises before a tag that named an owner becomes UNOWNED; a line of its own */
+  uint8_t reserved2[4024];
 };
 
 struct vmsrs_window {
@@ -169,6 +174,7 @@ VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_status_page) == VMSRS_PAGE_BYTES, "one p
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_window) == VMSRS_WINDOW_BYTES, "five pages");
 VMSRS_STATIC_ASSERT(offsetof(struct vmsrs_status_page, mode) == 16, "layout");
 VMSRS_STATIC_ASSERT(offsetof(struct vmsrs_status_page, service_request) == 24, "layout");
+VMSRS_STATIC_ASSERT(offsetof(struct vmsrs_status_page, freed) == 64, "layout");
 
 /* Marks the pages of the windows image before the hypervisor has taken them over. */
 #define VMSRS_WINDOW_MARK "VMSRS-WINDOW-PG" /* 16 bytes with its NUL */

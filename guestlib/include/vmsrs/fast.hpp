@@ -27,8 +27,9 @@ struct Thread {
   std::uint64_t own;        // body of its user's tags; 0: no scope is open
   std::uint64_t own_check;  // own * VMSRS_TAG_BODY_FACTOR
   vmsrs_user_area* area;
-  vmsrs_write_set set;  // of its user
-  Region region;        // where its user last stored
+  vmsrs_write_set set;   // of its user
+  Region region;         // where its user last stored
+  std::uint64_t reader;  // not 0: its user sees committed values only, and seen stays kNever
 };
 constexpr std::uint64_t kNever = 1;  // a mode that is never published: epoch 0, suppression
 

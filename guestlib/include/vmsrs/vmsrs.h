@@ -103,6 +103,17 @@ int vmsrs_run_user(uint64_t label, void (*body)(void*), void* argument, void (*o
 int vmsrs_user_begin(uint64_t label);
 int vmsrs_user_end(void); /* a vmsrs_outcome or an error */
 
+/* A user that only reads, and of other users only what they have finished: its loads give committed
+ * values, whoever owns the bytes. Each word is one that was committed when it was read; two loads
+ * may lie before and after another user's end. No trap where nobody unfinished has stored to the
+ * granule; with trap_every_store each load is a call. A store in such a scope is refused: the user
+ * crashes (VMSRS_FAULT_CHECK), and vmsrs_error_message() says so. Scopes within it are part of it.
+ * Within another user's scope: VMSRS_ERROR_STATE. Everything else is as in vmsrs_run_user and
+ * vmsrs_user_begin; the latter's scope ends with vmsrs_user_end. */
+int vmsrs_run_reader(uint64_t label, void (*body)(void*), void* argument, void (*on_crash)(void*),
+                     void* on_crash_argument);
+int vmsrs_reader_begin(uint64_t label);
+
 /* Has the calling thread's user crashed? False without a user. No trap while nobody is suppressed.
  */
 bool vmsrs_user_crashed(void);

@@ -25,6 +25,13 @@ using Plain = std::conditional_t<
     kBytes == 1, std::uint8_t,
     std::conditional_t<kBytes == 2, std::uint16_t,
                        std::conditional_t<kBytes == 4, std::uint32_t, std::uint64_t>>>;
+
+template <typename Body, typename OnCrash>
+int run(decltype(vmsrs_run_user) run_scope, std::uint64_t label, Body& body, OnCrash& on_crash) {
+  return run_scope(
+      label, [](void* p) { (*static_cast<Body*>(p))(); }, std::addressof(body),
+      [](void* p) { (*static_cast<OnCrash*>(p))(); }, std::addressof(on_crash));
+}
 }  // namespace detail
 
 // A monitored load of profiled memory. Words of 1, 2, 4, 8 bytes are one operation; in normal mode
@@ -88,11 +95,13 @@ void assign(T* to, const T* from) {
 // Runs body() as one user; on_crash() runs in the fault handler (see vmsrs_run_user).
 template <typename Body, typename OnCrash>
 int run_user(std::uint64_t label, Body&& body, OnCrash&& on_crash) {
-  using BodyType = std::remove_reference_t<Body>;
-  using OnCrashType = std::remove_reference_t<OnCrash>;
-  return vmsrs_run_user(
-      label, [](void* p) { (*static_cast<BodyType*>(p))(); }, std::addressof(body),
-      [](void* p) { (*static_cast<OnCrashType*>(p))(); }, std::addressof(on_crash));
+  return detail::run(vmsrs_run_user, label, body, on_crash);
+}
+
+// The same for a user that only reads, and only committed values (see vmsrs_run_reader).
+template <typename Body, typename OnCrash>
+int run_reader(std::uint64_t label, Body&& body, OnCrash&& on_crash) {
+  return detail::run(vmsrs_run_reader, label, body, on_crash);
 }
 
 }  // namespace vmsrs
