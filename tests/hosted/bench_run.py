@@ -31,7 +31,7 @@ def report(build: str, *words: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(BENCH), "PYTHONDONTWRITEBYTECODE": "1",
                    "VMSRS_BENCH_QUICK": "1"}
     return subprocess.run([sys.executable, "-m", "report", "--build", build, *words], check=True,
-                          env=environment, timeout=60, stdout=subprocess.PIPE, text=True).stdout
+                          env=environment, timeout=120, stdout=subprocess.PIPE, text=True).stdout
 
 
 def refused(*words: str) -> bool:
