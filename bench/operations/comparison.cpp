@@ -44,9 +44,9 @@ void comparison(HostedBench& bench) {
     scrubs.push_back(time_each(1, [&] { bench.scrub(); }));
   }
   report("memcmp_gib_per_s", static_cast<double>(kBytes) / median(whole) * 1e9 / (1 << 30), "GiB/s",
-         "memcmp over 64 MiB and as many, each side read once");
+         "memcmp over a region and as many bytes elsewhere");
   report("scrub_gib_per_s", static_cast<double>(kBytes) / median(scrubs) * 1e9 / (1 << 30), "GiB/s",
-         "a whole scrub of 64 MiB by the service thread, a call for each 64 KiB");
+         "a whole scrub by the service thread, a call for each 64 KiB");
   report("sweep_memcmp_ratio", median(ratios), "",
          "the engine's comparison of the same bytes, in pieces of 64 KiB, over memcmp's speed");
 }
