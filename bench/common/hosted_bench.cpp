@@ -2,6 +2,7 @@
 #include "hosted_bench.hpp"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -34,6 +35,16 @@ void HostedBench::attach() {
   options.secret_file = secret.c_str();
   options.suppression_limit_ms = 600'000;  // crashed users wait here as long as they are needed
   if (vmsrs_attach(&options) != 0 || Init_profile() != 0) give_up(vmsrs_error_message());
+}
+
+void HostedBench::scrub() {
+  test::Client& client = manager_->client();
+  std::uint64_t bytes = ~0ull;
+  while (client.call(VMSRS_CALL_MGMT_SCRUB, manager_->token(), server_, bytes).status ==
+         VMSRS_AGAIN) {
+    bytes = 0;
+    usleep(100);
+  }
 }
 
 std::uint64_t* HostedBench::memory(std::size_t bytes, bool profiled) {

@@ -31,6 +31,8 @@ class HostedBench {
   test::HostedProcess& process() { return *hosted_; }
   std::string secret_file() const { return hosted_->secret_file(test::secret_of(1)); }
   vmsrs_server_info info() { return manager_->info(server_); }
+  // All regions are compared with their mirrors by the server's service thread.
+  void scrub();
 
  private:
   std::unique_ptr<test::HostedProcess> hosted_;

@@ -34,7 +34,7 @@ double request_extra(std::uint64_t* plain, std::uint64_t* profiled) {
 // USER_END with a write set of a given size. The key is the slope: what is left when the round trip
 // and whatever else does not depend on the size has been taken off.
 void commit_granule(HostedBench&) {
-  constexpr unsigned kSizes[] = {1, 10, 100, 1000, 10'000};
+  constexpr unsigned kSizes[] = {1, 10, 100, 1000, 8192, 10'000};
   constexpr std::size_t kBytes = 1024 * 1024;
   std::uint64_t* const words = HostedBench::memory(kBytes, true);
   double first = 0;

@@ -22,6 +22,7 @@ constexpr struct {
     {"load_suppression_extra_ns", load_suppression},
     {"restore_ns", restore},
     {"fault_ratio", fault},
+    {"sweep_memcmp_ratio", comparison},
     {"memory_ratio", memory_use},
 };
 

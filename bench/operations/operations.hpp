@@ -17,6 +17,7 @@ void commit_granule(HostedBench& bench);
 void hosted_trap(HostedBench& bench);
 void restore(HostedBench& bench);
 void fault(HostedBench& bench);
+void comparison(HostedBench& bench);
 void memory_use(HostedBench& bench);
 
 }  // namespace vmsrs::bench

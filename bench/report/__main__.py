@@ -18,7 +18,7 @@ from .programs import Figure, Programs, say
 def measure(programs: Programs, names: list[str]) -> list[Figure]:
     figures: list[Figure] = []
     for aim in AIMS:
-        if aim.program is None or aim.key not in names:
+        if aim.key not in names:
             continue
         figures += programs.run(aim.program, aim.key) or []
         if aim.key == "hosted_trap_ns":
@@ -61,7 +61,7 @@ def main() -> None:
     if options.output == "json":
         output.print_json(figures, comparison, bool(options.name))
     else:
-        output.print_table(figures, names, comparison)
+        output.print_table(figures, comparison)
     if programs.failed:
         sys.exit("failed: " + "; ".join(programs.failed))
 

@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 
 from . import HEADING
-from .aims import AIMS, KEYS
+from .aims import KEYS
 from .comparison import TRIED_FAULTS, TRIED_SECONDS, WORK_SECONDS, Comparison
 from .programs import Figure
 
@@ -50,7 +50,7 @@ def comparison_figures(comparison: Comparison) -> list[Figure]:
     return figures
 
 
-def print_table(figures: list[Figure], names: list[str], comparison: Comparison | None) -> None:
+def print_table(figures: list[Figure], comparison: Comparison | None) -> None:
     print(f"VMSRS benchmarks: {HEADING}\n{circumstances()}\n")
     if figures:
         print(f"{'key':<28}{'measured':>12}  {'aim':<9}{'met':<5}what")
@@ -62,9 +62,6 @@ def print_table(figures: list[Figure], names: list[str], comparison: Comparison 
             print(f"{figure.name:<28}{measured:>12}  {aim.text():<9}{met:<5}{figure.text}")
         else:
             print(f"  {figure.name:<26}{measured:>12}  {'':<14}{figure.text}")
-    for aim in AIMS:
-        if aim.program is None and aim.key in names:
-            print(f"{aim.key:<28}{'':>12}  {aim.text():<9}{'-':<5}not there yet")
     if comparison is not None:
         print_comparison(comparison)
 

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <unistd.h>
-
-#include <iostream>
 #include <memory>
 #include <ops_common/exit_codes.hpp>
 
+#include "confirm.hpp"
 #include "verbs/verbs.hpp"
 
 namespace vmsrs::cli {
@@ -43,29 +41,21 @@ int dry_run(const Context& context, const Choice& choice) {
   return ops::kExitOk;
 }
 
-void confirm(const Context& context, const Choice& choice) {
-  if (choice.yes) return;
-  if (::isatty(STDIN_FILENO) != 1) {
-    throw Failure(ops::kExitUsage,
-                  "gc changes memory of servers: give --yes where nobody can be "
-                  "asked, or --dry-run to see what it would do");
-  }
-  const std::size_t count = candidates(context.client(), choice).size();
-  std::cerr << "Restore now what " << count << " users under suppression have written? [y/N] ";
-  std::string answer;
-  std::getline(std::cin, answer);
-  if (answer != "y" && answer != "Y" && answer != "yes") {
-    throw Failure(ops::kExitFailed, "nothing was done");
-  }
-}
-
 int collect(const Context& context, const Choice& choice) {
   if (choice.slot >= 0 && choice.server.empty()) {
     throw Failure(ops::kExitUsage,
                   "--user needs --server: a slot has a meaning in one server only");
   }
   if (choice.dry_run) return dry_run(context, choice);
-  confirm(context, choice);
+  const auto question = [&] {
+    const std::size_t count = candidates(context.client(), choice).size();
+    return "Restore now what " + std::to_string(count) + " users under suppression have written?";
+  };
+  if (!choice.yes) {
+    confirm(question,
+            "gc changes memory of servers: give --yes where nobody can be asked, or --dry-run to "
+            "see what it would do");
+  }
   const Client client = context.client();
   Json body = {{"timeout_ms", client.timeout().count()}};
   if (!choice.server.empty()) body["server"] = choice.server;

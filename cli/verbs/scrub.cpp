@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <unistd.h>
-
-#include <iostream>
 #include <memory>
 #include <ops_common/exit_codes.hpp>
 
+#include "confirm.hpp"
 #include "verbs/verbs.hpp"
 
 namespace vmsrs::cli {
@@ -15,24 +13,16 @@ struct Scrub {
   bool yes = false;
 };
 
-void confirm(const Scrub& scrub) {
-  if (scrub.yes) return;
-  if (::isatty(STDIN_FILENO) != 1) {
-    throw Failure(ops::kExitUsage,
-                  "scrub changes memory of servers: give --yes where nobody can be "
-                  "asked; vmsrsctl check looks and changes nothing");
-  }
-  std::cerr << "Restore all bytes of " << (scrub.server.empty() ? "every server" : scrub.server)
-            << " that nobody owns and that differ from their committed value? [y/N] ";
-  std::string answer;
-  std::getline(std::cin, answer);
-  if (answer != "y" && answer != "Y" && answer != "yes") {
-    throw Failure(ops::kExitFailed, "nothing was done");
-  }
-}
-
 int work(const Context& context, const Scrub& scrub) {
-  confirm(scrub);
+  const auto question = [&scrub] {
+    return "Restore all bytes of " + (scrub.server.empty() ? "every server" : scrub.server) +
+           " that nobody owns and that differ from their committed value?";
+  };
+  if (!scrub.yes) {
+    confirm(question,
+            "scrub changes memory of servers: give --yes where nobody can be asked; vmsrsctl check "
+            "looks and changes nothing");
+  }
   const Client client = context.client();
   Json body = {{"timeout_ms", client.timeout().count()}};
   if (!scrub.server.empty()) body["server"] = scrub.server;

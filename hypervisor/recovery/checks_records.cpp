@@ -2,13 +2,12 @@
 #include "recovery/server.hpp"
 #include "recovery/verdict.hpp"
 
-// Invariants of the records: storage, chains, collected.
+// Invariants of the records: storage, chains, and of users and collected what is about records.
 namespace vmsrs::recovery {
 
-void Server::check_storage(vmsrs_check_result& result) const {
-  ledger_.slab.check(result, index_);
+void Server::check_unprotected(vmsrs_check_result& storage) const {
   const std::uint64_t stores = counters_.unprotected_stores - unprotected_before_attach_;
-  if (attached_ && stores > 0) unprotected(result, index_, stores);
+  if (attached_ && stores > 0) unprotected(storage, index_, stores);
 }
 
 // Is a record linked as its neighbours say, in a live region, newer than what it lies upon?
@@ -32,34 +31,40 @@ static bool sound_link(const Ledger& ledger, RecordId id, const Record& record) 
          older.region == record.region;
 }
 
-void Server::check_chains(vmsrs_check_result& result) const {
-  std::uint64_t tops = 0;
-  ledger_.slab.for_each([&](RecordId id, const Record& record) {
-    ++result.examined_count;
-    tops += record.newer == kNoRecord;
-    if (!sound_link(ledger_, id, record)) violated(result, index_, record.granule);
-  });
-  // Each newest record is its granule's head; were there more heads, some would lead nowhere.
-  std::uint64_t heads = 0;
-  for (const Region& region : ledger_.regions)
-    for (std::uint64_t granule = 0; granule < region.filled_granules(); ++granule)
-      heads += region.heads[granule] != kNoRecord;
-  if (heads != tops) violated(result, index_, heads);
+void Server::check_link(RecordId id, const Record& record, vmsrs_check_result& chains) const {
+  ++chains.examined_count;
+  if (!sound_link(ledger_, id, record)) violated(chains, index_, record.granule);
 }
 
-// A user collected ahead of its end point holds nothing, and nothing may come after.
-void Server::check_collected(vmsrs_check_result& result) const {
-  for (std::uint32_t i = 0; i < VMSRS_MAX_USERS && defined_; ++i) {
-    const User& user = ledger_.users[static_cast<Slot>(i)];
-    ++result.examined_count;
-    if (user.crashed() && user.restored && user.records != kNoRecord) violated(result, index_, i);
+// A head leads to a record of its granule that nothing lies upon; false if not.
+bool Server::check_head(const Region& region, std::uint32_t granule,
+                        vmsrs_check_result& chains) const {
+  const RecordId id = region.heads[granule];
+  if (ledger_.slab.holds(id)) {
+    const Record& record = ledger_.at(id);
+    if (record.newer == kNoRecord && record.granule == granule &&
+        record.region == &region - ledger_.regions)
+      return true;
   }
+  violated(chains, index_, granule);
+  return false;
+}
+
+// No record of a finished user, nor of an earlier generation.
+void Server::check_writer(const Record& record, vmsrs_check_result& users) const {
+  ++users.examined_count;
+  if (record.slot >= VMSRS_MAX_USERS) return;  // `chains` says so
+  const User& user = ledger_.users[record.slot];
+  if (user.state == VMSRS_USER_FREE || user.generation != record.generation)
+    violated(users, index_, record.slot);
+}
+
+// Outside suppression no record is a crashed user's.
+void Server::check_collected(const Record& record, vmsrs_check_result& collected) const {
   if (crashed_count_ > 0 || suppressing()) return;
-  ledger_.slab.for_each([&](RecordId, const Record& record) {
-    ++result.examined_count;
-    if (record.slot < VMSRS_MAX_USERS && ledger_.users[record.slot].crashed())
-      violated(result, index_, record.granule);
-  });
+  ++collected.examined_count;
+  if (record.slot < VMSRS_MAX_USERS && ledger_.users[record.slot].crashed())
+    violated(collected, index_, record.granule);
 }
 
 }  // namespace vmsrs::recovery

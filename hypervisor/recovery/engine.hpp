@@ -54,7 +54,8 @@ class Engine {
  private:
   friend struct EngineProbe;
 
-  void run_checks();
+  void begin_check();
+  bool check_piece();  // true: there is more
   Server* bound_to(std::uint64_t address_space);
   void bind(std::uint32_t index, std::uint64_t address_space);
   void reap_locked(Server& server);

@@ -2,43 +2,49 @@
 #include "recovery/engine.hpp"
 #include "recovery/verdict.hpp"
 
-// Runs the invariants of docs/invariants.md. Seven are looked at when a check begins; the eighth
-// (mirror) needs threads of the servers and is collected from them.
+// Runs the invariants of docs/invariants.md: `hidden` at once, `mirror` by threads of the servers,
+// and the six of the engine's own memory in pieces, one at each call, so that no user waits long
+// for a check.
 namespace vmsrs::recovery {
 
-void Engine::run_checks() {
+void Engine::begin_check() {
+  checked_ = true;
   report_ = vmsrs_check_report{};
-  vmsrs_check_result* const results = report_.results;
-  results[VMSRS_CHECK_HIDDEN] = platform_.check_hidden();
-  pool_.check(results[VMSRS_CHECK_STORAGE]);
+  report_.results[VMSRS_CHECK_HIDDEN] = platform_.check_hidden();
+  pool_.begin_check();
   for (std::uint32_t i = 0; i < server_count_; ++i) {
-    Server& server = servers_[i];
-    const LockGuard guard(server.lock(), platform_);
-    server.check_storage(results[VMSRS_CHECK_STORAGE]);
-    server.check_chains(results[VMSRS_CHECK_CHAINS]);
-    server.check_users(results[VMSRS_CHECK_USERS]);
-    server.check_collected(results[VMSRS_CHECK_COLLECTED]);
-    server.check_accounting(results[VMSRS_CHECK_ACCOUNTING]);
-    server.check_windows(results[VMSRS_CHECK_WINDOWS]);
-    server.request_comparison();
+    const LockGuard guard(servers_[i].lock(), platform_);
+    servers_[i].begin_check();
+    servers_[i].request_comparison();
   }
+}
+
+bool Engine::check_piece() {
+  if (pool_.check_piece(report_.results[VMSRS_CHECK_STORAGE])) return true;
+  for (std::uint32_t i = 0; i < server_count_; ++i) {
+    const LockGuard guard(servers_[i].lock(), platform_);
+    if (servers_[i].check_piece(report_.results)) return true;
+  }
+  return false;
 }
 
 vmsrs_status Engine::check(bool anew, vmsrs_check_report& report) {
   const LockGuard table(table_lock_, platform_);
-  if (anew) run_checks();
-  if (!anew && !checked_) return VMSRS_WRONG_STATE;
-  checked_ = true;
+  if (anew) begin_check();
+  if (!checked_) return VMSRS_WRONG_STATE;
+  const bool checking = check_piece();
   report = report_;
+  for (int i = VMSRS_CHECK_STORAGE; i < VMSRS_CHECK_COUNT && checking; ++i)
+    if (i != VMSRS_CHECK_MIRROR) report.results[i].verdict = VMSRS_VERDICT_PENDING;
   vmsrs_check_result& mirror = report.results[VMSRS_CHECK_MIRROR];
-  bool pending = false;
+  bool comparing = false;
   for (std::uint32_t i = 0; i < server_count_; ++i) {
     const LockGuard guard(servers_[i].lock(), platform_);
     servers_[i].report_comparison(mirror);
-    pending |= servers_[i].comparing();
+    comparing |= servers_[i].comparing();
   }
-  if (pending) mirror.verdict = VMSRS_VERDICT_PENDING;
-  return pending ? VMSRS_AGAIN : VMSRS_OK;
+  if (comparing) mirror.verdict = VMSRS_VERDICT_PENDING;
+  return checking || comparing ? VMSRS_AGAIN : VMSRS_OK;
 }
 
 }  // namespace vmsrs::recovery

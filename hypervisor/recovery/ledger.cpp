@@ -8,15 +8,19 @@ class Ledger::ChainEdit {
  public:
   ChainEdit(Ledger& ledger, const Region& region, std::uint32_t granule)
       : ledger_(ledger), region_(region), granule_(granule) {
-    if (ledger_.contended(region_, granule_)) --ledger_.contended_granules;
+    if (ledger_.contended(region_, granule_)) ledger_.contended_granules.remove(place());
   }
   ~ChainEdit() {
-    if (ledger_.contended(region_, granule_)) ++ledger_.contended_granules;
+    if (ledger_.contended(region_, granule_)) ledger_.contended_granules.add(place());
   }
   ChainEdit(const ChainEdit&) = delete;
   ChainEdit& operator=(const ChainEdit&) = delete;
 
  private:
+  std::uint64_t place() const {
+    return place_of(static_cast<std::uint32_t>(&region_ - ledger_.regions), granule_);
+  }
+
   Ledger& ledger_;
   const Region& region_;
   std::uint32_t granule_;
@@ -90,7 +94,8 @@ RecordId Ledger::push(std::uint8_t region_index, std::uint32_t granule, Slot slo
   user.records = id;
   ++user.record_count;
   ++region.record_count;
-  ++record_count;
+  record_count.add(id);
+  records_of_users.add(slot);
   return id;
 }
 
@@ -127,7 +132,8 @@ void Ledger::remove(RecordId id) {
     at(record.next_of_user).previous_of_user = record.previous_of_user;
   --user.record_count;
   --region.record_count;
-  --record_count;
+  record_count.remove(id);
+  records_of_users.remove(record.slot);
   slab.give(id);
 }
 
@@ -213,8 +219,9 @@ void Ledger::commit(Slot slot) {
 
 void Ledger::forget_everything() {
   slab.reset();
-  record_count = 0;
-  contended_granules = 0;
+  record_count.clear();
+  records_of_users.clear();
+  contended_granules.clear();
 }
 
 }  // namespace vmsrs::recovery

@@ -47,6 +47,9 @@ class Ledger {
   // What the user wrote becomes the committed value: from hidden to hidden memory, cannot fail.
   void commit(Slot slot);
 
+  static constexpr std::uint64_t place_of(std::uint32_t region, std::uint64_t granule) {
+    return std::uint64_t{region} << 32 | granule;
+  }
   bool contended(const Region& region, std::uint32_t granule) const;
   Record& at(RecordId id) const { return slab.at(id); }
   void forget_everything();  // all records; regions must be released or emptied by the caller
@@ -54,8 +57,9 @@ class Ledger {
   Region regions[VMSRS_MAX_REGIONS];
   UserTable users;
   RecordSlab slab;
-  std::uint64_t record_count = 0;
-  std::uint64_t contended_granules = 0;
+  Tally record_count;        // by number
+  Tally records_of_users;    // the same, by slot
+  Tally contended_granules;  // by place_of
   std::uint64_t sequence = 0;
   std::uint64_t restoration = 0;
 

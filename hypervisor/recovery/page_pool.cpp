@@ -30,8 +30,8 @@ void PagePool::mark(std::uint32_t first, std::uint32_t pages, Owner owner) {
   for (std::uint32_t page = first; page < first + pages; ++page) {
     bitmap_[page / 64] |= 1ull << (page % 64);
     owners_[page] = owner;
+    used_[owner].add(page);
   }
-  used_[owner] += pages;
   if (first == lowest_free_) lowest_free_ = first + pages;
 }
 
@@ -52,7 +52,7 @@ std::uint32_t PagePool::find_run(std::uint32_t pages) const {
 std::uint32_t PagePool::take(std::uint32_t pages, Owner owner) {
   if (pages == 0) return 0;
   const LockGuard guard(lock_, *platform_);
-  if (quota_[owner] != 0 && used_[owner] + std::uint64_t{pages} > quota_[owner]) return 0;
+  if (quota_[owner] != 0 && used_[owner] + pages > quota_[owner]) return 0;
   const std::uint32_t first = find_run(pages);
   if (first != 0) mark(first, pages, owner);
   return first;
@@ -61,7 +61,7 @@ std::uint32_t PagePool::take(std::uint32_t pages, Owner owner) {
 void PagePool::give(std::uint32_t first, std::uint32_t pages) {
   const LockGuard guard(lock_, *platform_);
   for (std::uint32_t page = first; page < first + pages; ++page) {
-    --used_[owners_[page]];
+    used_[owners_[page]].remove(page);
     bitmap_[page / 64] &= ~(1ull << (page % 64));
     owners_[page] = kOwnerNobody;
   }
@@ -76,26 +76,46 @@ void PagePool::set_quota(Owner owner, std::uint64_t pages) {
 std::uint64_t PagePool::used_bytes() const {
   const LockGuard guard(lock_, *platform_);
   std::uint64_t pages = 0;
-  for (const std::uint32_t used : used_) pages += used;
+  for (const Tally& used : used_) pages += used;
   return pages * VMSRS_PAGE_BYTES;
 }
 
 std::uint64_t PagePool::used_bytes(Owner owner) const {
   const LockGuard guard(lock_, *platform_);
-  return std::uint64_t{used_[owner]} * VMSRS_PAGE_BYTES;
+  return used_[owner] * VMSRS_PAGE_BYTES;
 }
 
-void PagePool::check(vmsrs_check_result& result) const {
+bool PagePool::find_owned(Owner owner, std::uint32_t& page, std::uint32_t count) const {
   const LockGuard guard(lock_, *platform_);
+  const std::uint32_t end = count < page_count_ - page ? page + count : page_count_;
+  while (page < end && owners_[page] != owner) ++page;
+  return page < end;
+}
+
+void PagePool::begin_check() {
+  const LockGuard guard(lock_, *platform_);
+  checked_ = 0;
+  for (Tally& used : used_) used.begin_recount();
+}
+
+bool PagePool::check_piece(vmsrs_check_result& result) {
+  const LockGuard guard(lock_, *platform_);
+  if (checked_ == page_count_) return false;
   std::uint32_t counted[kOwnerCount] = {};
-  for (std::uint32_t page = 0; page < page_count_; ++page) {
+  for (std::uint32_t i = 0; i < kPagesOfPiece && checked_ < page_count_; ++i, ++checked_) {
     ++result.examined_count;
-    const bool sound = owners_[page] < kOwnerCount && used(page) == (owners_[page] != kOwnerNobody);
-    if (!sound) violated(result, kNoServer, page);
-    if (owners_[page] < kOwnerCount) ++counted[owners_[page]];
+    const Owner owner = owners_[checked_];
+    const bool sound = owner < kOwnerCount && used(checked_) == (owner != kOwnerNobody);
+    if (!sound) violated(result, kNoServer, checked_);
+    if (owner < kOwnerCount) ++counted[owner];
   }
   for (std::uint32_t owner = kOwnerEngine; owner < kOwnerCount; ++owner)
-    if (counted[owner] != used_[owner]) violated(result, owner >= 2 ? owner - 2 : kNoServer, owner);
+    used_[owner].pass(checked_, counted[owner]);
+  if (checked_ < page_count_) return true;
+  for (std::uint32_t owner = kOwnerEngine; owner < kOwnerCount; ++owner)
+    if (used_[owner].recount() != used_[owner])
+      violated(result, owner >= 2 ? owner - 2 : kNoServer, owner);
+  return false;
 }
 
 }  // namespace vmsrs::recovery

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "recovery/spin_lock.hpp"
+#include "recovery/tally.hpp"
 
 namespace vmsrs::recovery {
 
@@ -36,8 +37,17 @@ class PagePool {
   std::uint64_t used_bytes() const;
   std::uint64_t used_bytes(Owner owner) const;
 
-  // Compares both tables and the counts, and adds to the result; the invariant `storage`.
-  void check(vmsrs_check_result& result) const;
+  // Moves `page` on to the owner's first page among the next `count` ones. False: past them, for
+  // there is none.
+  bool find_owned(Owner owner, std::uint32_t& page, std::uint32_t count) const;
+  std::uint32_t page_count() const { return page_count_; }
+
+  // The invariant `storage`: compares both tables and the counts, kPagesOfPiece pages a call, and
+  // adds to the result. Not two checks at a time.
+  static constexpr std::uint32_t kPagesOfPiece = 4096;
+  void begin_check();
+  // True: there is more.
+  bool check_piece(vmsrs_check_result& result);
 
  private:
   friend struct EngineProbe;  // tests damage what they then look for
@@ -52,8 +62,9 @@ class PagePool {
   Owner* owners_ = nullptr;
   std::uint32_t page_count_ = 0;
   std::uint32_t lowest_free_ = 0;  // no page below it is free
-  std::uint32_t used_[kOwnerCount] = {};
+  Tally used_[kOwnerCount];        // by page
   std::uint64_t quota_[kOwnerCount] = {};
+  std::uint32_t checked_ = 0;  // pages below were seen by the check under way
   mutable SpinLock lock_;
 };
 

@@ -112,13 +112,11 @@ void RecordSlab::reset() {
 bool RecordSlab::holds(RecordId id) const {
   const std::uint32_t page = id / kPlaces;
   if (id % kPlaces == 0 || page >= pool_->capacity_bytes() / VMSRS_PAGE_BYTES) return false;
-  const Header& mine = header(page);
-  return mine.magic == kMagic && mine.owner == owner_ && at(id).live == 1;
+  return holds_records(page) && at(id).live == 1;
 }
 
 bool RecordSlab::sound_page(std::uint32_t page) const {
   const Header& mine = header(page);
-  if (mine.magic != kMagic || mine.owner != owner_) return false;
   std::uint32_t live = 0;
   for (RecordId id = page * kPlaces + 1; id < (page + 1) * kPlaces; ++id) live += at(id).live;
   std::uint32_t free = 0;
@@ -129,14 +127,21 @@ bool RecordSlab::sound_page(std::uint32_t page) const {
   return live == mine.live_count && live + free == kRecordsPerPage;
 }
 
-void RecordSlab::check(vmsrs_check_result& result, std::uint32_t server) const {
-  for (const std::uint32_t head : heads_) {
-    for (std::uint32_t page = head; page != 0; page = header(page).next) {
-      ++result.examined_count;
-      if (!sound_page(page)) violated(result, server, page);
-    }
-  }
-  for_each([&](RecordId id, const Record& record) {
+bool RecordSlab::sound_neighbours(std::uint32_t page) const {
+  const Header& mine = header(page);
+  const auto ours = [this](std::uint32_t other) {
+    return other < pool_->page_count() && holds_records(other);
+  };
+  const bool next = mine.next == 0 || (ours(mine.next) && header(mine.next).previous == page);
+  if (mine.previous == 0) return next && heads_[list_for(mine)] == page;
+  return next && ours(mine.previous) && header(mine.previous).next == page;
+}
+
+void RecordSlab::check(std::uint32_t page, vmsrs_check_result& result, std::uint32_t server) const {
+  ++result.examined_count;
+  if (!holds_records(page)) return violated(result, server, page);
+  if (!sound_page(page) || !sound_neighbours(page)) violated(result, server, page);
+  for_each(page, [&](RecordId id, const Record& record) {
     ++result.examined_count;
     if (record.checksum != checksum_of(record, id)) violated(result, server, record.granule);
   });

@@ -29,17 +29,20 @@ class RecordSlab {
   // Is this the number of a living record of this server? Safe for any number.
   bool holds(RecordId id) const;
 
-  // Calls visit(id, record) for each living record.
+  static constexpr RecordId first_of(std::uint32_t page) { return page * kPlaces; }
+  // Of a page that belongs to the server: does it hold records?
+  bool holds_records(std::uint32_t page) const {
+    return header(page).magic == kMagic && header(page).owner == owner_;
+  }
+  // Calls visit(id, record) for each living record of a page that holds records.
   template <typename Visit>
-  void for_each(Visit visit) const {
-    for (const List list : {kOpen, kFull})
-      for (std::uint32_t page = heads_[list]; page != 0; page = header(page).next)
-        for (RecordId id = page * kPlaces + 1; id < (page + 1) * kPlaces; ++id)
-          if (at(id).live != 0) visit(id, at(id));
+  void for_each(std::uint32_t page, Visit visit) const {
+    for (RecordId id = first_of(page) + 1; id < first_of(page + 1); ++id)
+      if (at(id).live != 0) visit(id, at(id));
   }
 
-  // Free lists, counts and checksums; the invariant `storage`.
-  void check(vmsrs_check_result& result, std::uint32_t server) const;
+  // A page's free list, count, checksums and neighbours; the invariant `storage`.
+  void check(std::uint32_t page, vmsrs_check_result& result, std::uint32_t server) const;
 
  private:
   friend struct EngineProbe;
@@ -63,6 +66,7 @@ class RecordSlab {
   void unlink(std::uint32_t page, List list);
   bool add_page();
   bool sound_page(std::uint32_t page) const;
+  bool sound_neighbours(std::uint32_t page) const;
 
   PagePool* pool_ = nullptr;
   Owner owner_ = kOwnerNobody;

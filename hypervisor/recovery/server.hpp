@@ -126,13 +126,11 @@ class Server {
   std::uint32_t users(std::uint64_t& cursor, vmsrs_user_info* out, std::uint32_t room) const;
   const std::uint64_t* faults() const { return counters_.faults; }
 
-  // ---- invariants (checks_*.cpp): each adds to the result of its name
-  void check_storage(vmsrs_check_result& result) const;
-  void check_chains(vmsrs_check_result& result) const;
-  void check_users(vmsrs_check_result& result);
-  void check_collected(vmsrs_check_result& result) const;
-  void check_accounting(vmsrs_check_result& result) const;
-  void check_windows(vmsrs_check_result& result) const;
+  // ---- invariants (server_checks.cpp, checks_*.cpp); not two checks at a time
+  void begin_check();
+  // A bounded piece, which adds to the results (all VMSRS_CHECK_COUNT of them). True: there is
+  // more.
+  bool check_piece(vmsrs_check_result* results);
 
  private:
   friend struct EngineProbe;
@@ -146,6 +144,11 @@ class Server {
     vmsrs_check_result result;
   };
   enum class Repair { kNone, kRestore };
+  // Where the check under way goes on: slots, pages of the pool, granules (place_of), the rest.
+  struct CheckCursor {
+    enum class Part { kSlots, kRecords, kHeads, kTotals, kDone } part = Part::kDone;
+    std::uint64_t at = 0;
+  };
   struct Source;  // of a store's bytes
 
   // windows and mode (server_mode.cpp)
@@ -263,6 +266,27 @@ class Server {
                         GuestMemory& memory);
   void describe(Slot slot, vmsrs_user_info& out) const;
 
+  // Pieces of a check (server_checks.cpp). True: the cursor has come to the part's end.
+  bool check_slots(vmsrs_check_result* results);
+  bool check_records(vmsrs_check_result* results);
+  void check_record_page(std::uint32_t page, vmsrs_check_result* results);
+  bool check_heads(vmsrs_check_result* results);
+  void check_totals(vmsrs_check_result* results) const;
+  std::uint32_t past_regions(std::uint32_t page) const;
+  void recount_slot(Slot slot);
+  // What they look for, by invariant (checks_*.cpp): each adds to the result of its name.
+  void check_unprotected(vmsrs_check_result& storage) const;
+  void check_link(RecordId id, const Record& record, vmsrs_check_result& chains) const;
+  bool check_head(const Region& region, std::uint32_t granule, vmsrs_check_result& chains) const;
+  void check_user(Slot slot, vmsrs_check_result& users);
+  void check_mode(vmsrs_check_result& users) const;
+  void check_writer(const Record& record, vmsrs_check_result& users) const;
+  void check_collected(Slot slot, vmsrs_check_result& collected) const;
+  void check_collected(const Record& record, vmsrs_check_result& collected) const;
+  void check_accounting(vmsrs_check_result& accounting) const;
+  void check_status_page(vmsrs_check_result& windows) const;
+  void check_window(Slot slot, vmsrs_check_result& windows) const;
+
   Platform* platform_ = nullptr;
   PagePool* pool_ = nullptr;
   std::uint32_t index_ = 0;
@@ -284,10 +308,11 @@ class Server {
   std::uint64_t freed_ = 0;  // as in the status page
   std::uint64_t service_request_ = 0;
   std::uint64_t service_called_ns_ = 0;
-  std::uint32_t crashed_count_ = 0;  // stuck ones included
-  std::uint32_t stuck_count_ = 0;
-  std::uint32_t collect_requests_ = 0;
+  Tally crashed_count_;  // by slot, as the next two; stuck ones included
+  Tally stuck_count_;
+  Tally collect_requests_;
   std::uint64_t suppression_began_ns_ = 0;
+  CheckCursor check_;
   Walk comparison_{};  // of a check
   Walk scrub_{};       // of sweeps and scrubs
   Counters counters_{};

@@ -68,7 +68,7 @@ void Server::finish_collection(Slot slot) {
 void Server::forget_request(User& user) {
   if (!user.collect_requested) return;
   user.collect_requested = false;
-  --collect_requests_;
+  collect_requests_.remove(ledger_.users.slot_of(user));
 }
 
 Reply Server::request_collection(std::uint64_t wanted) {
@@ -89,7 +89,7 @@ Reply Server::request_collection(std::uint64_t wanted) {
     left += user.record_count;
     if (user.collect_requested) continue;
     user.collect_requested = true;
-    ++collect_requests_;
+    collect_requests_.add(slot);
   }
   if (left == 0) return {VMSRS_OK, 0};
   call_for_service();

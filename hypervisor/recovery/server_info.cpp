@@ -21,9 +21,9 @@ void Server::info(vmsrs_server_info& out) const {
   }
   out.storage_used_bytes = pool_->used_bytes(owner_of(index_));
   out.mode = mode_;
-  out.active_users = ledger_.users.open_count() - crashed_count_;
-  out.crashed_users = crashed_count_;
-  out.stuck_users = stuck_count_;
+  out.active_users = static_cast<std::uint32_t>(ledger_.users.open_count() - crashed_count_);
+  out.crashed_users = static_cast<std::uint32_t>(crashed_count_);
+  out.stuck_users = static_cast<std::uint32_t>(stuck_count_);
   for (std::uint32_t i = 0; defined_ && i < VMSRS_MAX_USERS; ++i) {
     const User& user = ledger_.users[static_cast<Slot>(i)];
     out.active_users -= user.quiet;

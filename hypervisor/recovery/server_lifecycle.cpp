@@ -86,8 +86,8 @@ void Server::reap() {
 void Server::close_user(Slot slot) {
   User& user = ledger_.users[slot];
   forget_request(user);
-  if (user.crashed()) --crashed_count_;
-  if (user.state == VMSRS_USER_STUCK) --stuck_count_;
+  if (user.crashed()) crashed_count_.remove(slot);
+  if (user.state == VMSRS_USER_STUCK) stuck_count_.remove(slot);
   user.records = kNoRecord;
   user.record_count = 0;
   ledger_.users.close(slot);

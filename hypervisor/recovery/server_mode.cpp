@@ -59,7 +59,7 @@ void Server::enter_suppression(Slot slot) {
   user.crash_epoch = (mode_ >> 1) + 1;
   user.drained = true;  // by its own thread: it stores nothing while it is here
   user.taken = 0;
-  ++crashed_count_;
+  crashed_count_.add(slot);
   publish_user(slot);
   change_mode(true);
 }

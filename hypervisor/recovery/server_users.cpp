@@ -126,7 +126,7 @@ Reply Server::user_stuck(Thread thread) {
   if (!user.crashed()) return VMSRS_WRONG_STATE;
   if (user.state == VMSRS_USER_STUCK) return VMSRS_OK;
   user.state = VMSRS_USER_STUCK;
-  ++stuck_count_;
+  stuck_count_.add(slot);
   publish_user(slot);
   return VMSRS_OK;
 }

@@ -11,7 +11,7 @@ void UserTable::initialise(void* memory) {
   for (std::uint32_t i = 0; i < kPlaces; ++i) places_[i] = kNoSlot;
   for (std::uint32_t i = 0; i < VMSRS_MAX_USERS; ++i)
     free_[i] = static_cast<Slot>(VMSRS_MAX_USERS - 1 - i);
-  open_count_ = 0;
+  open_count_.clear();
 }
 
 Slot UserTable::find(std::uint64_t thread) const {
@@ -23,7 +23,8 @@ Slot UserTable::find(std::uint64_t thread) const {
 
 Slot UserTable::open(std::uint64_t thread) {
   if (open_count_ == VMSRS_MAX_USERS) return kNoSlot;
-  const Slot slot = free_[VMSRS_MAX_USERS - 1 - open_count_++];
+  const Slot slot = free_[VMSRS_MAX_USERS - 1 - open_count_];
+  open_count_.add(slot);
   User& user = users_[slot];
   const std::uint64_t generation = user.generation;
   const std::uint64_t checked = user.checked_generation;
@@ -44,7 +45,8 @@ void UserTable::close(Slot slot) {
   user.state = VMSRS_USER_FREE;
   user.quiet = false;
   ++user.generation;
-  free_[VMSRS_MAX_USERS - open_count_--] = slot;
+  free_[VMSRS_MAX_USERS - open_count_] = slot;
+  open_count_.remove(slot);
 }
 
 void UserTable::renew(Slot slot) {

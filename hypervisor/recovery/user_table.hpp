@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "recovery/record.hpp"
+#include "recovery/tally.hpp"
 
 namespace vmsrs::recovery {
 
@@ -54,6 +55,7 @@ class UserTable {
 
   User& operator[](Slot slot) { return users_[slot]; }
   const User& operator[](Slot slot) const { return users_[slot]; }
+  Slot slot_of(const User& user) const { return static_cast<Slot>(&user - users_); }
 
   Slot find(std::uint64_t thread) const;
   // A free slot for the thread, now ACTIVE, or kNoSlot.
@@ -62,7 +64,9 @@ class UserTable {
   void close(Slot slot);
   // The same thread has the slot's next generation, ACTIVE, as its next user.
   void renew(Slot slot);
-  std::uint32_t open_count() const { return open_count_; }
+  const Tally& open_count() const { return open_count_; }
+  void begin_recount() { open_count_.begin_recount(); }
+  void pass(Slot slot) { open_count_.pass(slot + 1u, users_[slot].state != VMSRS_USER_FREE); }
 
  private:
   friend struct EngineProbe;
@@ -76,7 +80,7 @@ class UserTable {
   User* users_ = nullptr;
   Slot* places_ = nullptr;
   Slot* free_ = nullptr;  // a stack: the slot freed last is used first
-  std::uint32_t open_count_ = 0;
+  Tally open_count_;      // by slot
 };
 static_assert(2 * VMSRS_MAX_USERS == 1u << (64 - 53));
 

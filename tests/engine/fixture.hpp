@@ -73,12 +73,8 @@ struct OneServer {
   // A whole check, the server's service thread answering.
   vmsrs_check_report check() {
     vmsrs_check_report report{};
-    for (std::uint64_t anew = 1;; anew = 0) {
-      const Result result =
-          manager.call(VMSRS_CALL_MGMT_CHECK, token, anew, address_of(&report), sizeof report);
-      if (result.status != VMSRS_AGAIN) return report;
-      serve();
-    }
+    manager.check(token, report, [this] { serve(); });
+    return report;
   }
   bool sound() {
     const vmsrs_check_report report = check();

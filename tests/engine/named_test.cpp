@@ -71,13 +71,10 @@ struct Fixture {
   }
   bool sound() {
     vmsrs_check_report report{};
-    for (std::uint64_t anew = 1;; anew = 0) {
-      const Result result =
-          manager.call(VMSRS_CALL_MGMT_CHECK, token, anew, address_of(&report), sizeof report);
-      if (result.status != VMSRS_AGAIN) break;
+    manager.check(token, report, [this] {
       while (service.call(VMSRS_CALL_SERVICE).status == VMSRS_AGAIN) {
       }
-    }
+    });
     for (const vmsrs_check_result& result : report.results)
       if (result.verdict != VMSRS_VERDICT_OK) return false;
     return true;

@@ -14,7 +14,7 @@ struct EngineProbe {
   static Ledger& ledger(std::uint32_t index) { return server(index).ledger_; }
   static std::uint64_t& mode(std::uint32_t index) { return server(index).mode_; }
   static Counters& counters(std::uint32_t index) { return server(index).counters_; }
-  static std::uint32_t& crashed_count(std::uint32_t index) { return server(index).crashed_count_; }
+  static std::uint64_t& value(Tally& tally) { return tally.value_; }
   static void publish(std::uint32_t index) { server(index).publish_everything(); }
   static std::uint64_t* bitmap() { return pool().bitmap_; }
   static std::uint32_t page_count() { return pool().page_count_; }

@@ -174,7 +174,10 @@ BOOST_AUTO_TEST_CASE(check_names_the_right_server) {
   begin(other);
   BOOST_TEST(other.call(VMSRS_CALL_STORE, address_of(region), 1, 8).status == VMSRS_OK);
   vmsrs_check_report report{};
-  (void)manager.call(VMSRS_CALL_MGMT_CHECK, token, 1, address_of(&report), sizeof report);
+  manager.check(token, report, [&] {
+    serve();
+    (void)other.call(VMSRS_CALL_SERVICE);
+  });
   BOOST_TEST(report.results[VMSRS_CHECK_STORAGE].server == 1u);
   BOOST_TEST(report.results[VMSRS_CHECK_STORAGE].detail == 1u);
 }

@@ -296,12 +296,10 @@ World::Wrong World::check_everything() {
   for (const ServerState& server : servers_)
     for (const Model& model : server.models) wild |= model.anything_wild();
   vmsrs_check_report report{};
-  Result result{VMSRS_AGAIN, 0, 0};
-  for (std::uint64_t anew = 1; result.status == VMSRS_AGAIN; anew = 0) {
-    result = manager_.call(VMSRS_CALL_MGMT_CHECK, token_, anew, address_of(&report), sizeof report);
+  const vmsrs_status status = manager_.check(token_, report, [this] {
     for (ServerState& server : servers_) serve(server);
-  }
-  if (result.status != VMSRS_OK) return unexpected("check", result.status, VMSRS_OK);
+  });
+  if (status != VMSRS_OK) return unexpected("check", status, VMSRS_OK);
   for (int i = 0; i < VMSRS_CHECK_COUNT; ++i) {
     if (report.results[i].verdict == VMSRS_VERDICT_OK) continue;
     if (i == VMSRS_CHECK_MIRROR && wild) continue;

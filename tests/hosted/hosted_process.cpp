@@ -266,7 +266,8 @@ std::string Manager::violations() {
   vmsrs_check_report report{};
   Answer answer{VMSRS_AGAIN, 0, 0};
   for (unsigned i = 0; i < kPatienceTurns && answer.status == VMSRS_AGAIN; ++i) {
-    if (i > 0) pause_turn();
+    const bool pieces = report.results[VMSRS_CHECK_STORAGE].verdict == VMSRS_VERDICT_PENDING;
+    if (i > 0 && !pieces) pause_turn();
     answer =
         client_.call(VMSRS_CALL_MGMT_CHECK, token_, i == 0, address_of(&report), sizeof report);
   }

@@ -4,9 +4,12 @@
 
 #include <boost/test/unit_test.hpp>
 #include <chrono>
-#include <cstdlib>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
 #include <random>
 
+#include "victim_places.hpp"
 #include "victim_site.hpp"
 
 // Servers and threads of servers that die: at any instruction.
@@ -14,9 +17,15 @@ using namespace vmsrs::test;
 
 namespace {
 
-unsigned points() {
-  const char* const text = std::getenv("VMSRS_KILL_POINTS");
-  return text != nullptr ? static_cast<unsigned>(std::atoi(text)) : 200;
+const unsigned kPoints = kill_points(200);
+
+// Where the threads of a server were when it was killed; empty if it had not yet begun to serve.
+Hits hits_in(const std::string& file) {
+  Hits hits{};
+  std::uint32_t places[kVictimThreads] = {};
+  std::ifstream(file, std::ios::binary).read(reinterpret_cast<char*>(places), sizeof places);
+  for (const std::uint32_t place : places) ++hits.at[place];
+  return hits;
 }
 
 }  // namespace
@@ -27,9 +36,11 @@ BOOST_AUTO_TEST_CASE(server_at_random_points) {
   const unsigned seed = std::random_device{}();
   std::mt19937 random(seed);
   BOOST_TEST_MESSAGE("seed " << seed);
+  const std::string places = hosted.path("places");
   std::uint64_t finished = 0, faults = 0;
-  for (unsigned i = 0; i < points(); ++i) {
-    start({"serve"});
+  Hits hits{};
+  for (unsigned i = 0; i < kPoints; ++i) {
+    start({"serve", places});
     // Half of them while they attach and profile, half while they serve.
     if (i % 2 == 0) {
       BOOST_REQUIRE_EQUAL(line(), "ready");
@@ -38,14 +49,22 @@ BOOST_AUTO_TEST_CASE(server_at_random_points) {
       usleep(static_cast<useconds_t>(random() % 12000));
     }
     kill();
+    const Hits these = hits_in(places);
+    for (unsigned place = 0; place < kPlaceCount; ++place) hits.at[place] += these.at[place];
+    std::filesystem::remove(places);
     look();
     const vmsrs_server_info info = manager.info(server);
     finished = info.finished_count;
     faults = info.faults[VMSRS_FAULT_NULL];
   }
-  BOOST_TEST_MESSAGE(points() << " kills, " << finished << " commits, " << faults << " faults");
-  BOOST_CHECK_GT(finished, points());
-  BOOST_CHECK_GT(faults, points() / 4);
+  BOOST_TEST_MESSAGE(kPoints << " kills, " << finished << " commits, " << faults
+                             << " faults; threads hit storing " << hits.at[kStoring] << ", ending "
+                             << hits.at[kEnding] << ", suppressed " << hits.at[kSuppressed]);
+  BOOST_CHECK_GT(hits.at[kStoring], 0u);
+  BOOST_CHECK_GT(hits.at[kEnding], 0u);
+  BOOST_CHECK_GT(hits.at[kSuppressed], 0u);
+  BOOST_CHECK_GT(finished, kPoints);
+  BOOST_CHECK_GT(faults, kPoints / 4);
 }
 
 // A child of fork holds the socket open: only the process's own end tells.
@@ -59,10 +78,17 @@ BOOST_AUTO_TEST_CASE(server_whose_child_lives_on) {
 }
 
 BOOST_AUTO_TEST_CASE(single_threads_by_the_raw_system_call) {
-  start({"threads", std::to_string(points())});
+  start({"threads", std::to_string(kPoints)});
   const std::string result = line();
   BOOST_TEST_MESSAGE(result);
-  BOOST_CHECK_MESSAGE(result.ends_with("torn=0"), result);
+  unsigned killed = 0, storing = 0, ending = 0, suppressed = 0, torn = 1;
+  std::sscanf(result.c_str(), "killed=%u storing=%u ending=%u suppressed=%u torn=%u", &killed,
+              &storing, &ending, &suppressed, &torn);
+  BOOST_CHECK_EQUAL(torn, 0u);
+  BOOST_CHECK_GE(killed, kPoints);
+  BOOST_CHECK_GT(storing, 0u);
+  BOOST_CHECK_GT(ending, 0u);
+  BOOST_CHECK_GT(suppressed, 0u);
   const vmsrs_server_info info = manager.info(server);
   BOOST_CHECK_EQUAL(info.active_users, 0u);
   BOOST_CHECK_EQUAL(info.crashed_users, 0u);

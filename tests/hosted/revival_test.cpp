@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
-#include <cstdlib>
 #include <random>
 
 #include "victim_site.hpp"
@@ -10,14 +9,7 @@
 // A server that is killed and started again finds what it had committed.
 using namespace vmsrs::test;
 
-namespace {
-
-unsigned lives() {
-  const char* const text = std::getenv("VMSRS_KILL_POINTS");
-  return text != nullptr ? static_cast<unsigned>(std::atoi(text)) : 100;
-}
-
-}  // namespace
+static const unsigned kLives = kill_points(100);
 
 BOOST_FIXTURE_TEST_SUITE(revival, VictimSite)
 
@@ -26,7 +18,7 @@ BOOST_AUTO_TEST_CASE(committed_data_outlives_the_process) {
   std::mt19937 random(seed);
   BOOST_TEST_MESSAGE("seed " << seed);
   const std::string notebook = hosted.path("notebook");
-  for (unsigned life = 0; life < lives(); ++life) {
+  for (unsigned life = 0; life < kLives; ++life) {
     start({"named", notebook});
     const std::string found = line();
     BOOST_REQUIRE_EQUAL(found, life == 0 ? "kept=0 torn=0 wrong=0" : "kept=1 torn=0 wrong=0");
@@ -40,8 +32,8 @@ BOOST_AUTO_TEST_CASE(committed_data_outlives_the_process) {
     look_at_hosted();
   }
   const vmsrs_server_info info = manager.info(server);
-  BOOST_TEST_MESSAGE(lives() << " lives, " << info.finished_count << " commits");
-  BOOST_CHECK_GT(info.finished_count, lives());
+  BOOST_TEST_MESSAGE(kLives << " lives, " << info.finished_count << " commits");
+  BOOST_CHECK_GT(info.finished_count, kLives);
   BOOST_CHECK_GT(info.faults[VMSRS_FAULT_NULL], 0u);
 }
 
@@ -54,7 +46,7 @@ BOOST_AUTO_TEST_CASE(killed_while_it_comes_back) {
   BOOST_REQUIRE_EQUAL(line(), "kept=0 torn=0 wrong=0");
   usleep(50'000);
   kill();
-  for (unsigned i = 0; i < lives(); ++i) {
+  for (unsigned i = 0; i < kLives; ++i) {
     start({"named", notebook});
     usleep(static_cast<useconds_t>(random() % 10'000));
     kill();

@@ -6,11 +6,18 @@
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
+#include <cstdlib>
 #include <memory>
 
 #include "hosted_process.hpp"
 
 namespace vmsrs::test {
+
+// How many kills a test makes: VMSRS_KILL_POINTS, or what it makes in the quick part.
+inline unsigned kill_points(unsigned quick) {
+  const char* const text = std::getenv("VMSRS_KILL_POINTS");
+  return text != nullptr ? static_cast<unsigned>(std::atoi(text)) : quick;
+}
 
 // vmsrs-hosted, its manager, and one server (victim.cpp) that is started and killed.
 struct VictimSite {

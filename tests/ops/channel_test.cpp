@@ -80,6 +80,14 @@ struct Fixture {
     const vmsrs_fault fault{VMSRS_FAULT_NULL, 31, 0x10, 0x401000};
     BOOST_REQUIRE(server.call(VMSRS_CALL_USER_CRASH, {address_of(&fault)}) == VMSRS_OK);
   }
+  // A check up to where threads of servers have to answer.
+  vmsrs_status look(vmsrs_check_report& report) {
+    vmsrs_status status = channel.check(true, report);
+    while (status == VMSRS_AGAIN &&
+           report.results[VMSRS_CHECK_STORAGE].verdict == VMSRS_VERDICT_PENDING)
+      status = channel.check(false, report);
+    return status;
+  }
   std::vector<vmsrs_user_info> users() {
     std::vector<vmsrs_user_info> list;
     BOOST_REQUIRE(channel::read_users(channel, 0, list) == VMSRS_OK);
@@ -153,7 +161,7 @@ BOOST_AUTO_TEST_CASE(missing_pages_are_touched_and_the_call_repeated) {
   BOOST_TEST(channel.server(0, info) == VMSRS_OK);
   vmsrs_check_report report;
   machine.touches_to_ask = 1;
-  BOOST_TEST(channel.check(true, report) == VMSRS_OK);
+  BOOST_TEST(look(report) == VMSRS_OK);
   machine.touches_to_ask = 1;
   BOOST_TEST(users().size() == 0u);
 }
@@ -218,7 +226,7 @@ BOOST_AUTO_TEST_CASE(crashed_user_is_seen_collected_and_remembered) {
 BOOST_AUTO_TEST_CASE(check_waits_for_a_thread_of_the_server) {
   crash_a_user();
   vmsrs_check_report report;
-  BOOST_TEST(channel.check(true, report) == VMSRS_AGAIN);
+  BOOST_TEST(look(report) == VMSRS_AGAIN);
   BOOST_TEST(report.results[VMSRS_CHECK_MIRROR].verdict == unsigned{VMSRS_VERDICT_PENDING});
   while (server.call(VMSRS_CALL_SERVICE) == VMSRS_AGAIN) continue;
   BOOST_TEST(channel.check(false, report) == VMSRS_OK);
@@ -293,7 +301,7 @@ BOOST_AUTO_TEST_CASE(unprotected_store_is_in_metric_log_and_check) {
   BOOST_TEST(log.str() == told);  // nothing new, nothing told
 
   vmsrs_check_report report;
-  BOOST_TEST(channel.check(true, report) == VMSRS_AGAIN);
+  BOOST_TEST(look(report) == VMSRS_AGAIN);
   while (server.call(VMSRS_CALL_SERVICE) == VMSRS_AGAIN) continue;
   BOOST_TEST(channel.check(false, report) == VMSRS_OK);
   const vmsrs_check_result& storage = report.results[VMSRS_CHECK_STORAGE];

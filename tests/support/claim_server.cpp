@@ -46,13 +46,11 @@ vmsrs_server_info ClaimServer::info() {
 
 vmsrs_check_report ClaimServer::check() {
   vmsrs_check_report report{};
-  for (std::uint64_t anew = 1;; anew = 0) {
-    const Result result =
-        manager.call(VMSRS_CALL_MGMT_CHECK, token, anew, address_of(&report), sizeof report);
-    if (result.status != VMSRS_AGAIN) return report;
+  manager.check(token, report, [this] {
     while (service.call(VMSRS_CALL_SERVICE).status == VMSRS_AGAIN) {
     }
-  }
+  });
+  return report;
 }
 
 bool ClaimServer::sound() {

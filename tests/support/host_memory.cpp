@@ -128,10 +128,19 @@ MemoryOutcome HostMemory::write(GuestVirtual address, const void* from, std::siz
 
 MemoryOutcome HostMemory::compare(GuestVirtual address, const void* with, std::size_t bytes,
                                   std::size_t& same) {
-  std::vector<std::uint8_t> mine(bytes);
-  const MemoryOutcome outcome = read(address, mine.data(), bytes);
-  if (outcome) same = recovery::same_bytes(mine.data(), with, bytes);
-  return outcome;
+  const std::uint64_t begin = recovery::value(address);
+  const MemoryOutcome outcome = examine(begin, bytes, Access::kRead);
+  if (!outcome) return outcome;
+  const auto* const theirs = static_cast<const std::uint8_t*>(with);
+  std::uint8_t mine[512];
+  for (same = 0; same < bytes;) {
+    const std::size_t block = std::min(bytes - same, sizeof mine);
+    move_words(begin + same, mine, block, false);
+    const std::size_t equal = recovery::same_bytes(mine, theirs + same, block);
+    same += equal;
+    if (equal < block) break;
+  }
+  return {};
 }
 
 }  // namespace vmsrs::test

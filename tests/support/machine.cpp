@@ -57,6 +57,17 @@ Result Client::crash(vmsrs_fault_kind kind) {
   return call(VMSRS_CALL_USER_CRASH, address_of(&fault));
 }
 
+vmsrs_status Client::check(std::uint64_t token, vmsrs_check_report& report,
+                           const std::function<void()>& serve) {
+  for (std::uint64_t anew = 1;; anew = 0) {
+    const Result result =
+        call(VMSRS_CALL_MGMT_CHECK, token, anew, address_of(&report), sizeof report);
+    if (result.status != VMSRS_AGAIN) return result.status;
+    // The engine's own pieces first: they find what is there now.
+    if (report.results[VMSRS_CHECK_STORAGE].verdict != VMSRS_VERDICT_PENDING) serve();
+  }
+}
+
 Result Client::open(std::uint64_t capabilities) {
   const Secret secret = Machine::management_secret();
   return call(VMSRS_CALL_MGMT_OPEN, address_of(secret.data()), capabilities);

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -48,6 +49,9 @@ class Client {
   Result define(std::uint64_t token, const std::string& name, const Secret& secret,
                 std::uint64_t storage_quota = 0, std::uint32_t user_quota = 0,
                 vmsrs_storage_policy policy = VMSRS_STORAGE_REFUSE);
+  // A whole check; `serve` lets the servers' threads answer.
+  vmsrs_status check(std::uint64_t token, vmsrs_check_report& report,
+                     const std::function<void()>& serve);
 
   HostMemory memory;
 

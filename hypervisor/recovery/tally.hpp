@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+namespace vmsrs::recovery {
+
+// A counter of things that have positions, which a check can count afresh in pieces while it moves:
+// what lies before the check's cursor is in the recount, and changes there are made in both.
+// Not thread-safe: under the lock of what is counted.
+class Tally {
+ public:
+  operator std::uint64_t() const { return value_; }
+  void add(std::uint64_t position) {
+    ++value_;
+    if (position < passed_) ++recount_;
+  }
+  void remove(std::uint64_t position) {
+    --value_;
+    if (position < passed_) --recount_;
+  }
+  // Nothing is there any more.
+  void clear() { value_ = recount_ = 0; }
+
+  // ---- counting afresh
+  void begin_recount() { passed_ = recount_ = 0; }
+  // From where the recount had come to up to `end` there are now `count`.
+  void pass(std::uint64_t end, std::uint64_t count) {
+    passed_ = end;
+    recount_ += count;
+  }
+  // Once everything was passed it equals the counter, at every instant.
+  std::uint64_t recount() const { return recount_; }
+
+ private:
+  friend struct EngineProbe;
+
+  std::uint64_t value_ = 0;
+  std::uint64_t recount_ = 0;
+  std::uint64_t passed_ = 0;
+};
+
+}  // namespace vmsrs::recovery
