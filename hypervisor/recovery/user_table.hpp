@@ -34,8 +34,10 @@ struct User {
   bool restored;  // collected ahead of its end point: must hold no record
   bool quiet;     // nothing was heard of it since its thread was given it: it may not have begun
   bool drained;   // crashed, and no store of its can be under way any more
+  bool heard;     // crashed, and its own thread knows
 
   bool crashed() const { return state >= VMSRS_USER_CRASHED; }
+  bool unheard_of() const { return quiet && !crashed(); }
   std::uint64_t word() const { return generation << 2 | state; }
 };
 
