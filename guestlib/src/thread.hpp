@@ -15,6 +15,8 @@ namespace vmsrs::guest {
 
 inline constexpr std::uint32_t kMaxCallbacks = 16;  // nested scopes that have an on_crash
 inline constexpr std::uint32_t kNoSlot = ~0u;
+inline constexpr std::uint64_t kSlotBits = 10;
+static_assert(VMSRS_MAX_USERS == 1u << kSlotBits);
 
 struct CrashCallback {
   void (*function)(void*);

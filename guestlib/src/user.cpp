@@ -130,6 +130,7 @@ int open_scope(std::uint64_t label, void (*on_crash)(void*), void* argument, std
     set_scope_depth(depth);
     return enter_scope(context, on_crash, argument, depth);
   }
+  hear_of_crash();
   if (sealed && take_kept_user(context, *window, label)) {
     depth = 1;
     return enter_scope(context, on_crash, argument, depth);
@@ -144,6 +145,7 @@ int open_scope(std::uint64_t label, void (*on_crash)(void*), void* argument, std
     reset_user(context);
     context.slot = static_cast<std::uint32_t>(begin.first);
     context.label = label;
+    note_thread_of(context.slot);
     if (context.slot < VMSRS_MAX_USERS) {
       context.user_word = __atomic_load_n(&window->users[context.slot], __ATOMIC_ACQUIRE);
       take_user(context.slot, context.user_word, depth);
@@ -183,6 +185,7 @@ int close_scopes(std::uint64_t depth) {
     }
     if (const int outcome = finish_and_keep(context); outcome != kNotFinished) return outcome;
   }
+  hear_of_crash();
   // Before the call: from here on the time bound must not unwind to a point that is behind us.
   if (depth == 1) {
     stop_time_bound(context);
