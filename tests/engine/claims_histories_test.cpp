@@ -172,6 +172,7 @@ class History {
   }
 
   std::string bury(User& user) {
+    user.late = false;
     if (user.thread.end() != VMSRS_CRASHED) return "end of a crashed user refused";
     return user.thread.collect() == VMSRS_OK ? "" : "collection refused";
   }
