@@ -121,8 +121,8 @@ void on_time_signal(int, siginfo_t* info, void*) {
     if (++context.broken_seal_ticks >= kBrokenSealTicks) unwind();
   } else {
     context.broken_seal_ticks = 0;
-    // Depth 0: the library is on its way to the user's end already.
-    if (context.depth != 0) unwind();
+    // Otherwise the library is on its way to the user's end already.
+    if (context.depth != 0 && context.landing_depth != kLanded) unwind();
   }
   errno = saved_errno;
 }

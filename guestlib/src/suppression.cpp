@@ -73,12 +73,12 @@ void meet_crash() {
   const ThreadContext& context = thread_context();
   if (!seal_holds(context) || context.depth == 0) return;
   if (context.crash_ns == 0) crash_user(VMSRS_FAULT_NONE, 0, 0);
-  if (past_bounds(0)) unwind();
+  if (past_bounds(0) && context.landing_depth != kLanded) unwind();
 }
 
 void hear_of_crash() {
   const ThreadContext& context = thread_context();
-  if (user_is_crashed() && seal_holds(context) && context.crash_ns == 0)
+  if (seal_holds(context) && user_is_crashed() && context.crash_ns == 0)
     crash_user(VMSRS_FAULT_NONE, 0, 0);
 }
 
@@ -92,8 +92,11 @@ void unwind() {
   ThreadContext& context = thread_context();
   if (seal_holds(context)) close_window_of(context.slot);
   run_callbacks(context);
-  if (seal_holds(context) && context.landing_depth != 0) siglongjmp(context.landing, 1);
-  park();
+  if (!seal_holds(context) || context.landing_depth == 0 || context.landing_depth == kLanded)
+    park();
+  context.landing_depth = kLanded;
+  seal(context);
+  siglongjmp(context.landing, 1);
 }
 
 bool user_is_crashed() {

@@ -214,6 +214,10 @@ namespace {
   context.landing_depth = depth;
   seal(context);
   body(argument);
+  if (seal_holds(context) && user_is_crashed()) {
+    context.landing_depth = kLanded;
+    seal(context);
+  }
   return false;
 }
 

@@ -70,7 +70,8 @@ BOOST_FIXTURE_TEST_CASE(a_thread_stuck_in_a_loop, StrictServer) {
   BOOST_CHECK_EQUAL(vmsrs::load(&words()[0]), 1u);
   BOOST_CHECK_EQUAL(suspect.told(), 0);
   BOOST_CHECK_EQUAL(run([&] { vmsrs::store(&words()[0], std::uint64_t{5}); }), VMSRS_FINISHED);
-  BOOST_CHECK_EQUAL(vmsrs_user_suppress(suspect.number()), 0);  // again: nothing changes
+  for (int again = 0; again < 10; ++again)  // nothing changes
+    BOOST_CHECK_EQUAL(vmsrs_user_suppress(suspect.number()), 0);
   BOOST_CHECK_EQUAL(suspect.outcome(), VMSRS_UNWOUND);
   BOOST_CHECK_EQUAL(suspect.told(), 1);
   BOOST_CHECK_EQUAL(words()[0], 5u);
