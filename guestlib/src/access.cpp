@@ -62,7 +62,7 @@ void load_claimed(const vmsrs_window& window, const fast::Region& region, std::b
         std::memcpy(data, &value, now);
         break;
       case Access::kCrashed:
-        return check_time_bound();
+        return meet_crash();
       case Access::kRefused:
         break;
     }
@@ -77,7 +77,7 @@ template <typename T>
 T load_by_call(const T* from, T data) {
   const CallResult result = call(VMSRS_CALL_LOAD, {.rdi = to_register(from), .rsi = sizeof(T)});
   if (result.status == VMSRS_OK) return static_cast<T>(result.first);
-  if (result.status == VMSRS_CRASHED) check_time_bound();
+  if (result.status == VMSRS_CRASHED) meet_crash();
   return data;
 }
 
@@ -90,7 +90,7 @@ void load_committed(const vmsrs_window& window, void* to, const void* from, std:
   const bool crashed = region != nullptr
                            ? access.load_committed(*region, address, to, bytes) == Access::kCrashed
                            : calls.load_committed(address, to, bytes).status == VMSRS_CRASHED;
-  if (crashed) check_time_bound();
+  if (crashed) meet_crash();
 }
 
 // The mode is not what the thread took note of, or it is suppression.
@@ -142,7 +142,7 @@ void copy_by_calls(const vmsrs_window& window, std::byte* to, const std::byte* f
     if (!is_normal(before)) {
       const CallResult result =
           call(VMSRS_CALL_LOAD_RANGE, {.rdi = to_register(from), .rsi = bytes});
-      if (result.status == VMSRS_CRASHED) check_time_bound();
+      if (result.status == VMSRS_CRASHED) meet_crash();
       if (result.status != VMSRS_OK) return plain_copy(to, from, bytes);
     }
     plain_copy(to, from, bytes);
@@ -219,12 +219,12 @@ bool only_reads() { return vmsrs_fast_thread.reader != 0 && !user_is_crashed(); 
 template <typename Store>
 void in_a_scope(std::uint64_t address, Store store) {
   const bool open = vmsrs_fast_thread.own != 0 || control().areas == nullptr;
-  if (!open && user_is_damaged(address)) return check_time_bound();
+  if (!open && user_is_damaged(address)) return meet_crash();
   std::uint64_t status = VMSRS_NO_USER;
   if (open) status = only_reads() ? std::uint64_t{VMSRS_READ_ONLY} : store();
   if (status == VMSRS_OK) [[likely]]
     return;
-  if (status == VMSRS_CRASHED) return check_time_bound();
+  if (status == VMSRS_CRASHED) return meet_crash();
   if (status != VMSRS_NO_USER) return crash_refused(status, address);
   std::uint64_t depth = 0;
   constexpr std::uint64_t kNoLabel = 0;

@@ -18,14 +18,40 @@ constexpr long kRepeatNs = 100'000'000;
 // a row are believed.
 constexpr std::uint32_t kBrokenSealTicks = 5;
 
-constexpr std::uint64_t kSlotBits = 10;
-static_assert(VMSRS_MAX_USERS == 1u << kSlotBits);
 constexpr std::uint64_t kNoCookie = ~0ull;
 
+ThreadNumbers numbers_of_threads;
+
+std::uint64_t cookie_of(std::uint64_t user_word, std::uint64_t slot) {
+  return (user_word >> 2) << kSlotBits | slot;
+}
 std::uint64_t cookie_of(const ThreadContext& context) {
   if (!seal_holds(context) || context.slot >= VMSRS_MAX_USERS) return kNoCookie;
-  return (context.user_word >> 2) << kSlotBits | context.slot;
+  return cookie_of(context.user_word, context.slot);
 }
+
+// The system calls themselves: the C library's wrappers are not promised to be
+// async-signal-safe. False: the bound is checked at each fault and library call only.
+bool arm_timer(std::int32_t thread, std::uint64_t cookie, std::int32_t& timer) {
+  sigevent event{};
+  event.sigev_notify = SIGEV_THREAD_ID;
+  event.sigev_signo = control().time_signal;
+  event.sigev_value.sival_ptr = reinterpret_cast<void*>(cookie);
+  event._sigev_un._tid = thread;
+  const int saved_errno = errno;
+  const bool made = syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) == 0;
+  if (made) {
+    itimerspec when{};
+    when.it_value.tv_sec = static_cast<time_t>(control().suppression_limit_ns / 1'000'000'000u);
+    when.it_value.tv_nsec = static_cast<long>(control().suppression_limit_ns % 1'000'000'000u);
+    when.it_interval.tv_nsec = kRepeatNs;
+    syscall(SYS_timer_settime, timer, 0, &when, nullptr);
+  }
+  errno = saved_errno;
+  return made;
+}
+
+std::int32_t this_thread() { return static_cast<std::int32_t>(syscall(SYS_gettid)); }
 
 enum class UserOfTimer { kCrashed, kGone, kUnknown };
 
@@ -45,32 +71,33 @@ UserOfTimer user_of(std::uint64_t cookie) {
 
 void start_time_bound(ThreadContext& context) {
   const bool sealed = seal_holds(context);
-  sigevent event{};
-  event.sigev_notify = SIGEV_THREAD_ID;
-  event.sigev_signo = control().time_signal;
-  event.sigev_value.sival_ptr = reinterpret_cast<void*>(cookie_of(context));
-  event._sigev_un._tid = static_cast<pid_t>(syscall(SYS_gettid));
-  const int saved_errno = errno;
-  // The system calls themselves: the C library's wrappers are not promised to be
-  // async-signal-safe.
-  int timer = 0;
-  if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) == 0) {
-    itimerspec when{};
-    when.it_value.tv_sec = static_cast<time_t>(control().suppression_limit_ns / 1'000'000'000u);
-    when.it_value.tv_nsec = static_cast<long>(control().suppression_limit_ns % 1'000'000'000u);
-    when.it_interval.tv_nsec = kRepeatNs;
-    syscall(SYS_timer_settime, timer, 0, &when, nullptr);
-    if (sealed) {
-      context.timer = timer;
-      context.timer_armed = 1;
-    }
-  }  // else: the bound is checked at each fault and library call only
-  if (sealed) {
-    context.crash_ns = now_ns();
-    seal(context);
+  std::int32_t timer = 0;
+  const bool armed = arm_timer(this_thread(), cookie_of(context), timer);
+  if (!sealed) return;
+  if (armed) {
+    context.timer = timer;
+    context.timer_armed = 1;
   }
-  errno = saved_errno;
+  context.crash_ns = now_ns();
+  seal(context);
 }
+
+void note_thread_of(std::uint64_t slot) {
+  if (slot < VMSRS_MAX_USERS)
+    __atomic_store_n(&numbers_of_threads[slot], this_thread(), __ATOMIC_RELAXED);
+}
+
+void start_time_bound_of(std::uint64_t slot, std::uint64_t crash_epoch) {
+  const vmsrs_window* const window = attached_window();
+  if (window == nullptr || slot >= VMSRS_MAX_USERS) return;
+  const std::uint64_t word = __atomic_load_n(&window->users[slot], __ATOMIC_ACQUIRE);
+  if (__atomic_load_n(&window->crash_epochs[slot], __ATOMIC_ACQUIRE) != crash_epoch) return;
+  std::int32_t timer = 0;
+  arm_timer(__atomic_load_n(&numbers_of_threads[slot], __ATOMIC_RELAXED), cookie_of(word, slot),
+            timer);
+}
+
+ThreadNumbers& thread_numbers() { return numbers_of_threads; }
 
 void stop_time_bound(ThreadContext& context) {
   if (!seal_holds(context)) return;  // a timer that is left over finds its user gone
@@ -83,17 +110,19 @@ void on_time_signal(int, siginfo_t* info, void*) {
   if (info->si_code != SI_TIMER) return;
   const int saved_errno = errno;
   ThreadContext& context = thread_context();
-  const UserOfTimer user = user_of(reinterpret_cast<std::uint64_t>(info->si_value.sival_ptr));
+  const auto cookie = reinterpret_cast<std::uint64_t>(info->si_value.sival_ptr);
+  const UserOfTimer user = user_of(cookie);
   const bool sealed = seal_holds(context);
-  if (user == UserOfTimer::kGone ||
+  const bool of_another = user == UserOfTimer::kCrashed && sealed && cookie != cookie_of(context);
+  if (user == UserOfTimer::kGone || of_another ||
       (user == UserOfTimer::kUnknown && sealed && !user_is_crashed())) {
     syscall(SYS_timer_delete, info->si_timerid);
   } else if (!sealed) {
     if (++context.broken_seal_ticks >= kBrokenSealTicks) unwind();
   } else {
     context.broken_seal_ticks = 0;
-    // Depth 0: the library is on its way to the user's end already.
-    if (context.depth != 0) unwind();
+    // Otherwise the library is on its way to the user's end already.
+    if (context.depth != 0 && context.landing_depth != kLanded) unwind();
   }
   errno = saved_errno;
 }

@@ -10,8 +10,20 @@
 // timer carries (slot and generation) is kept by the kernel, out of the user's reach.
 namespace vmsrs::guest {
 
+// The kernel's numbers of the users' threads, by slot. A wrong one gives a user's bound to a thread
+// that ignores it.
+using ThreadNumbers = std::int32_t[VMSRS_MAX_USERS];
+
 void start_time_bound(ThreadContext& context);  // async-signal-safe
 void stop_time_bound(ThreadContext& context);
+
+// The calling thread's user has the slot.
+void note_thread_of(std::uint64_t slot);
+// The same bound for a user that was declared crashed, if that is still the slot's: its thread may
+// be in a loop in which it hears of nothing. Any thread.
+void start_time_bound_of(std::uint64_t slot, std::uint64_t crash_epoch);
+// Where that is kept; for attack tests.
+ThreadNumbers& thread_numbers();
 
 // Handler of the control block's time_signal.
 void on_time_signal(int signal, siginfo_t* info, void* ucontext);

@@ -261,6 +261,7 @@ CallResult EngineCalls::load_committed(std::uint64_t from, void* to, std::size_t
 void EngineCalls::drain(std::uint64_t wanted) {
   syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
   const vmsrs_window* const window = attached_window();
+  if (control().areas == nullptr) return;  // every store is a call: none is under way
   const bool all = wanted == VMSRS_EVERY_USER;
   const std::uint64_t end = all ? VMSRS_MAX_USERS : wanted + 1;
   for (std::uint64_t slot = all ? 0 : wanted; window != nullptr && slot < end; ++slot) {

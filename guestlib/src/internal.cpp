@@ -3,6 +3,7 @@
 #include <vmsrs/internal.h>
 #include <vmsrs/vmsrs.h>
 
+#include "bounds.hpp"
 #include "call.hpp"
 #include "claims.hpp"
 #include "control.hpp"
@@ -25,6 +26,7 @@ size_t vmsrs_internal_ranges(struct vmsrs_internal_range* ranges, size_t capacit
   add("window", window, sizeof *window, false);
   add("thread context", &thread_context(), sizeof(ThreadContext), true);
   add("error message", vmsrs_error_message(), kErrorMessageBytes, true);
+  add("numbers of the users' threads", &thread_numbers(), sizeof(ThreadNumbers), true);
   add("attach gate", &attach_gate, sizeof attach_gate, true);
   add("the thread's fast words", &vmsrs_fast_thread, sizeof vmsrs_fast_thread, true);
   if (control().areas != nullptr)

@@ -13,12 +13,22 @@
 #include "control.hpp"
 #include "error.hpp"
 #include "guest_call.hpp"
+#include "suppression.hpp"
 
 namespace vmsrs::guest {
 namespace {
 
 constexpr long kPollNs = 20'000'000;
 constexpr std::size_t kStackBytes = 256 * 1024;
+
+// False: it failed.
+bool serve_request() {
+  for (;;) {
+    const CallResult result = call_to_end(VMSRS_CALL_SERVICE);
+    if (result.status != VMSRS_DRAIN) return result.status == VMSRS_OK;
+    see_to_declared(result.first, result.second);
+  }
+}
 
 void* serve(void*) {
   std::uint64_t served = 0;
@@ -30,7 +40,7 @@ void* serve(void*) {
       const std::uint64_t request =
           __atomic_load_n(&window->status.service_request, __ATOMIC_ACQUIRE);
       // A call that failed is repeated at the next turn: the request stands.
-      if (request != served && call_to_end(VMSRS_CALL_SERVICE).status == VMSRS_OK) served = request;
+      if (request != served && serve_request()) served = request;
     }
     const timespec pause = {0, kPollNs};
     clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, nullptr);

@@ -69,17 +69,34 @@ bool past_bounds(std::uint64_t fault_count) {
   return crash_ns != 0 && now_ns() - crash_ns > control().suppression_limit_ns;
 }
 
-void check_time_bound() {
+void meet_crash() {
   const ThreadContext& context = thread_context();
-  if (seal_holds(context) && context.depth != 0 && past_bounds(0)) unwind();
+  if (!seal_holds(context) || context.depth == 0) return;
+  if (context.crash_ns == 0) crash_user(VMSRS_FAULT_NONE, 0, 0);
+  if (past_bounds(0) && context.landing_depth != kLanded) unwind();
+}
+
+void hear_of_crash() {
+  const ThreadContext& context = thread_context();
+  if (seal_holds(context) && user_is_crashed() && context.crash_ns == 0)
+    crash_user(VMSRS_FAULT_NONE, 0, 0);
+}
+
+void see_to_declared(std::uint64_t slot, std::uint64_t crash_epoch) {
+  start_time_bound_of(slot, crash_epoch);
+  EngineCalls().drain(slot);
+  call(VMSRS_CALL_USER_DRAINED, {.rdi = slot, .rsi = crash_epoch});
 }
 
 void unwind() {
   ThreadContext& context = thread_context();
   if (seal_holds(context)) close_window_of(context.slot);
   run_callbacks(context);
-  if (seal_holds(context) && context.landing_depth != 0) siglongjmp(context.landing, 1);
-  park();
+  if (!seal_holds(context) || context.landing_depth == 0 || context.landing_depth == kLanded)
+    park();
+  context.landing_depth = kLanded;
+  seal(context);
+  siglongjmp(context.landing, 1);
 }
 
 bool user_is_crashed() {
@@ -106,6 +123,26 @@ bool user_is_crashed() {
 using namespace vmsrs::guest;
 
 bool vmsrs_user_crashed(void) { return user_is_crashed(); }
+
+// A user's number: its generation, from 1 on, and its slot.
+uint64_t vmsrs_user_number(void) {
+  const ThreadContext& context = thread_context();
+  if (attached_window() == nullptr || !seal_holds(context) || context.depth == 0) return 0;
+  note_trapped_store();  // else its thread's next user might be the same to the engine
+  return ((context.user_word >> 2) + 1) << kSlotBits | context.slot;
+}
+
+int vmsrs_user_suppress(uint64_t user) {
+  if (attached_window() == nullptr) return fail_status("vmsrs_user_suppress", VMSRS_NOT_ATTACHED);
+  const std::uint64_t slot = user & (VMSRS_MAX_USERS - 1);
+  const CallResult result =
+      call(VMSRS_CALL_USER_DECLARE, {.rdi = slot, .rsi = (user >> kSlotBits) - 1});
+  if (result.status == VMSRS_NOT_FOUND)
+    return fail(VMSRS_ERROR_ARGUMENT, "vmsrs_user_suppress: the user has ended");
+  if (result.status != VMSRS_OK) return fail_status("vmsrs_user_suppress", result.status);
+  see_to_declared(slot, result.first);
+  return 0;
+}
 
 int crash_suppression_os(enum vmsrs_fault_kind kind, const void* address) {
   if (attached_window() == nullptr) return fail_status("crash_suppression_os", VMSRS_NOT_ATTACHED);

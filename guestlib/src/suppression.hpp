@@ -11,16 +11,25 @@
 // bound what follows. Everything here is async-signal-safe and concerns the calling thread's user.
 namespace vmsrs::guest {
 
-// One hypercall; when it returns, suppression holds. On the first crash of the user it starts the
-// time bound and runs the on_crash callbacks, innermost first. Status OK: first crash; CRASHED: a
-// further fault, first = faults so far; anything else: the thread has no user, nothing was done.
+// One hypercall; when it returns, suppression holds. Once for each user it starts the time bound
+// and runs the on_crash callbacks, innermost first. Status OK: the first that its thread hears of
+// its crash; CRASHED: a further fault, first = faults so far; anything else: the thread has no
+// user, nothing was done. FAULT_NONE: no fault, the user was declared crashed by somebody else.
 CallResult crash_user(vmsrs_fault_kind kind, std::uint64_t address, std::uint64_t instruction);
 
 // Past its bound in faults or time?
 bool past_bounds(std::uint64_t fault_count);
 
-// For library calls of a crashed user: unwinds it if its time is over.
-void check_time_bound();
+// For library calls of a crashed user: its thread hears of it, if somebody else declared it
+// crashed; unwinds it if its time is over.
+void meet_crash();
+
+// For scopes: the same, without unwinding; nothing if the user is not crashed.
+void hear_of_crash();
+
+// A user was declared crashed, at that epoch: waits until no store of it is under way, tells the
+// engine, and bounds the user's time. Any thread.
+void see_to_declared(std::uint64_t slot, std::uint64_t crash_epoch);
 
 // Takes the thread to its landing point; without one reports the user as stuck and never returns.
 [[noreturn]] void unwind();

@@ -132,7 +132,8 @@ void end_thread(void* stack) {
   ThreadContext& context = context_of_thread;
   if (attached_window() != nullptr && seal_holds(context) && context.kept_word != 0) {
     reset_user(context);
-    end_user();  // the user that it was given in advance
+    // The user that it was given in advance; declared crashed since, it has nothing to be restored.
+    if (end_user().status == VMSRS_CRASHED) call_to_end(VMSRS_CALL_USER_COLLECT);
   }
   if (stack == &no_stack_given) return;
   stack_t present{};

@@ -15,6 +15,9 @@ namespace vmsrs::guest {
 
 inline constexpr std::uint32_t kMaxCallbacks = 16;  // nested scopes that have an on_crash
 inline constexpr std::uint32_t kNoSlot = ~0u;
+inline constexpr std::uint64_t kLanded = ~0ull;  // its frame is gone, the scope is being closed
+inline constexpr std::uint64_t kSlotBits = 10;
+static_assert(VMSRS_MAX_USERS == 1u << kSlotBits);
 
 struct CrashCallback {
   void (*function)(void*);
@@ -26,7 +29,7 @@ struct CrashCallback {
 struct ThreadContext {
   // Sealed.
   std::uint64_t depth;          // open scopes; a hint, the hypervisor counts
-  std::uint64_t landing_depth;  // depth of the scope that is the landing point; 0: none
+  std::uint64_t landing_depth;  // depth of the scope that is the landing point; 0: none; kLanded
   std::uint64_t user_word;      // of the window: slot's generation when the user began
   std::uint64_t kept_word;      // of the user that the thread was given in advance; 0: none
   std::uint64_t label;          // of the user's scope

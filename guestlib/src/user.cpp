@@ -137,6 +137,7 @@ int open_scope(std::uint64_t label, ScopeKind kind, void (*on_crash)(void*), voi
     set_scope_depth(depth);
     return enter_scope(context, on_crash, argument, depth);
   }
+  hear_of_crash();
   if (sealed && take_kept_user(context, *window, label, kind)) {
     depth = 1;
     return enter_scope(context, on_crash, argument, depth);
@@ -155,6 +156,7 @@ int open_scope(std::uint64_t label, ScopeKind kind, void (*on_crash)(void*), voi
     reset_user(context);
     context.slot = static_cast<std::uint32_t>(begin.first);
     context.label = label;
+    note_thread_of(context.slot);
     if (context.slot < VMSRS_MAX_USERS) {
       context.user_word = __atomic_load_n(&window->users[context.slot], __ATOMIC_ACQUIRE);
       take_user(context.slot, context.user_word, reader);
@@ -194,6 +196,7 @@ int close_scopes(std::uint64_t depth) {
     }
     if (const int outcome = finish_and_keep(context); outcome != kNotFinished) return outcome;
   }
+  hear_of_crash();
   // Before the call: from here on the time bound must not unwind to a point that is behind us.
   if (depth == 1) {
     stop_time_bound(context);
@@ -222,6 +225,10 @@ namespace {
   context.landing_depth = depth;
   seal(context);
   body(argument);
+  if (seal_holds(context) && user_is_crashed()) {
+    context.landing_depth = kLanded;
+    seal(context);
+  }
   return false;
 }
 

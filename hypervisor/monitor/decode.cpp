@@ -109,8 +109,7 @@ vmsrs_status check(RegionNameBuffer& name) {
 }
 
 vmsrs_status check(const vmsrs_fault& fault) {
-  return fault.kind == VMSRS_FAULT_NONE || fault.kind >= VMSRS_FAULT_KIND_COUNT ? VMSRS_BAD_ARGUMENT
-                                                                                : VMSRS_OK;
+  return fault.kind >= VMSRS_FAULT_KIND_COUNT ? VMSRS_BAD_ARGUMENT : VMSRS_OK;
 }
 
 vmsrs_status check(vmsrs_server_definition& definition) {

@@ -103,6 +103,10 @@ Reply user_call(const Context& c, Server& server, Thread thread) {
       return server.user_collect(thread);
     case VMSRS_CALL_USER_STUCK:
       return server.user_stuck(thread);
+    case VMSRS_CALL_USER_DECLARE:
+      return server.user_suppress(c.registers.rdi, c.registers.rsi, VMSRS_FAULT_CHECK);
+    case VMSRS_CALL_USER_DRAINED:
+      return server.user_drained(c.registers.rdi, c.registers.rsi);
     case VMSRS_CALL_SERVICE:
       return server.service(thread);
     default:
@@ -147,7 +151,7 @@ Reply memory_call(const Context& c, Server& server, Thread thread) {
 
 bool known(std::uint64_t call) {
   return (call >= VMSRS_CALL_ATTACH && call <= VMSRS_CALL_UNPROFILE_NAMED) ||
-         (call >= VMSRS_CALL_USER_BEGIN && call <= VMSRS_CALL_USER_STUCK) ||
+         (call >= VMSRS_CALL_USER_BEGIN && call <= VMSRS_CALL_USER_DRAINED) ||
          (call >= VMSRS_CALL_STORE && call <= VMSRS_CALL_LOAD_COMMITTED) ||
          call == VMSRS_CALL_SERVICE;
 }

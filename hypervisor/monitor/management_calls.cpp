@@ -121,6 +121,13 @@ Reply collect(const Context& c) {
   return server ? server->request_collection(c.registers.rdx) : VMSRS_NOT_FOUND;
 }
 
+Reply suppress(const Context& c) {
+  const CallRegisters& in = c.registers;
+  const recovery::Engine::Entry server = c.monitor.engine.enter_index(in.rsi);
+  if (!server) return VMSRS_NOT_FOUND;
+  return server->user_suppress(in.rdx, in.r10, VMSRS_FAULT_OPERATOR).status;
+}
+
 Reply allowed_call(const Context& c) {
   switch (c.registers.rax) {
     case VMSRS_CALL_MGMT_STATS:
@@ -139,6 +146,8 @@ Reply allowed_call(const Context& c) {
       return collect(c);
     case VMSRS_CALL_MGMT_SCRUB:
       return c.monitor.engine.scrub(c.registers.rsi, c.registers.rdx);
+    case VMSRS_CALL_MGMT_SUPPRESS:
+      return suppress(c);
     default:  // the last one that needed_capability names
       return c.monitor.engine.reap(c.registers.rsi, c.registers.rdx);
   }
@@ -147,7 +156,7 @@ Reply allowed_call(const Context& c) {
 // 0: no such call.
 std::uint32_t needed_capability(std::uint64_t call) {
   if (call >= VMSRS_CALL_MGMT_STATS && call <= VMSRS_CALL_MGMT_CHECK) return VMSRS_OBSERVE;
-  if (call >= VMSRS_CALL_MGMT_DEFINE && call <= VMSRS_CALL_MGMT_SCRUB) return VMSRS_OPERATE;
+  if (call >= VMSRS_CALL_MGMT_DEFINE && call <= VMSRS_CALL_MGMT_SUPPRESS) return VMSRS_OPERATE;
   return 0;
 }
 

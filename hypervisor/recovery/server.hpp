@@ -86,9 +86,14 @@ class Server {
   Reply user_end(bool keep, const vmsrs_write_set& set, const HandedOver& handed_over,
                  Thread thread);
   // `depth`: scopes that a user begun without a call has open, and its label; 0: as counted here.
+  // FAULT_NONE: its thread has found it crashed.
   Reply user_crash(const vmsrs_fault& fault, std::uint64_t label, std::uint64_t depth,
                    const vmsrs_write_set& set, Thread thread);
   Reply user_stuck(Thread thread);
+  // Crashes the slot's user, of that generation, in the name of somebody else.
+  Reply user_suppress(std::uint64_t slot, std::uint64_t generation, vmsrs_fault_kind kind);
+  // No store of the user that has been crashed since `epoch` is under way any more.
+  Reply user_drained(std::uint64_t slot, std::uint64_t epoch);
   // The thread has died. True: it has no user any more, for that had stored nothing.
   bool end_idle_thread(Thread thread);
 
@@ -155,7 +160,9 @@ class Server {
   void publish_everything();
   void publish_mode();
   void publish_user(Slot slot);
-  void enter_suppression(Slot slot);
+  enum class CrashedBy { kItself, kAnother };
+  void enter_suppression(Slot slot, CrashedBy by);
+  void note_drained(User& user);
   void leave_suppression();
   void change_mode(bool suppression);
   bool suppressing() const { return (mode_ & VMSRS_MODE_SUPPRESSION) != 0; }
@@ -182,11 +189,13 @@ class Server {
   MemoryOutcome settle(Region& region, std::uint32_t granule, GuestMemory& memory,
                        std::uint64_t& restored);
   Reply commit(Slot slot, const HandedOver& handed_over, GuestMemory& memory);
+  void crash_without_fault(Slot slot, vmsrs_fault_kind kind, CrashedBy by);
 
   // granules with claims (server_claims.cpp)
   bool over(const Claimant& claimant) const;
   Slot owner_of_granule(const Claimant& claimant) const;
   void free_granule(MappedGranule& granule);
+  Slot owner_of_granule(const Claimant& claimant, const Region& region, std::uint32_t index) const;
   void restore_granule(Region& region, std::uint32_t index, Slot owner, MappedGranule& granule,
                        GuestMemory& memory, std::uint64_t& restored);
   MemoryOutcome settle_claimed(Region& region, std::uint32_t index, GuestMemory& memory,
@@ -251,6 +260,7 @@ class Server {
                         std::uint64_t& restored);
   void finish_collection(Slot slot);
   void forget_request(User& user);
+  Reply wanted_drain() const;
   Reply serve_collections(GuestMemory& memory);
   std::uint64_t live_bytes() const;
   void lengthen_walks(std::uint64_t bytes);

@@ -28,6 +28,14 @@ void Server::free_granule(MappedGranule& granule) {
   granule.set_tag(VMSRS_TAG_UNOWNED);
 }
 
+// The same where the tag may be damaged: a frozen granule is known without it.
+Slot Server::owner_of_granule(const Claimant& claimant, const Region& region,
+                              std::uint32_t index) const {
+  const RecordId head = region.heads[index];
+  const bool frozen = head != kNoRecord && ledger_.at(head).mask == 0;
+  return frozen ? ledger_.at(head).slot : owner_of_granule(claimant);
+}
+
 // TL_restore: the mirror's bytes again, the tag last. The owner is crashed and drained.
 void Server::restore_granule(Region& region, std::uint32_t index, Slot owner,
                              MappedGranule& granule, GuestMemory& memory, std::uint64_t& restored) {
@@ -50,7 +58,7 @@ MemoryOutcome Server::settle_claimed(Region& region, std::uint32_t index, GuestM
     return outcome;
   const std::uint64_t begin = platform_->cycles();
   const Claimant claimant = granule.claimant();
-  const Slot owner = owner_of_granule(claimant);
+  const Slot owner = owner_of_granule(claimant, region, index);
   if (owner != kNoSlot) {
     const User& user = ledger_.users[owner];
     if (user.crashed() && user.drained)
@@ -197,7 +205,7 @@ Reply Server::load_claimed(Region& region, const Piece& piece, GuestMemory& memo
   if (const auto outcome = MappedGranule::map(region, piece.granule, memory, granule); !outcome)
     return reply_for(outcome);
   const Claimant claimant = granule.claimant();
-  const Slot owner = owner_of_granule(claimant);
+  const Slot owner = owner_of_granule(claimant, region, piece.granule);
   bool shows_mirror = false;
   if (owner != kNoSlot) {
     const User& user = ledger_.users[owner];

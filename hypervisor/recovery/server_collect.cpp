@@ -36,8 +36,9 @@ Reply Server::restore_records(Slot slot, std::uint32_t& budget, GuestMemory& mem
 Reply Server::user_collect(Thread thread) {
   const Slot slot = ledger_.users.find(thread.id);
   if (slot == kNoSlot) return VMSRS_NO_USER;
-  const User& user = ledger_.users[slot];
+  User& user = ledger_.users[slot];
   if (!user.crashed() || user.depth > 0) return VMSRS_WRONG_STATE;
+  note_drained(user);
   std::uint32_t budget = kCollectGranules;
   std::uint64_t restored = 0;
   const Reply reply = restore_records(slot, budget, thread.memory, restored);
@@ -111,8 +112,18 @@ Reply Server::serve_collections(GuestMemory& memory) {
   return VMSRS_OK;
 }
 
+// A user that was declared crashed and may still be storing.
+Reply Server::wanted_drain() const {
+  for (std::uint32_t slot = 0; slot < VMSRS_MAX_USERS && crashed_count_ > 0; ++slot) {
+    const User& user = ledger_.users[static_cast<Slot>(slot)];
+    if (user.crashed() && !user.drained) return {VMSRS_DRAIN, slot, user.crash_epoch};
+  }
+  return VMSRS_OK;
+}
+
 Reply Server::service(Thread thread) {
   service_called_ns_ = 0;
+  if (const Reply reply = wanted_drain(); !reply.ok()) return reply;
   if (collect_requests_ > 0)
     if (const Reply reply = serve_collections(thread.memory); !reply.ok()) return reply;
   return serve_walks(thread.memory);

@@ -26,7 +26,7 @@ void Server::info(vmsrs_server_info& out) const {
   out.stuck_users = static_cast<std::uint32_t>(stuck_count_);
   for (std::uint32_t i = 0; defined_ && i < VMSRS_MAX_USERS; ++i) {
     const User& user = ledger_.users[static_cast<Slot>(i)];
-    out.active_users -= user.quiet;
+    out.active_users -= user.unheard_of();
     if (!user.crashed()) continue;
     const std::uint64_t age = now - user.crash_ns;
     if (age > out.oldest_suppression_age_ns) out.oldest_suppression_age_ns = age;
@@ -77,7 +77,8 @@ std::uint32_t Server::users(std::uint64_t& cursor, vmsrs_user_info* out, std::ui
   std::uint32_t count = 0;
   for (; cursor < VMSRS_MAX_USERS; ++cursor) {
     const Slot slot = static_cast<Slot>(cursor);
-    if (ledger_.users[slot].state == VMSRS_USER_FREE || ledger_.users[slot].quiet) continue;
+    const User& user = ledger_.users[slot];
+    if (user.state == VMSRS_USER_FREE || user.unheard_of()) continue;
     if (count == room) return count;
     describe(slot, out[count++]);
   }

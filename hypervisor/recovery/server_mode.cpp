@@ -50,18 +50,27 @@ void Server::change_mode(bool suppression) {
   publish_mode();
 }
 
-void Server::enter_suppression(Slot slot) {
+void Server::enter_suppression(Slot slot, CrashedBy by) {
   User& user = ledger_.users[slot];
   const std::uint64_t now = platform_->now_ns();
   if (!suppressing()) suppression_began_ns_ = now;
   user.state = VMSRS_USER_CRASHED;
   user.crash_ns = now;
   user.crash_epoch = (mode_ >> 1) + 1;
-  user.drained = true;  // by its own thread: it stores nothing while it is here
+  user.drained = by == CrashedBy::kItself;  // its thread stores nothing while it is here
+  user.heard = by == CrashedBy::kItself;
   user.taken = 0;
   crashed_count_.add(slot);
   publish_user(slot);
   change_mode(true);
+}
+
+// DRAINED. The mode moves before anything of the user's may be restored: who found a granule
+// unowned before its last claim must not take it for the same when it is unowned again.
+void Server::note_drained(User& user) {
+  if (user.drained) return;
+  change_mode(true);
+  user.drained = true;
 }
 
 void Server::leave_suppression() {

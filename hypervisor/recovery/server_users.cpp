@@ -12,7 +12,8 @@ Reply Server::user_begin(std::uint64_t label, bool reader, Thread thread) {
   Slot slot = ledger_.users.find(thread.id);
   if (slot != kNoSlot) {
     User& user = ledger_.users[slot];
-    if (user.depth == 0) return VMSRS_CRASHED;  // it has still to be collected
+    if (user.crashed() && user.quiet) user.depth = 0;  // between two scopes of its thread
+    if (user.depth == 0) return VMSRS_CRASHED;         // it has still to be collected
     if (user.quiet) {
       user.label = label;
       user.reader = reader;
@@ -43,6 +44,10 @@ Reply Server::user_end(bool keep, const vmsrs_write_set& set, const HandedOver& 
   const Slot slot = ledger_.users.find(thread.id);
   if (slot == kNoSlot) return VMSRS_NO_USER;
   User& user = ledger_.users[slot];
+  if (user.crashed()) {
+    if (!user.heard) user.write_set = set;
+    note_drained(user);
+  }
   if (user.crashed() || user.depth > 1) {
     if (user.depth > 0) --user.depth;
     return {user.crashed() ? VMSRS_CRASHED : VMSRS_OK, user.depth};
@@ -74,16 +79,21 @@ Reply Server::commit(Slot slot, const HandedOver& handed_over, GuestMemory& memo
   }
   if (reply.status == VMSRS_NO_STORAGE || reply.status == VMSRS_WRONG_STATE) {
     // It cannot be said, or not be kept, what this user wrote: its end is a crash.
-    const vmsrs_fault_kind kind =
-        reply.status == VMSRS_NO_STORAGE ? VMSRS_FAULT_STORAGE : VMSRS_FAULT_CHECK;
-    user.fault = vmsrs_fault{kind, 0, 0, 0};
-    ++counters_.faults[kind];
-    ++user.fault_count;
-    enter_suppression(slot);
+    crash_without_fault(slot,
+                        reply.status == VMSRS_NO_STORAGE ? VMSRS_FAULT_STORAGE : VMSRS_FAULT_CHECK,
+                        CrashedBy::kItself);
   }
   if (!user.crashed()) return reply;
   user.depth = 0;
   return {VMSRS_CRASHED, 0};
+}
+
+void Server::crash_without_fault(Slot slot, vmsrs_fault_kind kind, CrashedBy by) {
+  User& user = ledger_.users[slot];
+  user.fault = vmsrs_fault{kind, 0, 0, 0};
+  ++counters_.faults[kind];
+  ++user.fault_count;
+  enter_suppression(slot, by);
 }
 
 Reply Server::user_crash(const vmsrs_fault& fault, std::uint64_t label, std::uint64_t depth,
@@ -91,19 +101,50 @@ Reply Server::user_crash(const vmsrs_fault& fault, std::uint64_t label, std::uin
   const Slot slot = ledger_.users.find(thread.id);
   if (slot == kNoSlot) return VMSRS_NO_USER;
   User& user = ledger_.users[slot];
-  ++counters_.faults[fault.kind];
-  ++user.fault_count;
-  if (user.crashed()) return {VMSRS_CRASHED, user.fault_count, slot};
-  user.fault = fault;
+  const bool declared = user.crashed();
+  if (fault.kind != VMSRS_FAULT_NONE) {
+    ++counters_.faults[fault.kind];
+    ++user.fault_count;
+  } else if (!declared) {
+    return VMSRS_WRONG_STATE;
+  }
+  if (declared && user.heard) return {VMSRS_CRASHED, user.fault_count, slot};
   user.quiet = false;
   user.write_set = set;
   if (depth != 0) {
     user.depth = static_cast<std::uint32_t>(depth < kDeepest ? depth : kDeepest);
     user.label = label;
   }
-  enter_suppression(slot);
-  request_scrub(kEveryByte);
+  if (declared) {
+    user.heard = true;
+    note_drained(user);
+  } else {
+    user.fault = fault;
+    enter_suppression(slot, CrashedBy::kItself);
+    request_scrub(kEveryByte);
+  }
   return {VMSRS_OK, user.fault_count, slot};
+}
+
+Reply Server::user_suppress(std::uint64_t wanted, std::uint64_t generation, vmsrs_fault_kind kind) {
+  if (wanted >= VMSRS_MAX_USERS) return VMSRS_NOT_FOUND;
+  const Slot slot = static_cast<Slot>(wanted);
+  const User& user = ledger_.users[slot];
+  if (user.state == VMSRS_USER_FREE || user.generation != generation) return VMSRS_NOT_FOUND;
+  if (!user.crashed()) {
+    crash_without_fault(slot, kind, CrashedBy::kAnother);
+    request_scrub(kEveryByte);
+    call_for_service();
+  }
+  return {VMSRS_OK, user.crash_epoch};
+}
+
+Reply Server::user_drained(std::uint64_t slot, std::uint64_t epoch) {
+  if (slot >= VMSRS_MAX_USERS) return VMSRS_NOT_FOUND;
+  User& user = ledger_.users[static_cast<Slot>(slot)];
+  if (!user.crashed() || user.crash_epoch != epoch) return VMSRS_WRONG_STATE;
+  note_drained(user);
+  return VMSRS_OK;
 }
 
 bool Server::end_idle_thread(Thread thread) {
@@ -124,6 +165,7 @@ Reply Server::user_stuck(Thread thread) {
   if (slot == kNoSlot) return VMSRS_NO_USER;
   User& user = ledger_.users[slot];
   if (!user.crashed()) return VMSRS_WRONG_STATE;
+  note_drained(user);  // its thread stores nothing any more
   if (user.state == VMSRS_USER_STUCK) return VMSRS_OK;
   user.state = VMSRS_USER_STUCK;
   stuck_count_.add(slot);

@@ -36,8 +36,10 @@ struct User {
   bool quiet;     // nothing was heard of it since its thread was given it: it may not have begun
   bool reader;    // it has said that it only reads: its stores are refused
   bool drained;   // crashed, and no store of its can be under way any more
+  bool heard;     // crashed, and its own thread knows
 
   bool crashed() const { return state >= VMSRS_USER_CRASHED; }
+  bool unheard_of() const { return quiet && !crashed(); }
   std::uint64_t word() const { return generation << 2 | state; }
 };
 

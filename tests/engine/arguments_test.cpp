@@ -80,7 +80,7 @@ BOOST_AUTO_TEST_CASE(unknown_calls) {
                                    0x0ffull,
                                    0x109ull,
                                    0x10full,
-                                   0x115ull,
+                                   0x117ull,
                                    0x11full,
                                    0x126ull,
                                    0x12full,
@@ -90,7 +90,7 @@ BOOST_AUTO_TEST_CASE(unknown_calls) {
                                    0x20full,
                                    0x215ull,
                                    0x21full,
-                                   0x224ull,
+                                   0x225ull,
                                    0x300ull,
                                    ~0ull,
                                    1ull << 32,
@@ -133,11 +133,13 @@ BOOST_AUTO_TEST_CASE(library_calls_from_ring_0_or_elsewhere) {
   Client foreign(0x200000, 0xa000);
   begin(a);
   for (const std::uint64_t call :
-       {VMSRS_CALL_DETACH, VMSRS_CALL_INIT_PROFILE, VMSRS_CALL_PROFILE, VMSRS_CALL_PROFILE_FILL,
-        VMSRS_CALL_UNPROFILE, VMSRS_CALL_PROFILE_NAMED, VMSRS_CALL_UNPROFILE_NAMED,
-        VMSRS_CALL_USER_BEGIN, VMSRS_CALL_USER_END, VMSRS_CALL_USER_CRASH, VMSRS_CALL_USER_COLLECT,
-        VMSRS_CALL_USER_STUCK, VMSRS_CALL_STORE, VMSRS_CALL_STORE_RANGE, VMSRS_CALL_FILL_RANGE,
-        VMSRS_CALL_LOAD, VMSRS_CALL_LOAD_RANGE, VMSRS_CALL_LOAD_COMMITTED, VMSRS_CALL_SERVICE}) {
+       {VMSRS_CALL_DETACH,          VMSRS_CALL_INIT_PROFILE,   VMSRS_CALL_PROFILE,
+        VMSRS_CALL_PROFILE_FILL,    VMSRS_CALL_UNPROFILE,      VMSRS_CALL_PROFILE_NAMED,
+        VMSRS_CALL_UNPROFILE_NAMED, VMSRS_CALL_USER_BEGIN,     VMSRS_CALL_USER_END,
+        VMSRS_CALL_USER_CRASH,      VMSRS_CALL_USER_COLLECT,   VMSRS_CALL_USER_STUCK,
+        VMSRS_CALL_USER_DECLARE,    VMSRS_CALL_USER_DRAINED,   VMSRS_CALL_STORE,
+        VMSRS_CALL_STORE_RANGE,     VMSRS_CALL_FILL_RANGE,     VMSRS_CALL_LOAD,
+        VMSRS_CALL_LOAD_RANGE,      VMSRS_CALL_LOAD_COMMITTED, VMSRS_CALL_SERVICE}) {
     refuse(kernel, VMSRS_DENIED, call, address_of(memory), 8, 8);
     refuse(foreign, VMSRS_NOT_ATTACHED, call, address_of(memory), 8, 8);
   }
@@ -242,8 +244,16 @@ BOOST_AUTO_TEST_CASE(users) {
   refuse_pointers(a, false, [&](std::uint64_t pointer, vmsrs_status wanted) {
     refuse(a, wanted, VMSRS_CALL_USER_CRASH, pointer);
   });
-  for (const std::uint32_t kind :
-       {std::uint32_t{VMSRS_FAULT_NONE}, std::uint32_t{VMSRS_FAULT_KIND_COUNT}, ~0u}) {
+  refuse(a, VMSRS_WRONG_STATE, VMSRS_CALL_USER_DRAINED, 0, 0);
+  for (const std::uint64_t slot :
+       {std::uint64_t{1}, std::uint64_t{VMSRS_MAX_USERS}, ~std::uint64_t{0}}) {
+    refuse(a, VMSRS_NOT_FOUND, VMSRS_CALL_USER_DECLARE, slot, 0);
+    refuse(a, slot == 1 ? VMSRS_WRONG_STATE : VMSRS_NOT_FOUND, VMSRS_CALL_USER_DRAINED, slot, 0);
+  }
+  refuse(a, VMSRS_NOT_FOUND, VMSRS_CALL_USER_DECLARE, 0, ~0ull);
+  fault.kind = VMSRS_FAULT_NONE;
+  refuse(a, VMSRS_WRONG_STATE, VMSRS_CALL_USER_CRASH, address_of(&fault));
+  for (const std::uint32_t kind : {std::uint32_t{VMSRS_FAULT_KIND_COUNT}, ~0u}) {
     fault.kind = kind;
     refuse(a, VMSRS_BAD_ARGUMENT, VMSRS_CALL_USER_CRASH, address_of(&fault));
   }
@@ -345,7 +355,7 @@ BOOST_AUTO_TEST_CASE(management_without_a_capability) {
     refuse(manager, VMSRS_DENIED, call, operate, 0, address_of(buffer), 64, 64);
     refuse(a, VMSRS_DENIED, call, token, 0, address_of(buffer), 64, 64);
   }
-  for (std::uint64_t call = VMSRS_CALL_MGMT_DEFINE; call <= VMSRS_CALL_MGMT_SCRUB; ++call) {
+  for (std::uint64_t call = VMSRS_CALL_MGMT_DEFINE; call <= VMSRS_CALL_MGMT_SUPPRESS; ++call) {
     refuse(manager, VMSRS_DENIED, call, 0, 0, kServerProcess);
     refuse(manager, VMSRS_DENIED, call, observe, 0, kServerProcess);
     refuse(a, VMSRS_DENIED, call, token, 0, kServerProcess);
@@ -382,13 +392,16 @@ BOOST_AUTO_TEST_CASE(management_numbers) {
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_USERS, token, number, 0, at, 104);
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_COLLECT, token, number, 0);
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_REAP, token, number, kServerProcess);
+    refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_SUPPRESS, token, number, 0, 0);
     if (number != ~std::uint64_t{0})  // that is every server
       refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_SCRUB, token, number, 0);
   }
   refuse(manager, VMSRS_BAD_ARGUMENT, VMSRS_CALL_MGMT_CHECK, token, 2, at, 64);
   refuse(manager, VMSRS_WRONG_STATE, VMSRS_CALL_MGMT_CHECK, token, 0, at, 64);
-  for (const std::uint64_t slot : {std::uint64_t{0}, std::uint64_t{1024}, std::uint64_t{1} << 32})
+  for (const std::uint64_t slot : {std::uint64_t{0}, std::uint64_t{1024}, std::uint64_t{1} << 32}) {
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_COLLECT, token, 0, slot);
+    refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_SUPPRESS, token, 0, slot, 0);
+  }
   begin(a);
   refuse(manager, VMSRS_WRONG_STATE, VMSRS_CALL_MGMT_COLLECT, token, 0, 0);
   for (const std::uint64_t process : {std::uint64_t{0}, kServerProcess + std::uint64_t{1},

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <random>
 #include <string>
+#include <utility>
 
 #include "model.hpp"
 #include "probe.hpp"
@@ -26,6 +27,7 @@ constexpr unsigned kThreads = 4;
 struct Exercise {
   std::uint64_t operations, traps, drains, suppressed, restores, contended, crashes, repaired, kept,
       committed, older;
+  std::uint64_t declared, late, waits, heard_by_fault;
 };
 
 class History {
@@ -41,9 +43,10 @@ class History {
           std::vector<std::uint8_t>(server_.region(i), server_.region(i) + kBytes[i]),
           std::size_t{1} << server_.regions[i].shift);
     for (unsigned i = 0; i < kThreads; ++i) {
-      users_.push_back({ClaimThread(server_, 0xa000 + 0x1000 * i), {}, false});
+      users_.push_back({ClaimThread(server_, 0xa000 + 0x1000 * i), {}, false, false, false});
       if (pieces_) users_[i].thread.client.memory.set_mapped_pages(8);
     }
+    server_.while_waiting = [this] { serve(); };
   }
 
   std::string run(unsigned operations) {
@@ -66,6 +69,7 @@ class History {
     for (const User& user : users_) {
       exercise_.traps += user.thread.traps;
       exercise_.drains += user.thread.drains;
+      exercise_.waits += user.thread.waits;
     }
     return wrong;
   }
@@ -75,13 +79,15 @@ class History {
     ClaimThread thread;
     Model::UserId ids[2];
     bool crashed;
+    bool unheard;  // declared crashed by somebody else: its thread does not know yet
+    bool late;     // and may be in the middle of a store
   };
 
   std::uint64_t below(std::uint64_t n) { return random_() % n; }
 
   void take_ids(User& user) {
     for (std::size_t i = 0; i < 2; ++i) user.ids[i] = models_[i].begin();
-    user.crashed = false;
+    user.crashed = user.unheard = user.late = false;
   }
 
   std::string step(User& user) {
@@ -90,7 +96,7 @@ class History {
       take_ids(user);
       return {};
     }
-    switch (below(20)) {
+    switch (below(24)) {
       case 0:
         return user.crashed ? bury(user) : end(user, false);
       case 1:
@@ -99,6 +105,13 @@ class History {
         return crash(user);
       case 3:
         return damage();
+      case 4:
+        return declare(user);
+      case 5:
+      case 6:
+        return store_late();
+      case 7:
+        return serve();
       default:
         return below(2) == 0 ? store(user) : below(3) == 0 ? load_committed(user) : load(user);
     }
@@ -114,15 +127,53 @@ class History {
   }
 
   std::string crash(User& user) {
-    if (user.crashed) return {};
+    if (user.crashed && !user.unheard) return {};
     if (user.thread.crash() != VMSRS_OK) return "crash refused";
+    user.late = false;
+    exercise_.heard_by_fault += user.unheard;
+    if (std::exchange(user.unheard, false)) return {};
     user.crashed = true;
     ++exercise_.crashes;
     for (std::size_t i = 0; i < 2; ++i) models_[i].crash(user.ids[i]);
     return {};
   }
 
+  // By an operator or another thread. A store of the user's may be under way.
+  std::string declare(User& user) {
+    if (user.crashed) return {};
+    const std::uint64_t slot = user.thread.slot;
+    const std::uint64_t generation = server_.generation(slot);
+    const bool by_operator = below(2) == 0;
+    const std::uint64_t status =
+        by_operator ? std::uint64_t{server_.suppress(slot, generation)}
+                    : users_[below(kThreads)].thread.declare(slot, generation).status;
+    if (status != VMSRS_OK) return "declaration refused";
+    user.crashed = user.unheard = user.late = true;
+    ++exercise_.declared;
+    for (std::size_t i = 0; i < 2; ++i) models_[i].crash(user.ids[i]);
+    return {};
+  }
+
+  std::string store_late() {
+    const std::size_t region = below(2);
+    for (User& user : users_)
+      if (user.late)
+        exercise_.late += user.thread.store_late(region, 8 * below(kBytes[region] / 8), random_());
+    return {};
+  }
+
+  std::string serve() {
+    server_.serve();
+    nobody_is_late();
+    return {};
+  }
+
+  void nobody_is_late() {
+    for (User& user : users_) user.late = false;
+  }
+
   std::string bury(User& user) {
+    user.late = false;
     if (user.thread.end() != VMSRS_CRASHED) return "end of a crashed user refused";
     return user.thread.collect() == VMSRS_OK ? "" : "collection refused";
   }
@@ -145,7 +196,10 @@ class History {
     const std::size_t at = below(kBytes[region] - bytes + 1);
     std::uint8_t value[64];
     for (std::uint8_t& byte : value) byte = static_cast<std::uint8_t>(random_());
+    const std::uint64_t drains = user.thread.drains;
     const Access outcome = user.thread.store(region, at, value, bytes);
+    if (user.thread.drains != drains) nobody_is_late();  // perhaps of everybody
+    user.late = false;
     exercise_.suppressed += outcome == Access::kCrashed;
     exercise_.contended += server_.info().contended_granules > 0;
     if (outcome != (user.crashed ? Access::kCrashed : Access::kDone))
@@ -161,6 +215,7 @@ class History {
     const std::size_t at = below(kBytes[region] - bytes + 1);
     std::uint8_t value[64];
     const Access outcome = user.thread.load(region, at, value, bytes);
+    user.late = false;
     if (user.crashed) return {};
     if (outcome != Access::kDone)
       return "load refused, status " + std::to_string(user.thread.status);
@@ -229,16 +284,18 @@ BOOST_AUTO_TEST_CASE(claims_and_model_agree) {
     BOOST_REQUIRE_MESSAGE(wrong.empty(),
                           "VMSRS_SEED=" << seed << " VMSRS_CLAIM_HISTORIES=1: " << wrong);
   }
-  BOOST_TEST_MESSAGE(wanted << " histories, " << exercise.operations << " operations, "
-                            << exercise.traps << " traps, " << exercise.drains << " drains, "
-                            << exercise.crashes << " crashes, " << exercise.suppressed
-                            << " suppressed stores, " << exercise.restores << " restores, "
-                            << exercise.repaired << " repaired tags, " << exercise.kept
-                            << " users without a call to begin, " << exercise.committed
-                            << " committed loads, in which " << exercise.older
-                            << " bytes were older than what others had stored");
+  BOOST_TEST_MESSAGE(
+      wanted << " histories, " << exercise.operations << " operations, " << exercise.traps
+             << " traps, " << exercise.drains << " drains, " << exercise.crashes << " crashes, "
+             << exercise.suppressed << " suppressed stores, " << exercise.restores << " restores, "
+             << exercise.repaired << " repaired tags, " << exercise.kept
+             << " users without a call to begin, " << exercise.declared << " declared crashed, "
+             << exercise.late << " late stores, " << exercise.waits << " waits, "
+             << exercise.committed << " committed loads, in which " << exercise.older
+             << " bytes were older than what others had stored");
   for (const std::uint64_t count :
        {exercise.traps, exercise.drains, exercise.suppressed, exercise.restores, exercise.contended,
-        exercise.repaired, exercise.kept, exercise.committed, exercise.older})
+        exercise.repaired, exercise.kept, exercise.declared, exercise.late, exercise.waits,
+        exercise.heard_by_fault, exercise.committed, exercise.older})
     BOOST_TEST(count > 0u);
 }

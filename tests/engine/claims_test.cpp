@@ -2,40 +2,13 @@
 #include <boost/test/unit_test.hpp>
 #include <cstring>
 
-#include "probe.hpp"
-#include "support/claim_server.hpp"
+#include "claim_shop.hpp"
 
 // Regions with claims (docs/protocol.md): what costs no call, and what each trap does.
 using namespace vmsrs;
 using namespace vmsrs::test;
 using guest::Access;
-
-namespace {
-
-struct Shop : ClaimServer {
-  Shop() : ClaimServer({{8192, 64}, {4096, 8}}) {}
-  ClaimThread a{*this, 0xa000}, b{*this, 0xb000}, c{*this, 0xc000};
-
-  std::uint64_t word(std::size_t at, std::size_t number = 0) const {
-    std::uint64_t value;
-    std::memcpy(&value, region(number) + at, sizeof value);
-    return value;
-  }
-  std::uint64_t mirror(std::size_t at, std::size_t number = 0) const {
-    std::uint64_t value;
-    std::memcpy(&value, recovery::EngineProbe::ledger(0).regions[number].mirror + at, 8);
-    return value;
-  }
-  vmsrs_tag_kind kind(std::size_t granule, std::size_t number = 0) const {
-    return recovery::claimant_of(claim(number, granule).tag, granule).kind;
-  }
-  void bury(ClaimThread& user) {
-    BOOST_TEST(user.end() == VMSRS_CRASHED);
-    BOOST_TEST(user.collect() == VMSRS_OK);
-  }
-};
-
-}  // namespace
+using Shop = ClaimShop;
 
 BOOST_FIXTURE_TEST_CASE(stores_and_loads_of_one_user_cost_no_call, Shop) {
   BOOST_TEST(a.begin() == VMSRS_OK);

@@ -22,10 +22,13 @@ constexpr unsigned kThreads = 4;
 constexpr unsigned kWords =
     64;  // of each thread; word i of thread t lies beside word i of the others
 constexpr unsigned kRounds = 400;
+constexpr unsigned kVictims = 2;  // of the threads, where some are declared crashed
+constexpr unsigned kDeclared = 300;
 
 struct Tally {
   std::atomic<std::uint64_t> wrong{0}, unexpected{0}, crashed{0}, finished{0}, drains{0};
   std::atomic<std::uint64_t> without_call{0}, with_call{0};  // of readers of committed values
+  std::atomic<std::uint64_t> declared{0}, waits{0};
 };
 
 // In a value that is never committed: it is stored over before its user's end, or the user crashes.
@@ -71,6 +74,7 @@ void work(ClaimServer& server, unsigned number, std::latch& start, Tally& tally)
   }
   if (me.end() != VMSRS_OK) ++tally.unexpected;
   tally.drains += me.drains;
+  tally.waits += me.waits;
 }
 
 // A reader without a user: what it sees of a word was truly written there.
@@ -104,15 +108,35 @@ void read_committed(ClaimServer& server, std::latch& start, const std::atomic<bo
   }
 }
 
-}  // namespace
-
-BOOST_AUTO_TEST_CASE(threads_share_granules_crash_and_finish) {
-  ClaimServer server({{8 * kThreads * kWords, 64}});
+void clear(ClaimServer& server) {
   ClaimThread first(server, 0x80000);
   BOOST_TEST(first.begin() == VMSRS_OK);
   const std::vector<std::uint64_t> zeroes(kThreads * kWords);
   BOOST_TEST((first.store(0, 0, zeroes.data(), 8 * zeroes.size()) == Access::kDone));
   BOOST_TEST(first.end() == VMSRS_OK);
+}
+
+// All threads are gone.
+void check_end(ClaimServer& server, const Tally& tally) {
+  BOOST_TEST(tally.wrong == 0u);
+  BOOST_TEST(tally.unexpected == 0u);
+  BOOST_TEST(tally.crashed > 0u);
+  BOOST_TEST(tally.finished > 0u);
+  BOOST_TEST(tally.drains > 0u);
+  const vmsrs_server_info info = server.info();
+  BOOST_TEST((info.mode & VMSRS_MODE_SUPPRESSION) == 0u);
+  BOOST_TEST(info.record_count == 0u);
+  BOOST_TEST(info.demand_restore_count > 0u);
+  BOOST_TEST(std::memcmp(server.region(0), recovery::EngineProbe::ledger(0).regions[0].mirror,
+                         8 * kThreads * kWords) == 0);
+  BOOST_TEST(server.sound());
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(threads_share_granules_crash_and_finish) {
+  ClaimServer server({{8 * kThreads * kWords, 64}});
+  clear(server);
 
   Tally tally;
   std::atomic<bool> stop{false};
@@ -131,18 +155,104 @@ BOOST_AUTO_TEST_CASE(threads_share_granules_crash_and_finish) {
                                     << tally.drains << " drains, " << tally.without_call << " and "
                                     << tally.with_call
                                     << " committed loads without and with a call");
-  BOOST_TEST(tally.wrong == 0u);
-  BOOST_TEST(tally.unexpected == 0u);
-  BOOST_TEST(tally.crashed > 0u);
-  BOOST_TEST(tally.finished > 0u);
-  BOOST_TEST(tally.drains > 0u);
   BOOST_TEST(tally.without_call > 0u);
   BOOST_TEST(tally.with_call > 0u);
-  const vmsrs_server_info info = server.info();
-  BOOST_TEST((info.mode & VMSRS_MODE_SUPPRESSION) == 0u);
-  BOOST_TEST(info.record_count == 0u);
-  BOOST_TEST(info.demand_restore_count > 0u);
-  BOOST_TEST(std::memcmp(server.region(0), recovery::EngineProbe::ledger(0).regions[0].mirror,
-                         8 * kThreads * kWords) == 0);
-  BOOST_TEST(server.sound());
+  check_end(server, tally);
+}
+
+namespace {
+
+// What a victim's users write everywhere, and by what others name them.
+std::uint64_t number_of(ClaimServer& server, const ClaimThread& thread) {
+  return server.generation(thread.slot) << 10 | thread.slot;
+}
+
+// Stores without a pause until it is declared crashed; now and then it finishes instead.
+void be_declared(ClaimServer& server, unsigned number, std::atomic<std::uint64_t>& published,
+                 const std::atomic<bool>& stop, Tally& tally) {
+  ClaimThread me(server, 0x10000 + 0x1000 * std::uint64_t{number});
+  std::mt19937 random(number);
+  std::uint64_t committed[kWords] = {};
+  if (me.begin() != VMSRS_OK) ++tally.unexpected;
+  while (!stop) {
+    const std::uint64_t mine = number_of(server, me);
+    std::uint64_t now[kWords];
+    std::memcpy(now, committed, sizeof now);
+    published = mine;
+    Access outcome = Access::kDone;
+    const bool finishes = random() % 4 == 0;
+    for (unsigned i = 0; outcome == Access::kDone && !stop && (i < 30 || !finishes); ++i) {
+      const std::size_t word = random() % kWords;
+      now[word] = mine;
+      outcome = me.store_word(0, place(number, word), mine);
+    }
+    if (outcome == Access::kRefused) ++tally.unexpected;
+    if (me.end(true) == VMSRS_OK) {
+      if (outcome != Access::kDone) ++tally.unexpected;
+      std::memcpy(committed, now, sizeof committed);
+      ++tally.finished;
+    } else {
+      if (me.collect() != VMSRS_OK || me.begin() != VMSRS_OK) ++tally.unexpected;
+      ++tally.crashed;
+    }
+    for (std::size_t word = 0; word < kWords; word += 5) {
+      std::uint64_t value = 0;
+      if (me.load(0, place(number, word), &value, sizeof value) == Access::kDone &&
+          value != committed[word])
+        ++tally.wrong;
+    }
+  }
+  if (me.end() != VMSRS_OK && me.collect() != VMSRS_OK) ++tally.unexpected;
+}
+
+// Declares victims crashed. From then on nobody reads what they wrote.
+void declare(ClaimServer& server, const std::atomic<std::uint64_t> (&published)[kVictims],
+             const std::atomic<bool>& stop, Tally& tally) {
+  ClaimThread me(server, 0xa0000);
+  for (unsigned victim = 0; !stop; victim = (victim + 1) % kVictims) {
+    const std::uint64_t number = published[victim];
+    const std::uint64_t slot = number & (VMSRS_MAX_USERS - 1);
+    const guest::CallResult declared = me.declare(slot, number >> 10);
+    if (declared.status == VMSRS_NOT_FOUND) continue;  // it has ended
+    if (declared.status != VMSRS_OK) ++tally.unexpected;
+    const auto look = [&] {
+      for (std::size_t word = 0; word < kWords; ++word)
+        if (me.load_word(0, place(victim, word)) == number) ++tally.wrong;
+    };
+    look();
+    me.drain(slot);
+    (void)me.report_drained(slot, declared.first);
+    look();
+    ++tally.declared;
+  }
+}
+
+}  // namespace
+
+// Users that store all the time are declared crashed by another thread, again and again, while
+// others store to the same granules.
+BOOST_AUTO_TEST_CASE(threads_are_declared_crashed_in_the_middle_of_their_stores) {
+  ClaimServer server({{8 * kThreads * kWords, 64}});
+  clear(server);
+  Tally tally;
+  std::atomic<bool> stop{false};
+  std::atomic<std::uint64_t> published[kVictims] = {~0ull, ~0ull};
+  std::latch start(kThreads - kVictims);
+  std::vector<std::thread> victims, workers;
+  for (unsigned i = 0; i < kVictims; ++i)
+    victims.emplace_back([&, i] { be_declared(server, i, published[i], stop, tally); });
+  for (unsigned i = kVictims; i < kThreads; ++i)
+    workers.emplace_back([&, i] { work(server, i, start, tally); });
+  std::thread watchdog([&] { declare(server, published, stop, tally); });
+  for (std::thread& worker : workers) worker.join();
+  while (tally.declared < kDeclared) std::this_thread::yield();
+  stop = true;
+  watchdog.join();
+  for (std::thread& victim : victims) victim.join();
+
+  BOOST_TEST_MESSAGE(tally.finished << " finished, " << tally.crashed << " crashed, "
+                                    << tally.declared << " declared, " << tally.drains
+                                    << " drains, " << tally.waits << " waits");
+  BOOST_TEST(tally.waits > 0u);
+  check_end(server, tally);
 }

@@ -67,7 +67,12 @@ struct OneServer {
   }
   // All that management and crashes have asked the server's service thread for.
   void serve() {
-    while (service.call(VMSRS_CALL_SERVICE).status == VMSRS_AGAIN) {
+    for (;;) {
+      const Result result = service.call(VMSRS_CALL_SERVICE);
+      if (result.status == VMSRS_DRAIN)
+        (void)service.call(VMSRS_CALL_USER_DRAINED, result.rdx, result.rsi);
+      else if (result.status != VMSRS_AGAIN)
+        return;
     }
   }
   // A whole check, the server's service thread answering.

@@ -50,16 +50,17 @@ class Input {
 };
 
 constexpr std::uint16_t kCalls[] = {
-    VMSRS_CALL_VERSION,      VMSRS_CALL_ATTACH,       VMSRS_CALL_DETACH,
-    VMSRS_CALL_INIT_PROFILE, VMSRS_CALL_PROFILE,      VMSRS_CALL_PROFILE_FILL,
-    VMSRS_CALL_UNPROFILE,    VMSRS_CALL_USER_BEGIN,   VMSRS_CALL_USER_END,
-    VMSRS_CALL_USER_CRASH,   VMSRS_CALL_USER_COLLECT, VMSRS_CALL_USER_STUCK,
-    VMSRS_CALL_STORE,        VMSRS_CALL_STORE_RANGE,  VMSRS_CALL_FILL_RANGE,
-    VMSRS_CALL_LOAD,         VMSRS_CALL_LOAD_RANGE,   VMSRS_CALL_LOAD_COMMITTED,
-    VMSRS_CALL_SERVICE,      VMSRS_CALL_MGMT_OPEN,    VMSRS_CALL_MGMT_CLOSE,
-    VMSRS_CALL_MGMT_STATS,   VMSRS_CALL_MGMT_EXITS,   VMSRS_CALL_MGMT_SERVER,
-    VMSRS_CALL_MGMT_USERS,   VMSRS_CALL_MGMT_CHECK,   VMSRS_CALL_MGMT_DEFINE,
-    VMSRS_CALL_MGMT_COLLECT, VMSRS_CALL_MGMT_REAP,    VMSRS_CALL_MGMT_SCRUB};
+    VMSRS_CALL_VERSION,      VMSRS_CALL_ATTACH,         VMSRS_CALL_DETACH,
+    VMSRS_CALL_INIT_PROFILE, VMSRS_CALL_PROFILE,        VMSRS_CALL_PROFILE_FILL,
+    VMSRS_CALL_UNPROFILE,    VMSRS_CALL_USER_BEGIN,     VMSRS_CALL_USER_END,
+    VMSRS_CALL_USER_CRASH,   VMSRS_CALL_USER_COLLECT,   VMSRS_CALL_USER_STUCK,
+    VMSRS_CALL_USER_DECLARE, VMSRS_CALL_USER_DRAINED,   VMSRS_CALL_STORE,
+    VMSRS_CALL_STORE_RANGE,  VMSRS_CALL_FILL_RANGE,     VMSRS_CALL_LOAD,
+    VMSRS_CALL_LOAD_RANGE,   VMSRS_CALL_LOAD_COMMITTED, VMSRS_CALL_SERVICE,
+    VMSRS_CALL_MGMT_OPEN,    VMSRS_CALL_MGMT_CLOSE,     VMSRS_CALL_MGMT_STATS,
+    VMSRS_CALL_MGMT_EXITS,   VMSRS_CALL_MGMT_SERVER,    VMSRS_CALL_MGMT_USERS,
+    VMSRS_CALL_MGMT_CHECK,   VMSRS_CALL_MGMT_DEFINE,    VMSRS_CALL_MGMT_COLLECT,
+    VMSRS_CALL_MGMT_REAP,    VMSRS_CALL_MGMT_SCRUB,     VMSRS_CALL_MGMT_SUPPRESS};
 
 // These keep what they have done when they ask for a page.
 bool works_in_pieces(std::uint64_t call) {
@@ -201,13 +202,13 @@ class Program {
   }
 
   // Repeats a call as the guest library does.
-  std::uint64_t call_to_end(std::uint64_t space, const monitor::CallRegisters& registers) {
+  monitor::CallRegisters call_to_end(std::uint64_t space, const monitor::CallRegisters& registers) {
     for (;;) {
       const monitor::CallRegisters result = call(space, 7, 3, registers);
       if (result.rax == VMSRS_TOUCH)
         memory_[space].touch(result.rdx);
       else if (result.rax != VMSRS_AGAIN)
-        return result.rax;
+        return result;
     }
   }
 
@@ -233,9 +234,16 @@ class Program {
   void serve_until(const monitor::CallRegisters& first, const monitor::CallRegisters& next) {
     monitor::CallRegisters registers = first;
     while (call(kManager, 0, 3, registers).rax == VMSRS_AGAIN) {
-      for (std::uint64_t space = 0; space < kSpaces; ++space)
-        (void)call_to_end(space, {VMSRS_CALL_SERVICE});
+      for (std::uint64_t space = 0; space < kSpaces; ++space) serve(space);
       registers = next;
+    }
+  }
+
+  void serve(std::uint64_t space) {
+    for (;;) {
+      const monitor::CallRegisters result = call_to_end(space, {VMSRS_CALL_SERVICE});
+      if (result.rax != VMSRS_DRAIN) return;
+      (void)call(space, 7, 3, {VMSRS_CALL_USER_DRAINED, result.rdx, result.rsi});
     }
   }
 

@@ -38,6 +38,13 @@ void start_engine() {
 
 void check_invariants() { BOOST_CHECK_EQUAL(site->manager.violations(), ""); }
 
+void suppress_as_operator(std::uint64_t user_number) {
+  const auto result =
+      site->manager.client().call(VMSRS_CALL_MGMT_SUPPRESS, site->manager.token(), site->server,
+                                  user_number % VMSRS_MAX_USERS, user_number / VMSRS_MAX_USERS - 1);
+  BOOST_CHECK_EQUAL(result.status, VMSRS_OK);
+}
+
 vmsrs_server_info server_info() { return site->manager.info(site->server); }
 
 void leave_behind(const char* name, std::uint64_t value, std::uint64_t rest) {

@@ -47,6 +47,8 @@ int fork_between_calls();
 void start_engine();
 // All of the engine's invariants hold; the library's service thread answers for the mirror.
 void check_invariants();
+// What `vmsrs_user_number` named, as an operator names it.
+void suppress_as_operator(std::uint64_t user_number);
 // What the engine counts for the server.
 vmsrs_server_info server_info();
 

@@ -234,6 +234,15 @@ vmsrs_server_info server_info() {
   return info;
 }
 
+void suppress_as_operator(std::uint64_t user_number) {
+  const guest::CallResult result =
+      dispatch(VMSRS_CALL_MGMT_SUPPRESS, {.rdi = engine->token,
+                                          .rsi = engine->server,
+                                          .rdx = user_number % VMSRS_MAX_USERS,
+                                          .r10 = user_number / VMSRS_MAX_USERS - 1});
+  BOOST_CHECK_EQUAL(result.status, VMSRS_OK);
+}
+
 // The service thread compares region and mirror meanwhile, for the engine cannot by itself.
 void check_invariants() {
   vmsrs_check_report report{};

@@ -46,11 +46,33 @@ vmsrs_server_info ClaimServer::info() {
 
 vmsrs_check_report ClaimServer::check() {
   vmsrs_check_report report{};
-  manager.check(token, report, [this] {
-    while (service.call(VMSRS_CALL_SERVICE).status == VMSRS_AGAIN) {
-    }
-  });
+  manager.check(token, report, [this] { serve(); });
   return report;
+}
+
+void ClaimServer::serve() {
+  for (;;) {
+    const Result result = service.call(VMSRS_CALL_SERVICE);
+    if (result.status == VMSRS_DRAIN) {
+      see_windows_closed(result.rdx);
+      (void)service.call(VMSRS_CALL_USER_DRAINED, result.rdx, result.rsi);
+    } else if (result.status != VMSRS_AGAIN) {
+      return;
+    }
+  }
+}
+
+void ClaimServer::see_windows_closed(std::uint64_t slot) {
+  syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+  for (std::uint64_t i = 0; i < VMSRS_MAX_USERS; ++i) {
+    if (slot != VMSRS_EVERY_USER && slot != i) continue;
+    if (slot == VMSRS_EVERY_USER && window().users[i] == 0) continue;
+    while (__atomic_load_n(&area(i).window, __ATOMIC_ACQUIRE) == 1) sched_yield();
+  }
+}
+
+vmsrs_status ClaimServer::suppress(std::uint64_t slot, std::uint64_t generation) {
+  return manager.call(VMSRS_CALL_MGMT_SUPPRESS, token, 0, slot, generation).status;
 }
 
 bool ClaimServer::sound() {
@@ -132,6 +154,44 @@ vmsrs_status ClaimThread::collect() {
   return answer;
 }
 
+vmsrs_status ClaimThread::hear(std::uint64_t depth) {
+  const vmsrs_fault fault{VMSRS_FAULT_NONE, 1, 0, 0};
+  return static_cast<vmsrs_status>(
+      repeat(VMSRS_CALL_USER_CRASH, address_of(&fault), 7, depth, fast_.set.count, fast_.set.sum)
+          .status);
+}
+
+guest::CallResult ClaimThread::declare(std::uint64_t other, std::uint64_t generation) {
+  return repeat(VMSRS_CALL_USER_DECLARE, other, generation, 0);
+}
+
+vmsrs_status ClaimThread::report_drained(std::uint64_t other, std::uint64_t epoch) {
+  return static_cast<vmsrs_status>(repeat(VMSRS_CALL_USER_DRAINED, other, epoch, 0).status);
+}
+
+bool ClaimThread::store_late(std::size_t number, std::size_t at, std::uint64_t value) {
+  const fast::Region& region = server_.regions[number];
+  const std::uint64_t granule = at >> region.shift;
+  vmsrs_claim& claim = region.claims[granule];
+  const std::uint64_t own = vmsrs_tag_of(fast_.own, fast_.own_check, granule);
+  if (claim.tag != own) {
+    const std::uint64_t capacity =
+        (server_.area_bytes - sizeof(vmsrs_user_area)) / sizeof(std::uint64_t);
+    if (claim.tag != vmsrs_tag(VMSRS_TAG_UNOWNED, granule) || fast_.set.count == capacity)
+      return false;
+    const std::uint64_t entry =
+        vmsrs_entry(region.number, granule, vmsrs_tag_generation(fast_.own));
+    reinterpret_cast<std::uint64_t*>(fast_.area + 1)[fast_.set.count++] =
+        entry | VMSRS_ENTRY_CONFIRMED;
+    fast_.area->count = fast_.set.count;
+    fast_.set.sum = vmsrs_write_set_sum(fast_.set.sum, entry);
+    claim.tag = own;
+  }
+  fast::set_mask(claim, fast::mask_of(at & ((1ull << region.shift) - 1), sizeof value), fast_.set);
+  fast::plain_store(reinterpret_cast<std::uint64_t*>(server_.region(number) + at), value);
+  return true;
+}
+
 guest::Access ClaimThread::store(std::size_t number, std::size_t at, const void* from,
                                  std::size_t bytes) {
   const fast::Region& region = server_.regions[number];
@@ -197,14 +257,15 @@ guest::CallResult ClaimThread::load_committed(std::uint64_t from, void* to, std:
 
 void ClaimThread::drain(std::uint64_t wanted) {
   ++drains;
-  syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
-  for (std::uint64_t i = 0; i < VMSRS_MAX_USERS; ++i) {
-    if (wanted != VMSRS_EVERY_USER && wanted != i) continue;
-    if (wanted == VMSRS_EVERY_USER && server_.window().users[i] == 0) continue;
-    while (__atomic_load_n(&server_.area(i).window, __ATOMIC_ACQUIRE) == 1) sched_yield();
-  }
+  server_.see_windows_closed(wanted);
 }
 
-void ClaimThread::wait(unsigned) { sched_yield(); }
+void ClaimThread::wait(unsigned) {
+  ++waits;
+  if (server_.while_waiting)
+    server_.while_waiting();
+  else
+    sched_yield();
+}
 
 }  // namespace vmsrs::test

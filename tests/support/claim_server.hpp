@@ -62,6 +62,19 @@ class ClaimServer {
   vmsrs_server_info info();
   vmsrs_check_report check();
   bool sound();
+
+  std::uint64_t generation(std::uint64_t slot) {
+    return __atomic_load_n(&window().users[slot], __ATOMIC_ACQUIRE) >> 2;
+  }
+  // In the operator's name; the service thread has not heard of it yet.
+  vmsrs_status suppress(std::uint64_t slot, std::uint64_t generation);
+  vmsrs_status suppress(std::uint64_t slot) { return suppress(slot, generation(slot)); }
+  // All that the service thread is asked for.
+  void serve();
+  // Until no store of these users that began before is under way.
+  void see_windows_closed(std::uint64_t slot);
+  // What a thread does that is told to wait; nothing: lets others run.
+  std::function<void()> while_waiting;
 };
 
 // A thread of that server: its users, with the library's own way of loading and storing.
@@ -78,6 +91,14 @@ class ClaimThread {
   vmsrs_status end(bool keep = false);
   vmsrs_status crash(vmsrs_fault_kind kind = VMSRS_FAULT_WILD);
   vmsrs_status collect();
+  // Takes note that somebody else declared its user crashed, `depth` scopes deep.
+  vmsrs_status hear(std::uint64_t depth = 0);
+  // Declares another user crashed; its epoch in the result.
+  guest::CallResult declare(std::uint64_t slot, std::uint64_t generation);
+  vmsrs_status report_drained(std::uint64_t slot, std::uint64_t epoch);
+  // A store of a word that had looked at the mode before its user was declared crashed: the rest of
+  // it, in a granule that the user owns or nobody does. False: it is another's.
+  bool store_late(std::size_t region, std::size_t at, std::uint64_t value);
   // Bytes at an offset of a region, any length and alignment.
   guest::Access store(std::size_t region, std::size_t at, const void* from, std::size_t bytes);
   guest::Access load(std::size_t region, std::size_t at, void* to, std::size_t bytes);
@@ -106,7 +127,7 @@ class ClaimThread {
   bool open = false;
   std::uint64_t slot = 0;
   std::uint64_t status = VMSRS_OK;  // of the last refused access
-  std::uint64_t drains = 0, traps = 0;
+  std::uint64_t drains = 0, traps = 0, waits = 0;
 
  private:
   void take_user();

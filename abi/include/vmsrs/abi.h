@@ -59,6 +59,8 @@ enum vmsrs_call {
   VMSRS_CALL_USER_CRASH = 0x112,
   VMSRS_CALL_USER_COLLECT = 0x113,
   VMSRS_CALL_USER_STUCK = 0x114,
+  VMSRS_CALL_USER_DECLARE = 0x115,
+  VMSRS_CALL_USER_DRAINED = 0x116,
   VMSRS_CALL_STORE = 0x120,
   VMSRS_CALL_STORE_RANGE = 0x121,
   VMSRS_CALL_FILL_RANGE = 0x122,
@@ -78,7 +80,8 @@ enum vmsrs_call {
   VMSRS_CALL_MGMT_DEFINE = 0x220,
   VMSRS_CALL_MGMT_COLLECT = 0x221,
   VMSRS_CALL_MGMT_REAP = 0x222,
-  VMSRS_CALL_MGMT_SCRUB = 0x223
+  VMSRS_CALL_MGMT_SCRUB = 0x223,
+  VMSRS_CALL_MGMT_SUPPRESS = 0x224
 };
 
 /* ---- Statuses ----------------------------------------------------------------------------------
@@ -217,7 +220,7 @@ enum vmsrs_fault_kind {
   VMSRS_FAULT_CHECK = 8,   /* a check of the library or of the program failed */
   VMSRS_FAULT_STORAGE = 9, /* recovery storage full, policy refuse */
   VMSRS_FAULT_STACK = 10,  /* stack overflow */
-  VMSRS_FAULT_OPERATOR = 11,
+  VMSRS_FAULT_OPERATOR = 11, /* declared crashed by management */
   VMSRS_FAULT_KIND_COUNT = 12
 };
 

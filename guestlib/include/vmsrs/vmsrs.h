@@ -92,6 +92,8 @@ typedef enum vmsrs_outcome {
 
 /* Runs body(argument) as one user. on_crash (may be NULL) is called in the fault handler as soon as
  * suppression is in force: async-signal-safe code only; the place to release the request's locks.
+ * Of a user that somebody else declared crashed it is called in its thread's next monitored access
+ * or fault, or where a scope begins or ends.
  * label is any number that lists shall show. Nested: part of the outer user. Returns a
  * vmsrs_outcome or a negative vmsrs_error (then body was not run). Frames that unwinding skips get
  * no destructors. */
@@ -118,8 +120,20 @@ int vmsrs_reader_begin(uint64_t label);
  */
 bool vmsrs_user_crashed(void);
 
+/* The number of the calling thread's user, for others to name it by; never given twice to one
+ * server. 0: no scope is open. */
+uint64_t vmsrs_user_number(void);
+
+/* Declares a user of this server crashed, whichever thread's it is: a watchdog's way to be rid of a
+ * request that is stuck. When it returns 0, nobody who is not suppressed reads what the user wrote,
+ * and no store of it is under way; if one is, it is waited for. The user's thread runs on,
+ * suppressed, hears of it at its next monitored access, and is taken to its end point when the time
+ * for that (suppression_limit_ms) is over. 0 also if the user had crashed already;
+ * VMSRS_ERROR_ARGUMENT: it has ended. Any thread; not in a signal handler. */
+int vmsrs_user_suppress(uint64_t user);
+
 /* The paper's name: the program itself has found an error in this user's work (failed check, say).
- * From here on the calling user is suppressed. Returns 0, or 1 if it was crashed already. */
+ * From here on the calling user is suppressed. Returns 0, or 1 if the thread knew that it is. */
 int crash_suppression_os(enum vmsrs_fault_kind kind, const void* address);
 
 /* ---- Class 1: memory operations on profiled memory ---------------------------------------------
