@@ -18,10 +18,11 @@ constexpr std::uint64_t kLookNs = 2'000'000;
 constexpr std::uint64_t kBuryNs = 200'000'000;
 constexpr unsigned kMostRounds = 8192;  // with something to answer, before looking around
 constexpr unsigned kTightRounds = 32;   // of looking at all lanes, before the clock is asked
-// How long to look at idle lanes before sleeping: about what waking up costs, and more where it has
-// paid off.
-constexpr std::uint64_t kLeastSpinNs = 5'000;
-constexpr std::uint64_t kMostSpinNs = 100'000;
+// How long to look at idle lanes before sleeping: about what waking up costs both sides (30 us each
+// on a virtual machine), and more where it has paid off. With less, calls come late because each of
+// them wakes somebody, and so they never seem to come early.
+constexpr std::uint64_t kLeastSpinNs = 50'000;
+constexpr std::uint64_t kMostSpinNs = 200'000;
 
 }  // namespace
 
