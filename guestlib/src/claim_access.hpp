@@ -140,7 +140,7 @@ class ClaimAccess {
     const fast::Region* region = nullptr;
     mask_sum = own;
     for (std::uint64_t i = 0; i < count; ++i) {
-      const std::uint64_t entry = entries[i];
+      const std::uint64_t entry = __atomic_load_n(&entries[i], __ATOMIC_RELAXED);
       const std::uint64_t number = entry >> 32 & 0xff;
       const std::uint64_t granule = entry & 0xffffffffu;
       if (region == nullptr || region->number != number) region = region_of(number);
