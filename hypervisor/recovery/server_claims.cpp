@@ -18,7 +18,7 @@ Slot Server::owner_of_granule(const Claimant& claimant) const {
   return owned && !over(claimant) ? claimant.slot : kNoSlot;
 }
 
-// The tag is UNOWNED; its bytes are the mirror's, its mask is zero. A reader of committed values
+// The tag becomes UNOWNED; its bytes are the mirror's. A reader of committed values
 // that finds the same tag twice has to know whether the granule was somebody's meanwhile: the count
 // first.
 void Server::free_granule(MappedGranule& granule) {
