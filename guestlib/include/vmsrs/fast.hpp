@@ -83,25 +83,23 @@ inline void set_mask(vmsrs_claim& claim, std::uint64_t bits, vmsrs_write_set& se
 }
 
 // S_claim: tag and mask in one step. False: one of them was no longer as seen.
-#ifdef __SANITIZE_THREAD__
-[[gnu::target("cx16")]]
-#endif
-inline bool
-claim(vmsrs_claim& claim, vmsrs_claim seen, vmsrs_claim mine) {
 #ifdef __SANITIZE_THREAD__  // which must see the exchange
+[[gnu::target("cx16")]] inline bool claim(vmsrs_claim& claim, vmsrs_claim seen, vmsrs_claim mine) {
   __extension__ using Both = unsigned __int128;
   return __sync_bool_compare_and_swap(reinterpret_cast<Both*>(&claim),
                                       Both{seen.mask} << 64 | seen.tag,
                                       Both{mine.mask} << 64 | mine.tag);
+}
 #else
+inline bool claim(vmsrs_claim& claim, vmsrs_claim seen, vmsrs_claim mine) {
   bool done;
   asm volatile("lock cmpxchg16b %1"
                : "=@ccz"(done), "+m"(claim), "+a"(seen.tag), "+d"(seen.mask)
                : "b"(mine.tag), "c"(mine.mask)
                : "memory");
   return done;
-#endif
 }
+#endif
 
 inline void open_window(vmsrs_user_area& area) {
   __atomic_store_n(&area.window, 1u, __ATOMIC_RELAXED);
