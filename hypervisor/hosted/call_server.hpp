@@ -68,7 +68,7 @@ class CallServer {
   bool attached_ = false;
   std::uint32_t server_ = 0;
   std::uint64_t freed_bytes_ = 0;
-  std::uint64_t uncounted_ = 0, uncounted_cycles_ = 0;
+  std::uint64_t uncounted_ = 0, timed_cycles_ = 0;
 };
 
 }  // namespace vmsrs::hosted

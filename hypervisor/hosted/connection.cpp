@@ -17,12 +17,12 @@ constexpr int kGreetingMs = 10'000;
 constexpr std::uint64_t kLookNs = 2'000'000;
 constexpr std::uint64_t kBuryNs = 200'000'000;
 constexpr unsigned kMostRounds = 8192;  // with something to answer, before looking around
-constexpr unsigned kTightRounds = 32;   // of looking at all lanes, before the clock is asked
+constexpr unsigned kTightRounds = 32;   // of looking at all lanes, for each look at the clock
 // How long to look at idle lanes before sleeping: about what waking up costs both sides (30 us each
 // on a virtual machine), and more where it has paid off. With less, calls come late because each of
 // them wakes somebody, and so they never seem to come early.
 constexpr std::uint64_t kLeastSpinNs = 50'000;
-constexpr std::uint64_t kMostSpinNs = 200'000;
+constexpr std::uint64_t kMostSpinNs = 1'000'000;
 
 }  // namespace
 
@@ -92,7 +92,7 @@ void Connection::serve() {
     if (__atomic_load_n(&calls_.head().mail, __ATOMIC_RELAXED) != 0) look_around();
     // Also because a look takes the line away from a client that is just filling it.
     __builtin_ia32_pause();
-    if (++idle < kTightRounds) continue;
+    if (++idle % kTightRounds != 0) continue;
     const std::uint64_t now = platform_.now_ns();
     if (idle == kTightRounds) idle_since = now;
     if (now - idle_since < spin_ns_) continue;

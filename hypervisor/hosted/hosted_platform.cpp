@@ -9,6 +9,16 @@
 #include <cstdlib>
 
 namespace vmsrs::hosted {
+namespace {
+
+std::uint64_t read_clock(clockid_t clock) {
+  timespec now{};
+  clock_gettime(clock, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000u +
+         static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+}  // namespace
 
 HostedPlatform::HostedPlatform(const void* storage, std::size_t storage_bytes)
     : storage_(storage), storage_bytes_(storage_bytes) {
@@ -25,12 +35,8 @@ bool HostedPlatform::valid() const {
   return true;
 }
 
-std::uint64_t HostedPlatform::now_ns() const {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000u +
-         static_cast<std::uint64_t>(now.tv_nsec);
-}
+std::uint64_t HostedPlatform::now_ns() const { return read_clock(CLOCK_MONOTONIC); }
+std::uint64_t HostedPlatform::recent_ns() const { return read_clock(CLOCK_MONOTONIC_COARSE); }
 
 std::uint64_t HostedPlatform::random() {
   std::uint64_t number = 0;

@@ -22,6 +22,7 @@ class HostedPlatform final : public recovery::Platform {
 
   std::uint32_t isolation() const override { return VMSRS_ISOLATION_PROCESS; }
   std::uint64_t now_ns() const override;
+  std::uint64_t recent_ns() const override;
   std::uint64_t cycles() const override { return __builtin_ia32_rdtsc(); }
   std::uint64_t random() override;
   void relax() const override;

@@ -28,8 +28,10 @@ void copy(void* to, const void* from, std::size_t bytes) {
 std::uint32_t state_of(const vmsrs_lane& lane) {
   return __atomic_load_n(&lane.state, __ATOMIC_ACQUIRE);
 }
-bool is_pending(std::uint32_t state) {
-  return state == VMSRS_LANE_REQUEST || state == VMSRS_LANE_WAITING;
+bool is_pending(std::uint32_t state) { return state == VMSRS_LANE_REQUEST; }
+
+std::uint8_t& waits_of(const Link& link, const vmsrs_lane& lane) {
+  return link.head->waits[&lane - link.lanes];
 }
 
 void ring(const Link& link) {
@@ -62,21 +64,23 @@ bool spin(const vmsrs_lane& lane, SpinBudget& budget) {
 bool sleep_until_answered(const Link& link, vmsrs_lane& lane) {
   const int saved_errno = errno;
   bool answered = true;
-  for (;;) {
-    std::uint32_t state = VMSRS_LANE_REQUEST;
-    __atomic_compare_exchange_n(&lane.state, &state, VMSRS_LANE_WAITING, false, __ATOMIC_ACQ_REL,
-                                __ATOMIC_ACQUIRE);
-    if (!is_pending(state)) break;
+  std::uint8_t& waits = waits_of(link, lane);
+  // A full barrier, as on the other side between DONE and its look at this word: one of the two
+  // sees the other.
+  __atomic_exchange_n(&waits, std::uint8_t{1}, __ATOMIC_SEQ_CST);
+  while (is_pending(state_of(lane))) {
     const timespec patience = {0, kWaitNs};
-    if (syscall(SYS_futex, &lane.state, FUTEX_WAIT, VMSRS_LANE_WAITING, &patience, nullptr, 0) ==
+    if (syscall(SYS_futex, &lane.state, FUTEX_WAIT, VMSRS_LANE_REQUEST, &patience, nullptr, 0) ==
             0 ||
         errno != ETIMEDOUT)
       continue;
     // Late: somebody may have written over the word that says whether it must be woken.
     answered = link_is_up(link);
     if (!answered) break;
+    __atomic_store_n(&waits, std::uint8_t{1}, __ATOMIC_RELAXED);
     ring(link);
   }
+  __atomic_store_n(&waits, std::uint8_t{0}, __ATOMIC_RELAXED);
   errno = saved_errno;
   return answered;
 }
@@ -95,9 +99,11 @@ void send_request(const Link& link, vmsrs_lane& lane, std::uint64_t thread,
   lane.r10 = registers.r10;
   lane.r8 = registers.r8;
   lane.r9 = registers.r9;
+  __atomic_store_n(&lane.state, VMSRS_LANE_REQUEST, __ATOMIC_RELEASE);
   // A full barrier: the other side sets `asleep` and then looks at the lanes once more, this side
-  // fills the lane and then looks at `asleep`. One of the two sees the other.
-  __atomic_exchange_n(&lane.state, VMSRS_LANE_REQUEST, __ATOMIC_SEQ_CST);
+  // fills the lane and then looks at `asleep`. One of the two sees the other. It is not an exchange
+  // of the state, which would wait for the line after the other side may have begun to answer.
+  vmsrs_full_barrier();
   if (__atomic_load_n(&link.head->asleep, __ATOMIC_RELAXED) != 0) [[unlikely]]
     ring(link);
 }
@@ -118,6 +124,9 @@ LaneResult call_on_lane(const Link& link, std::uint32_t lane_number, std::uint64
   vmsrs_lane& lane = link.lanes[lane_number];
   // A call that was abandoned (its thread was unwound out of it) may still be under way.
   if (is_pending(state_of(lane)) && !await(link, lane, budget)) return LaneResult::kGone;
+  std::uint8_t& waits = waits_of(link, lane);
+  if (__atomic_load_n(&waits, __ATOMIC_RELAXED) != 0) [[unlikely]]  // of an abandoned call
+    __atomic_store_n(&waits, std::uint8_t{0}, __ATOMIC_RELAXED);
   const Buffer buffer = buffer_of(registers);
   Registers request = registers;
   if (buffer.kind != Buffer::Kind::kNone) {

@@ -67,7 +67,6 @@ VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_hosted_message) == 48, "layout");
 enum vmsrs_lane_state {
   VMSRS_LANE_IDLE = 0,
   VMSRS_LANE_REQUEST = 0x51455256, /* odd values: memory that was written over is no request */
-  VMSRS_LANE_WAITING = 0x54494157, /* REQUEST, and its thread sleeps: wake it after DONE */
   VMSRS_LANE_DONE = 0x454e4f44
 };
 
@@ -79,6 +78,13 @@ struct vmsrs_lane {
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_lane) == 64, "one cache line");
 
+/* Each side stores a word, passes this, and looks at the other's word: at least one of them sees what
+ * the other stored. */
+static inline void vmsrs_full_barrier(void) {
+  uint64_t nothing = 0;
+  __asm__ volatile("lock orq $0, %0" : "+m"(nothing) : : "memory");
+}
+
 /* The status of a call on a lane that is not this thread's: take a lane and repeat. Never of a call
  * that was carried out. */
 #define VMSRS_LANE_NOT_YOURS 0xffffffffu
@@ -86,7 +92,9 @@ VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_lane) == 64, "one cache line");
 struct vmsrs_area_head {
   uint32_t asleep; /* 1: the other side waits for the doorbell, write 8 bytes (1) to it */
   uint32_t mail;   /* 1: there may be a message in the socket */
-  uint8_t reserved[4088];
+  uint8_t reserved[56];
+  uint8_t waits[VMSRS_MAX_LANES]; /* of a lane: its thread sleeps, wake it after DONE */
+  uint8_t reserved2[2944];
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_area_head) == VMSRS_PAGE_BYTES, "one page");
 
