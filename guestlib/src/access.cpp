@@ -107,6 +107,7 @@ template <typename T>
   EngineCalls calls;
   Claims access(thread, *window, control().area_bytes, calls);
   if (region != nullptr) {
+    if (thread.own != 0) thread.region = *region;
     const std::uint64_t at = to_register(from);
     std::uint64_t value = 0;
     if (bytes_in_granule(*region, at, sizeof(T)) == sizeof(T) &&
@@ -310,9 +311,23 @@ template <typename T>
   });
 }
 
+// In the region where the thread's user last stored, a granule that is its own or nobody's.
+template <typename T>
+bool store_or_claim(T* to, T value) {
+  fast::Thread& thread = vmsrs_fast_thread;
+  const vmsrs_window* const window = attached_window();
+  const fast::Region& region = thread.region;
+  if (!fast::is_word_of<T>(region, to_register(to) - region.begin) || window == nullptr ||
+      thread.mode != &window->status.mode || thread.own == 0 || thread.reader != 0)
+    return false;
+  EngineCalls calls;
+  return Claims(thread, *window, control().area_bytes, calls).try_store_word(region, to, value);
+}
+
 template <typename T>
 void store(T* to, T value) {
-  if (!fast::store(vmsrs_fast_thread, to, value)) store_slowly(to, value);
+  if (!store_or_claim(to, value)) [[unlikely]]
+    store_slowly(to, value);
 }
 
 void fill_piece(std::byte* to, std::uint8_t value, std::size_t bytes) {

@@ -100,8 +100,9 @@ void start_time_bound_of(std::uint64_t slot, std::uint64_t crash_epoch) {
 ThreadNumbers& thread_numbers() { return numbers_of_threads; }
 
 void stop_time_bound(ThreadContext& context) {
-  if (!seal_holds(context)) return;  // a timer that is left over finds its user gone
-  if (context.timer_armed == 1) syscall(SYS_timer_delete, context.timer);
+  // A timer that is left over finds its user gone.
+  if (context.timer_armed != 1 || !seal_holds(context)) return;
+  syscall(SYS_timer_delete, context.timer);
   context.timer_armed = 0;
   seal(context);
 }

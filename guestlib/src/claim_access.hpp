@@ -25,6 +25,12 @@ enum class Access {
   kRefused,  // the engine's status says why
 };
 
+// What was handed over: bytes, and vmsrs_handed_over_sum of them.
+struct HandedOver {
+  std::uint64_t bytes = 0;
+  std::uint64_t sum = 0;
+};
+
 template <typename Calls>
 class ClaimAccess {
  public:
@@ -38,7 +44,8 @@ class ClaimAccess {
     std::uint64_t ticket = 0;
     for (unsigned attempt = 0; attempt < kAttempts; ++attempt) {
       bool write_set_full = false;
-      switch (try_store(region, granule, to, from, count, write_set_full)) {
+      switch (try_store(region, granule, (to - region.begin) & region.within, count, write_set_full,
+                        [&] { put(to, from, count); })) {
         case Step::kDone:
           return Access::kDone;
         case Step::kCrashed:  // the engine drops it too, and counts it
@@ -71,6 +78,15 @@ class ClaimAccess {
     }
     status_ = VMSRS_AGAIN;
     return Access::kRefused;
+  }
+
+  // One attempt at an aligned word. False: it was not stored, for whatever reason.
+  template <typename T>
+  bool try_store_word(const fast::Region& region, T* to, T value) {
+    const std::uint64_t at = reinterpret_cast<std::uint64_t>(to) - region.begin;
+    bool write_set_full = false;
+    return try_store(region, at >> region.shift, at & region.within, sizeof(T), write_set_full,
+                     [&] { fast::plain_store(to, value); }) == Step::kDone;
   }
 
   // `count` bytes, at most 8, that lie in one granule.
@@ -122,41 +138,46 @@ class ClaimAccess {
 
   std::uint64_t status() const { return status_; }
 
-  // END: hands over what the user wrote (vmsrs_written), where there is room for all of it. Until
-  // its next user begins the thread claims nothing. `region_of(number)` gives a fast::Region or
-  // nullptr. False: the engine must look itself.
+  // END: puts what the user wrote where the engine can have it without looking (vmsrs_written).
+  // Until its next user begins the thread claims nothing. `region_of(number)` gives a fast::Region
+  // or nullptr. False: there is no room for all of it, or a word is damaged; the engine must look.
   template <typename RegionOf>
-  bool hand_over(std::byte* to, std::size_t room, RegionOf region_of, std::uint64_t& mask_sum) {
+  bool hand_over(std::byte* to, std::size_t room, RegionOf region_of, HandedOver& handed_over) {
     const std::uint64_t own = std::exchange(thread_.own, 0);
     const std::uint64_t own_check = std::exchange(thread_.own_check, 0);
     fast::barrier();
     const std::uint64_t count = thread_.set.count;
-    constexpr std::size_t kLargestGranule = 64;
-    if (count > capacity() || count * (sizeof(vmsrs_written) + kLargestGranule) > room)
-      return false;
+    if (count > capacity()) return false;
     const auto* const entries = reinterpret_cast<const std::uint64_t*>(thread_.area + 1);
-    auto* const written = reinterpret_cast<vmsrs_written*>(to);
-    std::size_t used = count * sizeof(vmsrs_written);
+    auto* const words = reinterpret_cast<std::uint64_t*>(to);
+    std::size_t used = 0;  // words
+    std::uint64_t sum = own;
+    const auto put_over = [&](std::uint64_t word) {
+      words[used++] = word;
+      sum = vmsrs_handed_over_sum(sum, word);
+    };
     const fast::Region* region = nullptr;
-    mask_sum = own;
     for (std::uint64_t i = 0; i < count; ++i) {
       const std::uint64_t entry = __atomic_load_n(&entries[i], __ATOMIC_RELAXED);
       const std::uint64_t number = entry >> 32 & 0xff;
       const std::uint64_t granule = entry & 0xffffffffu;
       if (region == nullptr || region->number != number) region = region_of(number);
       if (region == nullptr || granule >= region->bytes >> region->shift) return false;
-      const std::size_t bytes = std::size_t{1} << region->shift;
+      if ((used + kMostWordsOver) * sizeof(std::uint64_t) > room) return false;
+      const std::uint64_t bytes = region->within + 1;
       const vmsrs_claim& claim = region->claims[granule];
       const bool mine =
           __atomic_load_n(&claim.tag, __ATOMIC_RELAXED) == vmsrs_tag_of(own, own_check, granule);
-      written[i] = {entry, mine ? __atomic_load_n(&claim.mask, __ATOMIC_RELAXED) : 0};
-      mask_sum = vmsrs_mask_sum(mask_sum, written[i].mask);
-      const auto* const from =
-          reinterpret_cast<const std::uint64_t*>(region->begin + granule * bytes);
-      for (std::size_t word = 0; word < bytes / 8; ++word)
-        reinterpret_cast<std::uint64_t*>(to + used)[word] = fast::plain_load(from + word);
-      used += bytes;
+      const std::uint64_t mask =
+          mine ? __atomic_load_n(&claim.mask, __ATOMIC_RELAXED) & fast::mask_of(0, bytes) : 0;
+      put_over(entry);
+      put_over(mask);
+      const std::uint64_t from = region->begin + (granule << region->shift);
+      for (std::uint64_t of = vmsrs_written_words(mask); of != 0; of &= of - 1)
+        put_over(fast::plain_load(reinterpret_cast<const std::uint64_t*>(
+            from + static_cast<unsigned>(__builtin_ctzll(of)))));
     }
+    handed_over = {used * sizeof(std::uint64_t), sum};
     return true;
   }
 
@@ -171,39 +192,32 @@ class ClaimAccess {
   bool crashed_at(std::uint64_t mode) const {
     if (thread_.own == 0) return false;
     const std::uint64_t slot = vmsrs_tag_slot(thread_.own);
-    return vmsrs_tag_generation(thread_.own) == current_generation(slot) &&
-           counts_as_crashed(slot, mode);
+    return vmsrs_tag_generation(thread_.own) == fast::current_generation(window_, slot) &&
+           fast::counts_as_crashed(window_, slot, mode);
   }
 
  private:
   enum class Step { kDone, kCrashed, kAgain, kTrap };
   // Each repetition means that somebody else got further; this many in a row are a defect.
   static constexpr unsigned kAttempts = 1u << 20;
+  // Of one granule, when it is handed over.
+  static constexpr std::size_t kMostWordsOver = sizeof(vmsrs_written) / 8 + 64 / 8;
 
-  std::uint64_t current_generation(std::uint64_t slot) const {
-    return __atomic_load_n(&window_.users[slot], __ATOMIC_ACQUIRE) >> 2 & VMSRS_TAG_GENERATION_MASK;
-  }
-  bool counts_as_crashed(std::uint64_t slot, std::uint64_t mode) const {
-    const std::uint64_t epoch = __atomic_load_n(&window_.crash_epochs[slot], __ATOMIC_ACQUIRE);
-    return epoch != 0 && epoch <= mode >> 1;
-  }
-  bool over(std::uint64_t tag) const {
-    return vmsrs_tag_generation(tag) != current_generation(vmsrs_tag_slot(tag));
-  }
+  bool over(std::uint64_t tag) const { return fast::is_over(thread_, window_, tag); }
 
-  // S_open to S_close, or to S_trap.
-  Step try_store(const fast::Region& region, std::uint64_t granule, std::uint64_t to,
-                 const void* from, std::size_t count, bool& write_set_full) {
+  // S_open to S_close, or to S_trap. put() makes the store.
+  template <typename Put>
+  Step try_store(const fast::Region& region, std::uint64_t granule, std::uint64_t first,
+                 std::size_t count, bool& write_set_full, Put put) {
     vmsrs_user_area& area = *thread_.area;
     vmsrs_claim& claim = region.claims[granule];
     fast::open_window(area);
     const std::uint64_t mode = fast::mode_of(thread_);
-    if (mode != thread_.seen_any) {
+    if (mode != thread_.seen_any) [[unlikely]] {
       fast::close_window(area);
       return note_mode(mode) ? Step::kAgain : Step::kCrashed;
     }
-    const std::uint64_t bits =
-        fast::mask_of((to - region.begin) & ((1ull << region.shift) - 1), count);
+    const std::uint64_t bits = fast::mask_of(first, count);
     const std::uint64_t tag = __atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE);
     if (tag == vmsrs_tag_of(thread_.own, thread_.own_check, granule)) {
       fast::set_mask(claim, bits, thread_.set);
@@ -219,8 +233,9 @@ class ClaimAccess {
         fast::close_window(area);
         return Step::kAgain;
       }
+      thread_.set.masked += count;
     }
-    put(to, from, count);
+    put();
     fast::close_window(area);
     return Step::kDone;
   }
@@ -235,7 +250,7 @@ class ClaimAccess {
     const bool appended =
         position > 0 && __atomic_load_n(&entries[position - 1], __ATOMIC_ACQUIRE) ==
                             entry;  // by an attempt that lost
-    if (!appended) {
+    if (!appended) [[likely]] {
       __atomic_store_n(&entries[position], entry, __ATOMIC_RELEASE);
       thread_.set.sum = vmsrs_write_set_sum(thread_.set.sum, entry);
       thread_.set.count = position + 1;
@@ -245,7 +260,6 @@ class ClaimAccess {
     if (!fast::claim(claim, {tag, mask},
                      {vmsrs_tag_of(thread_.own, thread_.own_check, granule), bits}))
       return false;
-    thread_.set.masked += static_cast<std::uint64_t>(__builtin_popcountll(bits));
     __atomic_store_n(&entries[appended ? position - 1 : position], entry | VMSRS_ENTRY_CONFIRMED,
                      __ATOMIC_RELEASE);
     return true;
@@ -263,16 +277,16 @@ class ClaimAccess {
       if ((mode & VMSRS_MODE_SUPPRESSION) == 0) return Step::kAgain;
     }
     if (crashed_at(mode)) return Step::kCrashed;
-    const vmsrs_claim& claim = region.claims[granule];
-    const std::uint64_t tag = __atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE);
-    const vmsrs_tag_kind kind = vmsrs_tag_kind_of(tag, granule);
-    if (kind != VMSRS_TAG_UNOWNED && kind != VMSRS_TAG_OWN) return Step::kTrap;
-    value = get(from, count);
-    fast::barrier();
-    if (kind == VMSRS_TAG_OWN && !over(tag) && counts_as_crashed(vmsrs_tag_slot(tag), mode))
-      return Step::kTrap;
-    if (__atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE) != tag) return Step::kAgain;
-    return fast::mode_of(thread_) == mode ? Step::kDone : Step::kAgain;
+    switch (fast::look(thread_, window_, region.claims[granule], granule, mode,
+                       [&] { value = get(from, count); })) {
+      case fast::Look::kSettled:
+        return Step::kDone;
+      case fast::Look::kAgain:
+        return Step::kAgain;
+      case fast::Look::kTrap:
+        break;
+    }
+    return Step::kTrap;
   }
 
   // C_freed to C_freed_again. False: the engine must be asked.

@@ -143,6 +143,9 @@ int install_handlers() {
   if (block.time_signal == 0)
     return fail(VMSRS_ERROR_SYSTEM,
                 "vmsrs_attach: every real-time signal has a handler: the library needs one");
+  sigemptyset(&block.signals);
+  sigaddset(&block.signals, block.time_signal);
+  for (const int signal : kFaultSignals) sigaddset(&block.signals, signal);
   struct sigaction action {};
   sigemptyset(&action.sa_mask);
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;

@@ -79,9 +79,9 @@ int profile_as(const RegionName* name, void* address, std::size_t bytes, unsigne
   const std::uint64_t status = fill(region.first, bytes);
   if (status == VMSRS_OK) {
     if (claims != nullptr)
-      add_claimed_region({to_register(address), bytes, claims,
-                          static_cast<std::uint32_t>(__builtin_ctz(granule_bytes)),
-                          static_cast<std::uint32_t>(region.first)});
+      add_claimed_region(fast::make_region(to_register(address), bytes, claims,
+                                           static_cast<std::uint32_t>(__builtin_ctz(granule_bytes)),
+                                           static_cast<std::uint32_t>(region.first)));
     return kept ? VMSRS_PROFILED_KEPT : VMSRS_PROFILED_NEW;
   }
   // What is kept is kept still, for another attempt.

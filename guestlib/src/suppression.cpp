@@ -78,7 +78,7 @@ void meet_crash() {
 
 void hear_of_crash() {
   const ThreadContext& context = thread_context();
-  if (seal_holds(context) && user_is_crashed() && context.crash_ns == 0)
+  if (in_suppression() && seal_holds(context) && user_is_crashed() && context.crash_ns == 0)
     crash_user(VMSRS_FAULT_NONE, 0, 0);
 }
 
@@ -99,11 +99,15 @@ void unwind() {
   siglongjmp(context.landing, 1);
 }
 
+bool in_suppression() {
+  const vmsrs_window* window = attached_window();
+  return window != nullptr &&
+         (__atomic_load_n(&window->status.mode, __ATOMIC_ACQUIRE) & VMSRS_MODE_SUPPRESSION) != 0;
+}
+
 bool user_is_crashed() {
   const vmsrs_window* window = attached_window();
-  if (window == nullptr) return false;
-  if ((__atomic_load_n(&window->status.mode, __ATOMIC_ACQUIRE) & VMSRS_MODE_SUPPRESSION) == 0)
-    return false;
+  if (window == nullptr || !in_suppression()) return false;
   const ThreadContext& context = thread_context();
   if (!seal_holds(context)) {
     // This thread has written over what the library knows of it (or never had a user): an error

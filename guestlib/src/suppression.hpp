@@ -34,6 +34,9 @@ void see_to_declared(std::uint64_t slot, std::uint64_t crash_epoch);
 // Takes the thread to its landing point; without one reports the user as stuck and never returns.
 [[noreturn]] void unwind();
 
+// Is somebody of the server crashed, and not collected?
+bool in_suppression();
+
 // Is the calling thread's user crashed, as the window has it?
 bool user_is_crashed();
 

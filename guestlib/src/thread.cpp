@@ -25,11 +25,14 @@ constexpr std::size_t kStackBytes = 128 * 1024;
 constinit thread_local ThreadContext context_of_thread{};
 char no_stack_given;  // its address only
 
+// A keyed sum. Each word is weighed by its place with an odd number, so no single bit goes unseen,
+// and no product waits for another: a scope makes and looks at half a dozen seals.
 class Mixer {
  public:
+  explicit Mixer(std::uint64_t key) : key_(key) {}
   void add(std::uint64_t word) {
-    state_ = (state_ ^ word) * 0x9e3779b97f4a7c15ull;
-    state_ ^= state_ >> 32;
+    state_ += (word ^ key_) * weight_;
+    weight_ += 2 * 0x9e3779b97f4a7c15ull;
   }
   void add(const void* from, std::size_t bytes) {  // a multiple of 8
     for (std::size_t i = 0; i < bytes; i += 8) {
@@ -41,17 +44,19 @@ class Mixer {
   std::uint64_t state() const { return state_; }
 
  private:
+  std::uint64_t key_;
+  std::uint64_t weight_ = 0x9e3779b97f4a7c15ull;
   std::uint64_t state_ = 0x243f6a8885a308d3ull;
 };
 
 std::uint64_t seal_of(const ThreadContext& context) {
-  Mixer mixer;
-  mixer.add(control().seal_key);
+  Mixer mixer(control().seal_key);
   mixer.add(reinterpret_cast<std::uint64_t>(&context));
   mixer.add(context.landing_depth);
   mixer.add(context.user_word);
   mixer.add(context.slot);
   mixer.add(context.kept_word);
+  mixer.add(context.kept_mode);
   mixer.add(context.label);
   mixer.add(context.trapped);
   mixer.add(context.depth);
@@ -81,11 +86,12 @@ bool seal_holds(const ThreadContext& context) {
   return context.seal == seal_of(context);
 }
 
-void reset_user(ThreadContext& context) {
+void forget_user(ThreadContext& context) {
   context.depth = 0;
   context.landing_depth = 0;
   context.user_word = 0;
   context.kept_word = 0;
+  context.kept_mode = 0;
   context.label = 0;
   context.trapped = 0;
   context.slot = kNoSlot;
@@ -94,6 +100,10 @@ void reset_user(ThreadContext& context) {
   context.timer = 0;
   context.timer_armed = 0;
   context.broken_seal_ticks = 0;
+}
+
+void reset_user(ThreadContext& context) {
+  forget_user(context);
   seal(context);
 }
 

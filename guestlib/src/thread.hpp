@@ -32,6 +32,7 @@ struct ThreadContext {
   std::uint64_t landing_depth;  // depth of the scope that is the landing point; 0: none; kLanded
   std::uint64_t user_word;      // of the window: slot's generation when the user began
   std::uint64_t kept_word;      // of the user that the thread was given in advance; 0: none
+  std::uint64_t kept_mode;      // the mode when it was known to be the thread's
   std::uint64_t label;          // of the user's scope
   std::uint32_t slot;           // kNoSlot: no user, and none given in advance
   std::uint32_t callback_count;
@@ -53,7 +54,9 @@ ThreadContext& thread_context();
 void seal(ThreadContext& context);
 [[nodiscard]] bool seal_holds(const ThreadContext& context);
 
-// Forgets the user; keeps what belongs to the thread (its alternate stack).
+// Forgets the user; keeps what belongs to the thread (its alternate stack). The first one leaves it
+// to the caller to seal the context.
+void forget_user(ThreadContext& context);
 void reset_user(ThreadContext& context);
 
 // Makes sure that the thread can take a fault: an alternate stack. 0 or a vmsrs_error.

@@ -27,35 +27,23 @@ class SignalsUnblocked {
     looked_ = !control().signal_mask_stays || context.signals_open != 1;
     if (!looked_) return;
     context.signals_open = control().signal_mask_stays;
-    sigset_t ours;
-    sigemptyset(&ours);
-    for (const int signal : kFaultSignals) sigaddset(&ours, signal);
-    sigaddset(&ours, control().time_signal);
-    pthread_sigmask(SIG_UNBLOCK, &ours, &before_);
-    within_ = before_;
-    for (const int signal : kFaultSignals) sigdelset(&within_, signal);
-    sigdelset(&within_, control().time_signal);
+    pthread_sigmask(SIG_UNBLOCK, &control().signals, &before_);
   }
   // After unwinding out of a handler: the mask as it was in the scope.
   void restore_within() const {
-    if (looked_) return void(pthread_sigmask(SIG_SETMASK, &within_, nullptr));
-    sigset_t ours;
-    sigemptyset(&ours);
-    for (const int signal : kFaultSignals) sigaddset(&ours, signal);
-    sigaddset(&ours, control().time_signal);
-    pthread_sigmask(SIG_UNBLOCK, &ours, nullptr);
+    if (looked_) pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    pthread_sigmask(SIG_UNBLOCK, &control().signals, nullptr);
   }
   void restore_before() const {
     if (control().signal_mask_stays) return;
-    bool changed = sigismember(&before_, control().time_signal) == 1;
-    for (const int signal : kFaultSignals) changed |= sigismember(&before_, signal) == 1;
-    if (changed) pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    sigset_t blocked;
+    sigandset(&blocked, &before_, &control().signals);
+    if (!sigisemptyset(&blocked)) pthread_sigmask(SIG_SETMASK, &before_, nullptr);
   }
 
  private:
   bool looked_;
   sigset_t before_;
-  sigset_t within_;
 };
 
 void pop_scope(ThreadContext& context, std::uint64_t depth) {
@@ -74,23 +62,33 @@ bool in_scope(const ThreadContext& context) {
 }
 
 // A user that has just ended well: its thread keeps the slot for the next one.
-void keep_user(ThreadContext& context, std::uint64_t word) {
+// `mode`: as it was before that was known.
+void keep_user(ThreadContext& context, std::uint64_t word, std::uint64_t mode) {
   const std::uint32_t slot = context.slot;
-  reset_user(context);
+  forget_user(context);
   context.slot = slot;
   context.kept_word = word;
+  context.kept_mode = mode;
   seal(context);
   leave_user();
   empty_write_set(slot, word);
 }
 
-// The next user, without a call. False: there is none, or it is not ours any more.
+std::uint64_t current_mode() {
+  return __atomic_load_n(&attached_window()->status.mode, __ATOMIC_ACQUIRE);
+}
+
+// The next user, without a call. False: there is none, or it is not ours any more: that moves the
+// mode. The user's word in the window says so too, but the engine has just written it, and its line
+// is far away.
 bool take_kept_user(ThreadContext& context, const vmsrs_window& window, std::uint64_t label,
                     ScopeKind kind) {
-  if (control().areas == nullptr || context.kept_word == 0 || context.slot >= VMSRS_MAX_USERS)
+  const std::uint64_t word = context.kept_word;
+  if (control().areas == nullptr || word == 0 || context.slot >= VMSRS_MAX_USERS) return false;
+  if (current_mode() != context.kept_mode &&
+      (__atomic_load_n(&window.users[context.slot], __ATOMIC_ACQUIRE) != word ||
+       (word & 3) != VMSRS_USER_ACTIVE))
     return false;
-  const std::uint64_t word = __atomic_load_n(&window.users[context.slot], __ATOMIC_ACQUIRE);
-  if (word != context.kept_word || (word & 3) != VMSRS_USER_ACTIVE) return false;
   context.user_word = word;
   context.kept_word = 0;
   context.label = label;
@@ -99,12 +97,11 @@ bool take_kept_user(ThreadContext& context, const vmsrs_window& window, std::uin
 }
 
 // The one call of a user that has stored something.
-int finish_and_keep(ThreadContext& context) {
+int finish_and_keep(ThreadContext& context, std::uint64_t mode) {
   const CallResult end = end_user(VMSRS_USER_KEEP);
   if (end.status != VMSRS_OK) return kNotFinished;
-  const vmsrs_window* const window = attached_window();
   stop_time_bound(context);
-  keep_user(context, __atomic_load_n(&window->users[context.slot], __ATOMIC_ACQUIRE));
+  keep_user(context, end.second, mode);
   return VMSRS_FINISHED;
 }
 
@@ -183,6 +180,7 @@ int enter_scope(ThreadContext& context, void (*on_crash)(void*), void* argument,
 
 int close_scopes(std::uint64_t depth) {
   ThreadContext& context = thread_context();
+  const std::uint64_t mode = current_mode();
   if (control().areas != nullptr && seal_holds(context) && context.depth != 0 &&
       !user_is_crashed()) {
     if (depth > 1) {
@@ -191,10 +189,10 @@ int close_scopes(std::uint64_t depth) {
       return VMSRS_FINISHED;
     }
     if (!context.trapped && !may_have_stored(context.user_word)) {
-      keep_user(context, context.user_word);
+      keep_user(context, context.user_word, mode);
       return VMSRS_FINISHED;
     }
-    if (const int outcome = finish_and_keep(context); outcome != kNotFinished) return outcome;
+    if (const int outcome = finish_and_keep(context, mode); outcome != kNotFinished) return outcome;
   }
   hear_of_crash();
   // Before the call: from here on the time bound must not unwind to a point that is behind us.
@@ -225,7 +223,7 @@ namespace {
   context.landing_depth = depth;
   seal(context);
   body(argument);
-  if (seal_holds(context) && user_is_crashed()) {
+  if (in_suppression() && seal_holds(context) && user_is_crashed()) {
     context.landing_depth = kLanded;
     seal(context);
   }

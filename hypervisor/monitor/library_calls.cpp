@@ -46,6 +46,14 @@ Reply user_crash(const Context& c, Server& server, Thread thread) {
   return server.user_crash(fault, in.rsi, in.rdx, {in.r10, 0, in.r8}, thread);
 }
 
+Reply user_end(const Context& c, Server& server, Thread thread) {
+  const CallRegisters& in = c.registers;
+  const auto flags = static_cast<std::uint32_t>(in.rsi);
+  if ((flags & ~VMSRS_USER_KEEP) != 0) return VMSRS_BAD_ARGUMENT;
+  return server.user_end(flags != 0, {in.r10, in.rdx, in.r8},
+                         {in.rdi, in.rsi >> VMSRS_HANDED_OVER_SHIFT, in.r9}, thread);
+}
+
 // Hands the name at `from` to the operation.
 template <typename Operation>
 Reply named(std::uint64_t from, Thread thread, Operation operation) {
@@ -93,10 +101,7 @@ Reply user_call(const Context& c, Server& server, Thread thread) {
       if ((c.registers.rsi & ~std::uint64_t{VMSRS_USER_READER}) != 0) return VMSRS_BAD_ARGUMENT;
       return server.user_begin(c.registers.rdi, c.registers.rsi != 0, thread);
     case VMSRS_CALL_USER_END:
-      if ((c.registers.rsi & ~VMSRS_USER_KEEP) != 0) return VMSRS_BAD_ARGUMENT;
-      return server.user_end(c.registers.rsi != 0,
-                             {c.registers.r10, c.registers.rdx, c.registers.r8},
-                             {c.registers.rdi, c.registers.r9}, thread);
+      return user_end(c, server, thread);
     case VMSRS_CALL_USER_CRASH:
       return user_crash(c, server, thread);
     case VMSRS_CALL_USER_COLLECT:

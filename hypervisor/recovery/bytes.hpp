@@ -34,11 +34,28 @@ inline std::size_t same_bytes(const void* left, const void* right, std::size_t b
   return same;
 }
 
+// A bit of a mask for each byte becomes all bits of that byte.
+constexpr std::uint64_t byte_wide(std::uint64_t bits) {
+  bits = (bits | bits << 28) & 0x0000000f0000000full;
+  bits = (bits | bits << 14) & 0x0003000300030003ull;
+  bits = (bits | bits << 7) & 0x0101010101010101ull;
+  return bits * 0xff;
+}
+static_assert(byte_wide(0xff) == ~0ull && byte_wide(0x81) == 0xff000000000000ffull);
+
+// Those bytes of a word.
+inline void copy_masked_word(std::uint8_t* to, const std::uint8_t* from, std::uint64_t bits) {
+  std::uint64_t word, old;
+  copy_bytes(&word, from, 8);
+  copy_bytes(&old, to, 8);
+  old ^= (word ^ old) & byte_wide(bits);
+  copy_bytes(to, &old, 8);
+}
+
+// Of whole granules: words of which the mask has a byte are written whole.
 inline void copy_masked(std::uint8_t* to, const std::uint8_t* from, ByteMask mask) {
-  for (; mask != 0; mask &= mask - 1) {
-    const int i = __builtin_ctzll(mask);
-    to[i] = from[i];
-  }
+  for (unsigned i = 0; mask != 0; i += 8, mask >>= 8)
+    if ((mask & 0xff) != 0) copy_masked_word(to + i, from + i, mask & 0xff);
 }
 
 // By shifts and additions: not every processor that this runs on has an instruction for it, and

@@ -3,33 +3,12 @@
 
 namespace vmsrs::recovery {
 
-namespace {
-
-// A bit of a mask for each byte becomes all bits of that byte.
-constexpr std::uint64_t byte_wide(std::uint64_t bits) {
-  bits = (bits | bits << 28) & 0x0000000f0000000full;
-  bits = (bits | bits << 14) & 0x0003000300030003ull;
-  bits = (bits | bits << 7) & 0x0101010101010101ull;
-  return bits * 0xff;
-}
-static_assert(byte_wide(0xff) == ~0ull && byte_wide(0x81) == 0xff000000000000ffull);
-
-}  // namespace
-
-bool commit_bytes(std::uint8_t* mirror, const std::uint8_t* granule, ByteMask mask,
-                  std::uint32_t granule_bytes) {
-  std::uint64_t others = 0;  // differences outside the mask
-  for (std::uint32_t i = 0; i < granule_bytes; i += 8, mask >>= 8) {
-    std::uint64_t word, committed;
-    copy_bytes(&word, granule + i, 8);
-    copy_bytes(&committed, mirror + i, 8);
-    const std::uint64_t own = (mask & 0xff) == 0 ? 0 : byte_wide(mask & 0xff);
-    others |= (word ^ committed) & ~own;
-    if (own == 0) continue;
-    committed ^= (word ^ committed) & own;
-    copy_bytes(mirror + i, &committed, 8);
+void commit_words(std::uint8_t* mirror, const void* words, ByteMask mask) {
+  const auto* from = static_cast<const std::uint8_t*>(words);
+  for (std::uint64_t of = vmsrs_written_words(mask); of != 0; of &= of - 1, from += 8) {
+    const auto first = static_cast<unsigned>(__builtin_ctzll(of));
+    copy_masked_word(mirror + first, from, mask >> first & 0xff);
   }
-  return others == 0;
 }
 
 MemoryOutcome MappedGranule::map(const Region& region, std::uint32_t granule, GuestMemory& memory,

@@ -34,9 +34,9 @@ inline void store_word(std::uint64_t& word, std::uint64_t value) {
   __atomic_store_n(&word, value, __ATOMIC_RELEASE);
 }
 
-// The masked bytes of a granule go to the mirror; says whether all its others are the mirror's.
-bool commit_bytes(std::uint8_t* mirror, const std::uint8_t* granule, ByteMask mask,
-                  std::uint32_t granule_bytes);
+// The masked bytes of a granule go to its mirror. `words`: those of the granule of which the mask
+// has a byte, lowest first (vmsrs_written_words).
+void commit_words(std::uint8_t* mirror, const void* words, ByteMask mask);
 
 // A granule and its claim, reachable until the call under way ends. A region's granules never cross
 // a page, nor do claims.

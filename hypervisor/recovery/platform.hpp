@@ -13,9 +13,11 @@ class Platform {
  public:
   virtual std::uint32_t isolation() const = 0;  // enum vmsrs_isolation
   virtual std::uint64_t now_ns() const = 0;     // monotonic
-  virtual std::uint64_t cycles() const = 0;     // monotonic per CPU
-  virtual std::uint64_t random() = 0;           // unguessable where the processor can
-  virtual void relax() const = 0;               // inside a spin loop
+  // The same clock, some milliseconds behind where that is cheaper to read.
+  virtual std::uint64_t recent_ns() const { return now_ns(); }
+  virtual std::uint64_t cycles() const = 0;  // monotonic per CPU
+  virtual std::uint64_t random() = 0;        // unguessable where the processor can
+  virtual void relax() const = 0;            // inside a spin loop
 
   // The window of a server as the engine writes it; nullptr if the machine has none for that
   // number.

@@ -21,10 +21,12 @@ struct StoreHints {
   bool write_set_full = false;  // the caller cannot claim the granule itself
 };
 
-// Where a user has put what it wrote (vmsrs_written); address 0: nowhere.
+// Where a user has put what it wrote (vmsrs_written), and its vmsrs_handed_over_sum; address 0:
+// nowhere.
 struct HandedOver {
-  std::uint64_t address = 0;
-  std::uint64_t mask_sum = 0;
+  std::uint64_t address;
+  std::uint64_t bytes;
+  std::uint64_t sum;
 };
 
 // What the counters of MGMT_SERVER count; under the server's lock, so of one instant.
@@ -226,8 +228,8 @@ class Server {
   std::uint64_t staged_entry(std::uint64_t i) const {
     return reinterpret_cast<const std::uint64_t*>(staging_)[i];
   }
-  vmsrs_written& staged_written(std::uint64_t i) const {
-    return reinterpret_cast<vmsrs_written*>(staging_)[i];
+  const vmsrs_written& staged_written(std::uint64_t offset) const {
+    return *reinterpret_cast<const vmsrs_written*>(staging_ + offset);
   }
   MemoryOutcome read_entries(Slot slot, std::uint64_t first, std::uint64_t count,
                              GuestMemory& memory);

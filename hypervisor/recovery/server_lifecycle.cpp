@@ -55,8 +55,10 @@ void Server::unbind() {
 }
 
 // Users of whom nothing was heard go; false if others are there. (Whether they have open scopes
-// only their threads know; the library asks them first.)
+// only their threads know; the library asks them first.) The mode moves, so that those threads look
+// again.
 bool Server::close_quiet_users() {
+  if (ledger_.users.open_count() > 0) change_mode(suppressing());
   for (std::uint32_t i = 0; i < VMSRS_MAX_USERS && ledger_.users.open_count() > 0; ++i) {
     const Slot slot = static_cast<Slot>(i);
     const User& user = ledger_.users[slot];

@@ -24,7 +24,10 @@ void Server::publish_user(Slot slot) {
   vmsrs_window* const window = platform_->window(index_);
   if (window == nullptr) return;
   const User& user = ledger_.users[slot];
-  store_word(window->crash_epochs[slot], user.crash_epoch, std::memory_order_release);
+  // Users end far more often than they crash, and a line that is not written need not move.
+  if (std::atomic_ref(window->crash_epochs[slot]).load(std::memory_order_relaxed) !=
+      user.crash_epoch)
+    store_word(window->crash_epochs[slot], user.crash_epoch, std::memory_order_release);
   store_word(window->users[slot], user.word(), std::memory_order_release);
 }
 

@@ -34,6 +34,7 @@ Reply Server::user_begin(std::uint64_t label, bool reader, Thread thread) {
   user.reader = reader;
   user.quiet = areas_ != 0 && !reader;
   user.begin_ns = platform_->now_ns();
+  user.begin_mode = mode_;
   ++counters_.begun;
   publish_user(slot);
   return {VMSRS_OK, slot, user.depth};
@@ -63,10 +64,11 @@ Reply Server::user_end(bool keep, const vmsrs_write_set& set, const HandedOver& 
   ledger_.users.renew(slot);
   user.quiet = true;
   user.depth = 1;
-  user.begin_ns = platform_->now_ns();
+  user.begin_ns = platform_->recent_ns();
+  user.begin_mode = mode_;
   ++counters_.begun;
   publish_user(slot);
-  return {VMSRS_OK, 0};
+  return {VMSRS_OK, 0, user.word()};
 }
 
 // All or nothing: what may fail comes first, and changes nothing that others see.

@@ -16,6 +16,10 @@ constexpr std::uint64_t kStagedEntries = VMSRS_MAX_RANGE_BYTES / sizeof(std::uin
 
 std::uint32_t granule_of(std::uint64_t entry) { return static_cast<std::uint32_t>(entry); }
 
+std::uint64_t bytes_of(const vmsrs_written& written) {
+  return sizeof written + sizeof(std::uint64_t) * count_bits(vmsrs_written_words(written.mask));
+}
+
 bool of_generation(std::uint64_t entry, std::uint64_t generation) {
   return (entry >> 40 & VMSRS_ENTRY_GENERATION_MASK) == (generation & VMSRS_ENTRY_GENERATION_MASK);
 }
@@ -187,80 +191,83 @@ void Server::apply_claim(Slot slot, Region& region, std::uint32_t index, ByteMas
   std::uint8_t* const mirror = region.mirror_of(index);
   counters_.sweep_restores += granule.restore_outside(mask, mirror);
   granule.read(bytes);
-  commit_bytes(mirror, bytes, mask, region.granule_bytes());
+  copy_masked(mirror, bytes, mask);
   if (granule.claimant().kind == VMSRS_TAG_OWN) return;  // the end of the generation frees it
   if (const RecordId frozen = ledger_.freeze_of(region, index, slot); frozen != kNoRecord)
     ledger_.thaw(frozen);
   free_granule(granule);
 }
 
-// Puts into staging_ what the user handed over: vmsrs_written, then the bytes. False: it is not
-// there, or not what the user put there.
+// Puts into staging_ what the user handed over. False: it is not there, or not what the user put
+// there.
 bool Server::stage_handed_over(Slot slot, const HandedOver& handed_over, GuestMemory& memory) {
   const User& user = ledger_.users[slot];
   const vmsrs_write_set& set = user.write_set;
-  if (set.count > VMSRS_MAX_RANGE_BYTES / sizeof(vmsrs_written)) return false;
-  const std::uint64_t entry_bytes = set.count * sizeof(vmsrs_written);
-  if (entry_bytes > 0 && !memory.read(GuestVirtual{handed_over.address}, staging_, entry_bytes))
-    return false;
-  std::uint64_t bytes = entry_bytes;
-  std::uint64_t sum = vmsrs_tag_body(VMSRS_TAG_OWN, slot, user.generation);
-  std::uint64_t mask_sum = sum;
+  const std::uint64_t bytes = handed_over.bytes;
+  if (bytes > VMSRS_MAX_RANGE_BYTES || bytes % sizeof(std::uint64_t) != 0) return false;
+  if (bytes > 0 && !memory.read(GuestVirtual{handed_over.address}, staging_, bytes)) return false;
+  const std::uint64_t own = vmsrs_tag_body(VMSRS_TAG_OWN, slot, user.generation);
+  std::uint64_t all = own;
+  for (std::uint64_t i = 0; i < bytes / sizeof(std::uint64_t); ++i)
+    all = vmsrs_handed_over_sum(all, staged_entry(i));
+  if (all != handed_over.sum) return false;
+  std::uint64_t sum = own;
+  std::uint64_t offset = 0;
   for (std::uint64_t i = 0; i < set.count; ++i) {
-    const vmsrs_written& written = staged_written(i);
+    if (bytes - offset < sizeof(vmsrs_written)) return false;
+    const vmsrs_written& written = staged_written(offset);
     const Region* const region = region_of_entry(written.entry, user);
-    if (region == nullptr) return false;
+    if (region == nullptr || (written.mask & ~region->granule_mask()) != 0) return false;
+    if (bytes - offset < bytes_of(written)) return false;
     sum = vmsrs_write_set_sum(sum, written.entry);
-    mask_sum = vmsrs_mask_sum(mask_sum, written.mask);
-    bytes += region->granule_bytes();
-    __builtin_prefetch(region->mirror_of(granule_of(written.entry)), 1);
+    offset += bytes_of(written);
+    const std::uint32_t index = granule_of(written.entry);
+    __builtin_prefetch(region->mirror_of(index), 1);
+    __builtin_prefetch(&region->heads[index]);
   }
-  if (sum != set.sum || mask_sum != handed_over.mask_sum || bytes > VMSRS_MAX_RANGE_BYTES)
-    return false;
-  return bytes == entry_bytes || memory.read(GuestVirtual{handed_over.address + entry_bytes},
-                                             staging_ + entry_bytes, bytes - entry_bytes);
+  return sum == set.sum && offset == bytes;
 }
 
 // The commit of what the user handed over, where it had noted that the granule is its own and
 // nothing hidden speaks of it: nobody else can have stored there since. Other granules are looked
-// at. False: nothing was done.
+// at. False: nothing was done. What lies beside the user's own bytes is looked at only if somebody
+// crashed in its time: the sweep at that crash passed over what had an owner.
 bool Server::commit_handed_over(Slot slot, const HandedOver& handed_over, GuestMemory& memory) {
   if (!stage_handed_over(slot, handed_over, memory)) return false;
   const User& user = ledger_.users[slot];
   const std::uint64_t count = user.write_set.count;
   if (2 * count + 4 > memory.mapped_pages()) return false;
+  const auto is_plain = [](const vmsrs_written& written, const Region& region) {
+    return written.mask != 0 && region.heads[granule_of(written.entry)] == kNoRecord;
+  };
   std::uint64_t masked = user.masked_bytes;
-  for (std::uint64_t i = 0; i < count; ++i) {
-    vmsrs_written& written = staged_written(i);
+  for (std::uint64_t i = 0, offset = 0; i < count; ++i) {
+    const vmsrs_written& written = staged_written(offset);
     const Region& region = *region_of_entry(written.entry, user);
-    const std::uint32_t index = granule_of(written.entry);
-    if (region.heads[index] != kNoRecord) written.mask = 0;
-    if (written.mask != 0) {
-      written.mask &= region.granule_mask();
+    offset += bytes_of(written);
+    if (is_plain(written, region)) {
       masked += count_bits(written.mask);
       continue;
     }
     MappedGranule granule;
-    if (!MappedGranule::map(region, index, memory, granule)) return false;
+    if (!MappedGranule::map(region, granule_of(written.entry), memory, granule)) return false;
     if (holds(slot, written.entry, region, granule)) masked += count_bits(granule.mask());
   }
   if (masked != user.write_set.masked) return false;
-  const std::uint8_t* bytes = staging_ + count * sizeof(vmsrs_written);
-  for (std::uint64_t i = 0; i < count; ++i) {
-    const vmsrs_written& written = staged_written(i);
+  for (std::uint64_t i = 0, offset = 0; i < count; ++i) {
+    const vmsrs_written& written = staged_written(offset);
     Region& region = *region_of_entry(written.entry, user);
     const std::uint32_t index = granule_of(written.entry);
-    const std::uint8_t* const from = bytes;
-    bytes += region.granule_bytes();
-    const bool clean = written.mask != 0 && commit_bytes(region.mirror_of(index), from,
-                                                         written.mask, region.granule_bytes());
-    if (clean) continue;  // the end of the generation frees it
+    offset += bytes_of(written);
+    const bool plain = is_plain(written, region);
+    if (plain) commit_words(region.mirror_of(index), &written + 1, written.mask);
+    if (plain && mode_ == user.begin_mode) continue;
     MappedGranule granule;
     if (!MappedGranule::map(region, index, memory, granule)) continue;  // a sweep restores the rest
-    if (written.mask == 0 && holds(slot, written.entry, region, granule))
-      apply_claim(slot, region, index, granule.mask(), granule);
-    else if (owner_of_granule(granule.claimant()) == slot)
+    if (plain && owner_of_granule(granule.claimant()) == slot)
       counters_.sweep_restores += granule.restore_outside(written.mask, region.mirror_of(index));
+    else if (!plain && holds(slot, written.entry, region, granule))
+      apply_claim(slot, region, index, granule.mask(), granule);
   }
   return true;
 }

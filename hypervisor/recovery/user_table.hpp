@@ -16,6 +16,7 @@ struct User {
   std::uint64_t thread;
   std::uint64_t label;
   std::uint64_t begin_ns;
+  std::uint64_t begin_mode;
   std::uint64_t crash_ns;
   std::uint64_t crash_epoch;  // the epoch from which it counts as crashed
   std::uint64_t suppressed_store_count;

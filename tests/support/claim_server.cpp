@@ -31,10 +31,10 @@ ClaimServer::ClaimServer(std::vector<Part> parts, std::size_t bytes)
     while (fill.status == VMSRS_AGAIN)
       fill = service.call(VMSRS_CALL_PROFILE_FILL, region.rdx, fill.rdx);
     if (fill.status != VMSRS_OK) throw std::runtime_error("PROFILE refused");
-    regions.push_back({address_of(data), part.bytes,
-                       reinterpret_cast<vmsrs_claim*>(claims.back()->data()),
-                       static_cast<std::uint32_t>(__builtin_ctz(part.granule)),
-                       static_cast<std::uint32_t>(region.rdx)});
+    regions.push_back(fast::make_region(address_of(data), part.bytes,
+                                        reinterpret_cast<vmsrs_claim*>(claims.back()->data()),
+                                        static_cast<std::uint32_t>(__builtin_ctz(part.granule)),
+                                        static_cast<std::uint32_t>(region.rdx)));
   }
 }
 
@@ -120,13 +120,14 @@ vmsrs_status ClaimThread::end(bool keep) {
       if (region.number == number) return &region;
     return nullptr;
   };
-  std::uint64_t mask_sum = 0;
+  guest::HandedOver over;
   const bool handed_over =
-      hands_over && access.hand_over(buffer.data(), buffer.size(), region_of, mask_sum);
+      hands_over && access.hand_over(buffer.data(), buffer.size(), region_of, over);
   if (const auto hook = std::exchange(before_end, nullptr)) hook();
   const auto answer = static_cast<vmsrs_status>(
       repeat(VMSRS_CALL_USER_END, handed_over ? address_of(buffer.data()) : 0,
-             keep ? VMSRS_USER_KEEP : 0, fast_.set.masked, fast_.set.count, fast_.set.sum, mask_sum)
+             (keep ? VMSRS_USER_KEEP : 0) | over.bytes << VMSRS_HANDED_OVER_SHIFT, fast_.set.masked,
+             fast_.set.count, fast_.set.sum, over.sum)
           .status);
   if (answer == VMSRS_OK && keep) {
     take_user();
@@ -187,7 +188,7 @@ bool ClaimThread::store_late(std::size_t number, std::size_t at, std::uint64_t v
     fast_.set.sum = vmsrs_write_set_sum(fast_.set.sum, entry);
     claim.tag = own;
   }
-  fast::set_mask(claim, fast::mask_of(at & ((1ull << region.shift) - 1), sizeof value), fast_.set);
+  fast::set_mask(claim, fast::mask_of(at & region.within, sizeof value), fast_.set);
   fast::plain_store(reinterpret_cast<std::uint64_t*>(server_.region(number) + at), value);
   return true;
 }
@@ -198,7 +199,7 @@ guest::Access ClaimThread::store(std::size_t number, std::size_t at, const void*
   guest::ClaimAccess access(fast_, server_.window(), server_.area_bytes, *this);
   const auto* source = static_cast<const std::uint8_t*>(from);
   while (bytes > 0) {
-    const std::size_t size = std::size_t{1} << region.shift;
+    const std::size_t size = region.within + 1;
     const std::size_t now = std::min(bytes, size - at % size);
     const guest::Access outcome = access.store(region, region.begin + at, source, now);
     status = access.status();

@@ -107,17 +107,25 @@ static inline uint64_t vmsrs_write_set_sum(uint64_t sum, uint64_t entry) {
 }
 
 /* What a user may hand over at its end, so that whoever commits it need not fetch each granule and
- * its claim: one of these for each entry of the write set, then the bytes of each of their
- * granules, all in the order of the write set. VMSRS_MAX_RANGE_BYTES at most. */
+ * its claim: for each entry of the write set, in order, one of these, and behind each the aligned
+ * words of the granule that hold a byte of its mask. VMSRS_MAX_RANGE_BYTES at most. */
 struct vmsrs_written {
   uint64_t entry;
   uint64_t mask; /* 0: the granule's tag is not plainly the user's, look at it */
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_written) == 16, "layout");
-/* Of all its masks, in order; begins as the write set's does. */
-static inline uint64_t vmsrs_mask_sum(uint64_t sum, uint64_t mask) {
-  return (sum ^ mask) * VMSRS_TAG_BODY_FACTOR + 1u;
+/* Bit 8 * i: the mask has a byte of the granule's word i. */
+static inline uint64_t vmsrs_written_words(uint64_t mask) {
+  mask |= mask >> 4;
+  mask |= mask >> 2;
+  mask |= mask >> 1;
+  return mask & 0x0101010101010101ull;
 }
+/* Of every word that is handed over, in order; begins as the write set's does. */
+static inline uint64_t vmsrs_handed_over_sum(uint64_t sum, uint64_t word) {
+  return (sum << 7 | sum >> 57) + word * VMSRS_TAG_BODY_FACTOR;
+}
+#define VMSRS_HANDED_OVER_SHIFT 32u /* USER_END: bytes of it, in RSI above the flags */
 
 #ifdef __cplusplus
 } /* extern "C" */

@@ -3,6 +3,7 @@
 
 #include <vmsrs/claims.h>
 
+#include <cstddef>
 #include <cstdint>
 
 // The part of a monitored load or store that needs no call: what <vmsrs/vmsrs.hpp> compiles into
@@ -14,9 +15,14 @@ struct Region {
   std::uint64_t begin;
   std::uint64_t bytes;  // 0: there is none
   vmsrs_claim* claims;
-  std::uint32_t shift;  // of a granule's size
+  std::uint64_t within;  // bits of an offset that lie within a granule: its size less one
+  std::uint32_t shift;   // of a granule's size
   std::uint32_t number;
 };
+inline Region make_region(std::uint64_t begin, std::uint64_t bytes, vmsrs_claim* claims,
+                          std::uint32_t shift, std::uint32_t number) {
+  return {begin, bytes, claims, (1ull << shift) - 1, shift, number};
+}
 
 // What a thread keeps of its own user. Damage to it can harm that thread only.
 struct Thread {
@@ -28,7 +34,7 @@ struct Thread {
   std::uint64_t own_check;  // own * VMSRS_TAG_BODY_FACTOR
   vmsrs_user_area* area;
   vmsrs_write_set set;   // of its user
-  Region region;         // where its user last stored
+  Region region;         // that its user last used; none outside of scopes, and for readers
   std::uint64_t reader;  // not 0: its user sees committed values only, and seen stays kNever
 };
 constexpr std::uint64_t kNever = 1;  // a mode that is never published: epoch 0, suppression
@@ -81,6 +87,14 @@ inline void set_mask(vmsrs_claim& claim, std::uint64_t bits, vmsrs_write_set& se
   set.masked += static_cast<std::uint64_t>(__builtin_popcountll(bits & ~mask));
   __atomic_store_n(&claim.mask, mask | bits, __ATOMIC_RELEASE);
 }
+// The same for an aligned word at `first`; all that is looked at is its byte of the mask.
+template <typename T>
+inline void set_mask_of_word(vmsrs_claim& claim, std::uint64_t first, vmsrs_write_set& set) {
+  const auto* const bytes = reinterpret_cast<const unsigned char*>(&claim.mask);
+  const auto bits = static_cast<unsigned>(mask_of(0, sizeof(T)) << (first % 8) & 0xff);
+  if ((__atomic_load_n(&bytes[first / 8], __ATOMIC_RELAXED) & bits) != bits) [[unlikely]]
+    set_mask(claim, mask_of(first, sizeof(T)), set);
+}
 
 // S_claim: tag and mask in one step. False: one of them was no longer as seen.
 #ifdef __SANITIZE_THREAD__  // which must see the exchange
@@ -110,13 +124,18 @@ inline void close_window(vmsrs_user_area& area) {
   __atomic_store_n(&area.window, 0u, __ATOMIC_RELEASE);
 }
 
+// An aligned word never reaches into another granule. `at`: its offset in the region.
+template <typename T>
+inline bool is_word_of(const Region& region, std::uint64_t at) {
+  return at < region.bytes && at % sizeof(T) == 0;
+}
+
 // S_open to S_close for a granule that is the user's own already. False: nothing was done.
 template <typename T>
 inline bool store(Thread& thread, T* to, T value) {
   const Region& region = thread.region;
   const std::uint64_t at = reinterpret_cast<std::uint64_t>(to) - region.begin;
-  const std::uint64_t first = at & ((1ull << region.shift) - 1);
-  if (at >= region.bytes || first + sizeof(T) > 1ull << region.shift) return false;
+  if (!is_word_of<T>(region, at)) return false;
   const std::uint64_t granule = at >> region.shift;
   vmsrs_claim& claim = region.claims[granule];
   vmsrs_user_area& area = *thread.area;
@@ -125,11 +144,66 @@ inline bool store(Thread& thread, T* to, T value) {
       mode_of(thread) == thread.seen_any && __atomic_load_n(&claim.tag, __ATOMIC_RELAXED) ==
                                                 vmsrs_tag_of(thread.own, thread.own_check, granule);
   if (mine) [[likely]] {
-    set_mask(claim, mask_of(first, sizeof(T)), thread.set);
+    set_mask_of_word<T>(claim, at & region.within, thread.set);
     plain_store(to, value);
   }
   close_window(area);
   return mine;
+}
+
+// Of the window: the generation that a slot is in, as tags have it.
+inline std::uint64_t current_generation(const vmsrs_window& window, std::uint64_t slot) {
+  return __atomic_load_n(&window.users[slot], __ATOMIC_ACQUIRE) >> 2 & VMSRS_TAG_GENERATION_MASK;
+}
+inline bool counts_as_crashed(const vmsrs_window& window, std::uint64_t slot, std::uint64_t mode) {
+  const std::uint64_t epoch = __atomic_load_n(&window.crash_epochs[slot], __ATOMIC_ACQUIRE);
+  return epoch != 0 && epoch <= mode >> 1;
+}
+// Of an OWN tag. An earlier user of the thread's own slot is over: no need to fetch the line that
+// the engine has written at its end.
+inline bool is_over(const Thread& thread, const vmsrs_window& window, std::uint64_t tag) {
+  const std::uint64_t slot = vmsrs_tag_slot(tag);
+  if (thread.own != 0 && slot == vmsrs_tag_slot(thread.own))
+    return vmsrs_tag_generation(tag) != vmsrs_tag_generation(thread.own);
+  return vmsrs_tag_generation(tag) != current_generation(window, slot);
+}
+
+enum class Look {
+  kSettled,  // what get() read is the answer
+  kAgain,    // something moved meanwhile
+  kTrap,     // the engine must be asked
+};
+
+// L_tag to L_mode_again, in a mode that the thread has taken note of. get() reads the data.
+template <typename Get>
+inline Look look(const Thread& thread, const vmsrs_window& window, const vmsrs_claim& claim,
+                 std::uint64_t granule, std::uint64_t mode, Get get) {
+  const std::uint64_t tag = __atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE);
+  const vmsrs_tag_kind kind = vmsrs_tag_kind_of(tag, granule);
+  if (kind != VMSRS_TAG_UNOWNED && kind != VMSRS_TAG_OWN) return Look::kTrap;
+  get();
+  barrier();
+  if (kind == VMSRS_TAG_OWN && !is_over(thread, window, tag) &&
+      counts_as_crashed(window, vmsrs_tag_slot(tag), mode))
+    return Look::kTrap;
+  if (__atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE) != tag) return Look::kAgain;
+  return mode_of(thread) == mode ? Look::kSettled : Look::kAgain;
+}
+
+// A load while somebody is suppressed, of an aligned word in the region that the thread's user last
+// used. False: data is no answer.
+template <typename T>
+inline bool load_in_suppression(const Thread& thread, const T* from, T& data) {
+  const Region& region = thread.region;
+  const std::uint64_t at = reinterpret_cast<std::uint64_t>(from) - region.begin;
+  const std::uint64_t mode = mode_of(thread);
+  if (mode != thread.seen_any || !is_word_of<T>(region, at)) return false;
+  // Once it has taken note of a mode, the thread looks at that of its window.
+  const auto& window = *reinterpret_cast<const vmsrs_window*>(
+      reinterpret_cast<const unsigned char*>(thread.mode) - offsetof(vmsrs_window, status.mode));
+  const std::uint64_t granule = at >> region.shift;
+  return look(thread, window, region.claims[granule], granule, mode,
+              [&] { data = plain_load(from); }) == Look::kSettled;
 }
 
 }  // namespace vmsrs::fast

@@ -26,6 +26,20 @@ using Plain = std::conditional_t<
     std::conditional_t<kBytes == 2, std::uint16_t,
                        std::conditional_t<kBytes == 4, std::uint32_t, std::uint64_t>>>;
 
+// The value of a word of which a plain load gave `data`, but not in normal mode.
+template <typename Plain>
+[[gnu::noinline]] Plain settled(const Plain* word, Plain data) {
+  if (fast::load_in_suppression(vmsrs_fast_thread, word, data)) return data;
+  if constexpr (sizeof(Plain) == 1)
+    return vmsrs_settled_u8(word, data);
+  else if constexpr (sizeof(Plain) == 2)
+    return vmsrs_settled_u16(word, data);
+  else if constexpr (sizeof(Plain) == 4)
+    return vmsrs_settled_u32(word, data);
+  else
+    return vmsrs_settled_u64(word, data);
+}
+
 template <typename Body, typename OnCrash>
 int run(decltype(vmsrs_run_user) run_scope, std::uint64_t label, Body& body, OnCrash& on_crash) {
   return run_scope(
@@ -44,14 +58,7 @@ requires std::is_trivially_copyable_v<T> T load(const T* from) {
     Plain data;
     if (fast::load(vmsrs_fast_thread, word, data)) [[likely]]
       return std::bit_cast<T>(data);
-    if constexpr (sizeof(T) == 1)
-      return std::bit_cast<T>(vmsrs_settled_u8(word, data));
-    else if constexpr (sizeof(T) == 2)
-      return std::bit_cast<T>(vmsrs_settled_u16(word, data));
-    else if constexpr (sizeof(T) == 4)
-      return std::bit_cast<T>(vmsrs_settled_u32(word, data));
-    else
-      return std::bit_cast<T>(vmsrs_settled_u64(word, data));
+    return std::bit_cast<T>(detail::settled(word, data));
   } else {
     T value;
     vmsrs_load_range(&value, from, sizeof(T));
