@@ -96,8 +96,9 @@ void Server::visit_marks(Slot slot, const Region& region, std::uint32_t index, G
     if (!memory.map(GuestVirtual{address}, sizeof(std::uint64_t), Access::kWrite, at)) return;
     const std::uint64_t in_page = (VMSRS_PAGE_BYTES - address % VMSRS_PAGE_BYTES) / 8;
     auto* const entries = reinterpret_cast<std::uint64_t*>(at);
+    const std::uint64_t ignored = hole(12) ? VMSRS_ENTRY_CONFIRMED : 0;
     for (std::uint64_t k = 0; k < in_page && i < count; ++k, ++i)
-      if (load_word(entries[k]) == wanted && visit(entries[k])) return;
+      if ((load_word(entries[k]) | ignored) == wanted && visit(entries[k])) return;
   }
 }
 
@@ -158,7 +159,7 @@ Reply Server::commit_claims(Slot slot, const HandedOver& handed_over, GuestMemor
 Reply Server::apply_claims(Slot slot, const WriteSet& set, GuestMemory& memory) {
   User& user = ledger_.users[slot];
   std::uint64_t masked = user.masked_bytes;
-  for (std::uint64_t i = 0; i < set.count; ++i) {
+  for (std::uint64_t i = 0; i < set.count && !hole(15); ++i) {
     const std::uint64_t entry = staged_entry(i);
     const Region* const region = region_of_entry(entry, user);
     MappedGranule granule;
@@ -167,7 +168,7 @@ Reply Server::apply_claims(Slot slot, const WriteSet& set, GuestMemory& memory) 
       return reply_for(outcome);
     if (holds(slot, entry, *region, granule)) masked += count_bits(granule.mask());
   }
-  if (masked != set.masked)
+  if (masked != set.masked && !hole(15))
     return VMSRS_WRONG_STATE;  // damage, or a granule that was claimed twice
   for (std::uint64_t i = 0; i < set.count; ++i) {
     const std::uint64_t entry = staged_entry(i);
@@ -185,6 +186,7 @@ void Server::apply_claim(Slot slot, Region& region, std::uint32_t index, ByteMas
                          MappedGranule& granule) {
   alignas(8) std::uint8_t bytes[64];
   std::uint8_t* const mirror = region.mirror_of(index);
+  step(Step::APPLY_mirror);
   counters_.sweep_restores += granule.restore_outside(mask, mirror);
   granule.read(bytes);
   commit_bytes(mirror, bytes, mask, region.granule_bytes());
@@ -234,7 +236,7 @@ bool Server::commit_handed_over(Slot slot, const HandedOver& handed_over, GuestM
     vmsrs_written& written = staged_written(i);
     const Region& region = *region_of_entry(written.entry, user);
     const std::uint32_t index = granule_of(written.entry);
-    if (region.heads[index] != kNoRecord) written.mask = 0;
+    if (region.heads[index] != kNoRecord && !hole(20)) written.mask = 0;
     if (written.mask != 0) {
       written.mask &= region.granule_mask();
       masked += count_bits(written.mask);

@@ -4,10 +4,13 @@
 #include <vmsrs/claims.h>
 
 #include <cstdint>
+#include <vmsrs/test_hooks.hpp>
 
 // The part of a monitored load or store that needs no call: what <vmsrs/vmsrs.hpp> compiles into
 // the program. Programs use vmsrs::load and vmsrs::store. The steps are those of docs/protocol.md.
 namespace vmsrs::fast {
+
+using hooks::step, hooks::Step;
 
 // A region whose claims are kept in this process.
 struct Region {
@@ -65,8 +68,10 @@ inline std::uint64_t mode_of(const Thread& thread) {
 // L_data, L_mode: data first, then the whole mode word. False: data is no answer.
 template <typename T>
 inline bool load(const Thread& thread, const T* from, T& data) {
+  step(Step::L_data);
   data = plain_load(from);
   barrier();
+  step(Step::L_mode);
   return mode_of(thread) == thread.seen;
 }
 
@@ -76,6 +81,7 @@ constexpr std::uint64_t mask_of(std::uint64_t first, std::uint64_t count) {
 
 // S_mask: says that the user wrote these bytes, before it does.
 inline void set_mask(vmsrs_claim& claim, std::uint64_t bits, vmsrs_write_set& set) {
+  step(Step::S_mask);
   const std::uint64_t mask = __atomic_load_n(&claim.mask, __ATOMIC_RELAXED);
   if ((mask & bits) == bits) return;
   set.masked += static_cast<std::uint64_t>(__builtin_popcountll(bits & ~mask));
@@ -102,10 +108,12 @@ inline bool claim(vmsrs_claim& claim, vmsrs_claim seen, vmsrs_claim mine) {
 #endif
 
 inline void open_window(vmsrs_user_area& area) {
+  step(Step::S_open);
   __atomic_store_n(&area.window, 1u, __ATOMIC_RELAXED);
   barrier();  // who looks at the window makes the processors agree first (membarrier)
 }
 inline void close_window(vmsrs_user_area& area) {
+  step(Step::S_close);
   barrier();
   __atomic_store_n(&area.window, 0u, __ATOMIC_RELEASE);
 }
@@ -121,11 +129,13 @@ inline bool store(Thread& thread, T* to, T value) {
   vmsrs_claim& claim = region.claims[granule];
   vmsrs_user_area& area = *thread.area;
   open_window(area);
+  step(Step::S_mode);
   const bool mine =
       mode_of(thread) == thread.seen_any && __atomic_load_n(&claim.tag, __ATOMIC_RELAXED) ==
                                                 vmsrs_tag_of(thread.own, thread.own_check, granule);
   if (mine) [[likely]] {
     set_mask(claim, mask_of(first, sizeof(T)), thread.set);
+    step(Step::S_data);
     plain_store(to, value);
   }
   close_window(area);
