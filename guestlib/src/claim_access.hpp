@@ -19,6 +19,8 @@
 //   void wait(attempt)          a little
 namespace vmsrs::guest {
 
+using hooks::hole, hooks::step, hooks::Step;
+
 enum class Access {
   kDone,
   kCrashed,  // the calling user is crashed: a store did nothing, a load's value is any
@@ -30,6 +32,28 @@ struct HandedOver {
   std::uint64_t bytes = 0;
   std::uint64_t sum = 0;
 };
+
+// The guest's part of DRAIN: returns once every window of the slot (or of all, VMSRS_EVERY_USER)
+// has been seen closed since. `area_of(slot)` is where a window lies, barrier() makes all
+// processors agree on what was stored, wait(attempt) lets others run: a thread that is descheduled
+// in its window is waited for.
+template <typename AreaOf, typename Barrier, typename Wait>
+void see_windows_closed(const vmsrs_window& window, std::uint64_t wanted, AreaOf area_of,
+                        Barrier barrier, Wait wait) {
+  step(Step::DRAIN_barrier);
+  if (!hole(17) && !hole(18)) barrier();
+  const bool all = wanted == VMSRS_EVERY_USER;
+  const std::uint64_t end = all ? VMSRS_MAX_USERS : wanted + 1;
+  for (std::uint64_t slot = all ? 0 : wanted; slot < end && slot < VMSRS_MAX_USERS; ++slot) {
+    const std::uint64_t word = __atomic_load_n(&window.users[slot], __ATOMIC_ACQUIRE);
+    for (unsigned attempt = 0; (word & 3) != VMSRS_USER_FREE; ++attempt) {
+      if (__atomic_load_n(&area_of(slot).window, __ATOMIC_ACQUIRE) != 1) break;
+      // Its user has ended since: so has its store.
+      if (__atomic_load_n(&window.users[slot], __ATOMIC_ACQUIRE) >> 2 != word >> 2) break;
+      wait(attempt);
+    }
+  }
+}
 
 template <typename Calls>
 class ClaimAccess {
@@ -46,13 +70,13 @@ class ClaimAccess {
       bool write_set_full = false;
       switch (try_store(region, granule, (to - region.begin) & region.within, count, write_set_full,
                         [&] { put(to, from, count); })) {
-        case Step::kDone:
+        case Outcome::kDone:
           return Access::kDone;
-        case Step::kCrashed:  // the engine drops it too, and counts it
+        case Outcome::kCrashed:  // the engine drops it too, and counts it
           break;
-        case Step::kAgain:
+        case Outcome::kAgain:
           continue;
-        case Step::kTrap:
+        case Outcome::kTrap:
           break;
       }
       const CallResult result = calls_.store(to, from, count, ticket, write_set_full);
@@ -86,7 +110,7 @@ class ClaimAccess {
     const std::uint64_t at = reinterpret_cast<std::uint64_t>(to) - region.begin;
     bool write_set_full = false;
     return try_store(region, at >> region.shift, at & region.within, sizeof(T), write_set_full,
-                     [&] { fast::plain_store(to, value); }) == Step::kDone;
+                     [&] { fast::plain_store(to, value); }) == Outcome::kDone;
   }
 
   // `count` bytes, at most 8, that lie in one granule.
@@ -95,13 +119,13 @@ class ClaimAccess {
     const std::uint64_t granule = (from - region.begin) >> region.shift;
     for (unsigned attempt = 0; attempt < kAttempts; ++attempt) {
       switch (try_load(region, granule, from, value, count)) {
-        case Step::kDone:
+        case Outcome::kDone:
           return Access::kDone;
-        case Step::kCrashed:
+        case Outcome::kCrashed:
           return Access::kCrashed;
-        case Step::kAgain:
+        case Outcome::kAgain:
           continue;
-        case Step::kTrap:
+        case Outcome::kTrap:
           break;
       }
       const CallResult result = calls_.load(from, count);
@@ -166,27 +190,32 @@ class ClaimAccess {
       if ((used + kMostWordsOver) * sizeof(std::uint64_t) > room) return false;
       const std::uint64_t bytes = region->within + 1;
       const vmsrs_claim& claim = region->claims[granule];
+      step(Step::END_tag);
       const bool mine =
           __atomic_load_n(&claim.tag, __ATOMIC_RELAXED) == vmsrs_tag_of(own, own_check, granule);
+      step(Step::END_mask);
       const std::uint64_t mask =
           mine ? __atomic_load_n(&claim.mask, __ATOMIC_RELAXED) & fast::mask_of(0, bytes) : 0;
       put_over(entry);
       put_over(mask);
       const std::uint64_t from = region->begin + (granule << region->shift);
+      step(Step::END_data);
       for (std::uint64_t of = vmsrs_written_words(mask); of != 0; of &= of - 1)
         put_over(fast::plain_load(reinterpret_cast<const std::uint64_t*>(
             from + static_cast<unsigned>(__builtin_ctzll(of)))));
     }
+    step(Step::END_call);
     handed_over = {used * sizeof(std::uint64_t), sum};
     return true;
   }
 
   // The thread takes note of the mode (seen). False: its user is crashed, and it never does.
   bool note_mode(std::uint64_t mode) {
-    if (crashed_at(mode)) return false;
+    const bool crashed = crashed_at(mode);
+    if (crashed && !hole(13)) return false;
     thread_.seen_any = mode;
     thread_.seen = (mode & VMSRS_MODE_SUPPRESSION) == 0 ? mode : fast::kNever;
-    return true;
+    return !crashed;
   }
 
   bool crashed_at(std::uint64_t mode) const {
@@ -197,7 +226,7 @@ class ClaimAccess {
   }
 
  private:
-  enum class Step { kDone, kCrashed, kAgain, kTrap };
+  enum class Outcome { kDone, kCrashed, kAgain, kTrap };
   // Each repetition means that somebody else got further; this many in a row are a defect.
   static constexpr unsigned kAttempts = 1u << 20;
   // Of one granule, when it is handed over.
@@ -207,86 +236,107 @@ class ClaimAccess {
 
   // S_open to S_close, or to S_trap. put() makes the store.
   template <typename Put>
-  Step try_store(const fast::Region& region, std::uint64_t granule, std::uint64_t first,
-                 std::size_t count, bool& write_set_full, Put put) {
+  Outcome try_store(const fast::Region& region, std::uint64_t granule, std::uint64_t first,
+                    std::size_t count, bool& write_set_full, Put put) {
     vmsrs_user_area& area = *thread_.area;
     vmsrs_claim& claim = region.claims[granule];
     fast::open_window(area);
+    step(Step::S_mode);
     const std::uint64_t mode = fast::mode_of(thread_);
-    if (mode != thread_.seen_any) [[unlikely]] {
+    if (mode != thread_.seen_any && !hole(32)) [[unlikely]] {
       fast::close_window(area);
-      return note_mode(mode) ? Step::kAgain : Step::kCrashed;
+      step(Step::S_crashed);
+      return note_mode(mode) ? Outcome::kAgain : Outcome::kCrashed;
     }
-    const std::uint64_t bits = fast::mask_of(first, count);
+    const std::uint64_t bits =
+        hole(7) ? fast::mask_of(0, region.within + 1) : fast::mask_of(first, count);
+    step(Step::S_tag);
     const std::uint64_t tag = __atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE);
-    if (tag == vmsrs_tag_of(thread_.own, thread_.own_check, granule)) {
+    const bool mine = tag == vmsrs_tag_of(thread_.own, thread_.own_check, granule);
+    if (mine) {
       fast::set_mask(claim, bits, thread_.set);
     } else {
+      step(Step::S_over);
       const vmsrs_tag_kind kind = vmsrs_tag_kind_of(tag, granule);
       const bool free = kind == VMSRS_TAG_UNOWNED || (kind == VMSRS_TAG_OWN && over(tag));
       write_set_full = free && thread_.set.count >= capacity();
       if (!free || write_set_full) {
-        fast::close_window(area);
-        return Step::kTrap;
+        if (!hole(28)) fast::close_window(area);
+        return Outcome::kTrap;
       }
-      if (!claim_granule(region, granule, claim, tag, bits, area)) {
+      if (!claim_granule(region, granule, claim, tag, bits)) {
         fast::close_window(area);
-        return Step::kAgain;
+        return Outcome::kAgain;
       }
-      thread_.set.masked += count;
+      thread_.set.masked += hole(7) ? region.within + 1 : count;
     }
     put();
+    if (hole(6) && !mine) append(entry_of(region, granule) | VMSRS_ENTRY_CONFIRMED);
     fast::close_window(area);
-    return Step::kDone;
+    return Outcome::kDone;
   }
 
   // S_append, S_claim, S_confirm
   bool claim_granule(const fast::Region& region, std::uint64_t granule, vmsrs_claim& claim,
-                     std::uint64_t tag, std::uint64_t bits, vmsrs_user_area& area) {
-    auto* const entries = reinterpret_cast<std::uint64_t*>(&area + 1);
-    const std::uint64_t entry =
-        vmsrs_entry(region.number, granule, vmsrs_tag_generation(thread_.own));
-    const std::uint64_t position = thread_.set.count;
-    const bool appended =
-        position > 0 && __atomic_load_n(&entries[position - 1], __ATOMIC_ACQUIRE) ==
-                            entry;  // by an attempt that lost
-    if (!appended) [[likely]] {
-      __atomic_store_n(&entries[position], entry, __ATOMIC_RELEASE);
-      thread_.set.sum = vmsrs_write_set_sum(thread_.set.sum, entry);
-      thread_.set.count = position + 1;
-      __atomic_store_n(&area.count, position + 1, __ATOMIC_RELEASE);
-    }
+                     std::uint64_t tag, std::uint64_t bits) {
+    const std::uint64_t entry = entry_of(region, granule);
+    if (!hole(6)) append(entry);
     const std::uint64_t mask = __atomic_load_n(&claim.mask, __ATOMIC_RELAXED);
+    const std::uint64_t left = hole(11) ? mask : 0;  // what the last owner had there
+    step(Step::S_claim);
     if (!fast::claim(claim, {tag, mask},
-                     {vmsrs_tag_of(thread_.own, thread_.own_check, granule), bits}))
+                     {vmsrs_tag_of(thread_.own, thread_.own_check, granule), bits | left}))
       return false;
-    __atomic_store_n(&entries[appended ? position - 1 : position], entry | VMSRS_ENTRY_CONFIRMED,
-                     __ATOMIC_RELEASE);
+    step(Step::S_confirm);
+    if (!hole(6))
+      __atomic_store_n(&entries()[thread_.set.count - 1], entry | VMSRS_ENTRY_CONFIRMED,
+                       __ATOMIC_RELEASE);
     return true;
   }
 
+  // The last entry of the write set is the granule's, put there now or by an attempt that lost.
+  void append(std::uint64_t entry) {
+    const std::uint64_t count = thread_.set.count;
+    if (count > 0 && __atomic_load_n(&entries()[count - 1], __ATOMIC_ACQUIRE) == entry) return;
+    step(Step::S_append);
+    __atomic_store_n(&entries()[count], entry, __ATOMIC_RELEASE);
+    thread_.set.sum = vmsrs_write_set_sum(thread_.set.sum, entry);
+    thread_.set.count = count + 1;
+    __atomic_store_n(&thread_.area->count, count + 1, __ATOMIC_RELEASE);
+  }
+
+  std::uint64_t entry_of(const fast::Region& region, std::uint64_t granule) const {
+    return vmsrs_entry(region.number, granule, vmsrs_tag_generation(thread_.own));
+  }
+  std::uint64_t* entries() const { return reinterpret_cast<std::uint64_t*>(thread_.area + 1); }
+
   // L_data to L_mode_again
-  Step try_load(const fast::Region& region, std::uint64_t granule, std::uint64_t from,
-                std::uint64_t& value, std::size_t count) {
+  Outcome try_load(const fast::Region& region, std::uint64_t granule, std::uint64_t from,
+                   std::uint64_t& value, std::size_t count) {
+    const std::uint64_t early_mode = hole(29) ? fast::mode_of(thread_) : 0;
+    step(Step::L_data);
     value = get(from, count);
     fast::barrier();
-    const std::uint64_t mode = fast::mode_of(thread_);
-    if (mode == thread_.seen) return Step::kDone;
+    step(Step::L_mode);
+    const std::uint64_t mode = hole(29) ? early_mode : fast::mode_of(thread_);
+    if (mode == thread_.seen || (hole(2) && (mode & VMSRS_MODE_SUPPRESSION) == 0))
+      return Outcome::kDone;
+    step(Step::L_crashed);
     if (mode != thread_.seen_any) {
-      if (!note_mode(mode)) return Step::kCrashed;
-      if ((mode & VMSRS_MODE_SUPPRESSION) == 0) return Step::kAgain;
+      if (!note_mode(mode)) return Outcome::kCrashed;
+      if ((mode & VMSRS_MODE_SUPPRESSION) == 0) return Outcome::kAgain;
     }
-    if (crashed_at(mode)) return Step::kCrashed;
+    if (crashed_at(mode)) return Outcome::kCrashed;
     switch (fast::look(thread_, window_, region.claims[granule], granule, mode,
                        [&] { value = get(from, count); })) {
       case fast::Look::kSettled:
-        return Step::kDone;
+        return Outcome::kDone;
       case fast::Look::kAgain:
-        return Step::kAgain;
+        return Outcome::kAgain;
       case fast::Look::kTrap:
         break;
     }
-    return Step::kTrap;
+    return Outcome::kTrap;
   }
 
   // C_freed to C_freed_again. False: the engine must be asked.
@@ -294,14 +344,21 @@ class ClaimAccess {
                      std::size_t count) const {
     const std::uint64_t granule = (from - region.begin) >> region.shift;
     const vmsrs_claim& claim = region.claims[granule];
+    step(Step::C_freed);
     const std::uint64_t freed = __atomic_load_n(&window_.status.freed, __ATOMIC_ACQUIRE);
+    if (hole(42)) value = get(from, count);
+    step(Step::C_tag);
     const std::uint64_t tag = __atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE);
     const vmsrs_tag_kind kind = vmsrs_tag_kind_of(tag, granule);
+    step(Step::C_over);
     if (kind != VMSRS_TAG_UNOWNED && !(kind == VMSRS_TAG_OWN && over(tag))) return false;
-    value = get(from, count);
+    step(Step::C_data);
+    if (!hole(42)) value = get(from, count);
     fast::barrier();
-    return __atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE) == tag &&
-           __atomic_load_n(&window_.status.freed, __ATOMIC_ACQUIRE) == freed;
+    step(Step::C_tag_again);
+    if (__atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE) != tag && !hole(40)) return false;
+    step(Step::C_freed_again);
+    return __atomic_load_n(&window_.status.freed, __ATOMIC_ACQUIRE) == freed || hole(41);
   }
 
   std::uint64_t capacity() const {
@@ -363,6 +420,7 @@ class ClaimAccess {
   static void put_as(std::uint64_t to, const std::uint8_t* from) {
     T value;
     std::memcpy(&value, from, sizeof value);
+    step(Step::S_data);
     fast::plain_store(reinterpret_cast<T*>(to), value);
   }
 

@@ -267,23 +267,12 @@ CallResult EngineCalls::load_committed(std::uint64_t from, void* to, std::size_t
   return call(VMSRS_CALL_LOAD_COMMITTED, {.rdi = from, .rsi = bytes, .rdx = to_register(to)});
 }
 
-// A thread that is descheduled in its window is waited for: it stores its word and goes on.
 void EngineCalls::drain(std::uint64_t wanted) {
-  syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
   const vmsrs_window* const window = attached_window();
-  if (control().areas == nullptr) return;  // every store is a call: none is under way
-  const bool all = wanted == VMSRS_EVERY_USER;
-  const std::uint64_t end = all ? VMSRS_MAX_USERS : wanted + 1;
-  for (std::uint64_t slot = all ? 0 : wanted; window != nullptr && slot < end; ++slot) {
-    if (slot >= VMSRS_MAX_USERS) return;
-    const std::uint64_t word = __atomic_load_n(&window->users[slot], __ATOMIC_ACQUIRE);
-    for (unsigned attempt = 0; (word & 3) != VMSRS_USER_FREE; ++attempt) {
-      if (__atomic_load_n(&area_of(slot).window, __ATOMIC_ACQUIRE) != 1) break;
-      // Its user has ended since: so has its store.
-      if (__atomic_load_n(&window->users[slot], __ATOMIC_ACQUIRE) >> 2 != word >> 2) break;
-      wait(attempt);
-    }
-  }
+  if (window == nullptr || control().areas == nullptr) return;  // no store without a call
+  see_windows_closed(
+      *window, wanted, area_of,
+      [] { syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0); }, wait);
 }
 
 void EngineCalls::wait(unsigned attempt) {

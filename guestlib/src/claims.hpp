@@ -51,7 +51,7 @@ struct EngineCalls {
   CallResult load(std::uint64_t from, std::size_t bytes);
   CallResult load_committed(std::uint64_t from, void* to, std::size_t bytes);
   void drain(std::uint64_t slot);
-  void wait(unsigned attempt);
+  static void wait(unsigned attempt);
 };
 using Claims = ClaimAccess<EngineCalls>;
 

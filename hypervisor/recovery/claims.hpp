@@ -4,6 +4,7 @@
 #include <vmsrs/claims.h>
 
 #include <cstdint>
+#include <vmsrs/test_hooks.hpp>
 
 #include "recovery/bytes.hpp"
 #include "recovery/region.hpp"
@@ -13,6 +14,8 @@
 // server may change them at any instant, by right or by a wild write: each is read once, and what
 // it says is believed only as far as the protocol does.
 namespace vmsrs::recovery {
+
+using hooks::hole, hooks::step, hooks::Step;
 
 // What a tag says.
 struct Claimant {
@@ -55,6 +58,7 @@ class MappedGranule {
   bool change_tag(std::uint64_t seen, vmsrs_tag_kind kind, std::uint64_t slot = 0,
                   std::uint64_t generation = 0) {
     const std::uint64_t tag = vmsrs_tag(vmsrs_tag_body(kind, slot, generation), granule_);
+    if (hole(16)) seen = claim_->tag;
     return __atomic_compare_exchange_n(&claim_->tag, &seen, tag, false, __ATOMIC_SEQ_CST,
                                        __ATOMIC_SEQ_CST);
   }

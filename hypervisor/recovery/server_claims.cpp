@@ -22,9 +22,11 @@ Slot Server::owner_of_granule(const Claimant& claimant) const {
 // that finds the same tag twice has to know whether the granule was somebody's meanwhile: the count
 // first.
 void Server::free_granule(MappedGranule& granule) {
-  ++freed_;
+  freed_ += !hole(39);
+  step(Step::FREE_count);
   if (vmsrs_window* const window = platform_->window(index_))
     store_word(window->status.freed, freed_);
+  step(Step::FREE_tag);
   granule.set_tag(VMSRS_TAG_UNOWNED);
 }
 
@@ -45,8 +47,10 @@ void Server::restore_granule(Region& region, std::uint32_t index, Slot owner,
     ++restored;
     ++ledger_.users[owner].restore_count;
   }
+  step(Step::RESTORE_data);
   granule.write(region.mirror_of(index));
   void_claim(owner, region, index, memory);
+  if (hole(26) && ledger_.users[owner].depth == 0) return;
   free_granule(granule);
 }
 
@@ -61,7 +65,7 @@ MemoryOutcome Server::settle_claimed(Region& region, std::uint32_t index, GuestM
   const Slot owner = owner_of_granule(claimant, region, index);
   if (owner != kNoSlot) {
     const User& user = ledger_.users[owner];
-    if (user.crashed() && user.drained)
+    if (user.crashed() && (user.drained || hole(31)))
       restore_granule(region, index, owner, granule, memory, restored);
   } else if (region.heads[index] != kNoRecord) {
     // CONTENDED; if the tag does not say so, it was damaged.
@@ -78,19 +82,22 @@ MemoryOutcome Server::settle_claimed(Region& region, std::uint32_t index, GuestM
 void Server::contend(Region& region, std::uint32_t index, RecordId frozen, MappedGranule& granule,
                      GuestMemory& memory) {
   const Slot owner = ledger_.at(frozen).slot;
+  step(Step::TS_contend);
   const ByteMask mask = granule.mask();
   alignas(8) std::uint8_t bytes[64];
   granule.read(bytes);
   counters_.sweep_restores += granule.restore_outside(mask, region.mirror_of(index));
   ledger_.users[owner].masked_bytes += count_bits(mask);
   ledger_.unfold(frozen, mask, bytes);
-  void_claim(owner, region, index, memory);
+  if (!hole(35)) void_claim(owner, region, index, memory);
+  step(Step::TS_contend_tag);
   granule.set_tag(VMSRS_TAG_CONTENDED);
 }
 
 // TS_record: memory and record change together; nothing here can fail.
 Reply Server::record_store(Region& region, const Piece& piece, Slot slot, MappedGranule& granule) {
   alignas(8) std::uint8_t bytes[64];
+  step(Step::TS_record);
   granule.read(bytes);
   copy_bytes(bytes + piece.first, staging_ + piece.offset, piece.bytes);
   granule.write(bytes);
@@ -103,6 +110,7 @@ Reply Server::record_store(Region& region, const Piece& piece, Slot slot, Mapped
 Reply Server::store_unowned(Region& region, const Piece& piece, const StoreHints& hints, Slot slot,
                             std::uint64_t tag, MappedGranule& granule) {
   if (!hints.write_set_full) return VMSRS_REPEAT;
+  step(Step::TS_take);
   if (!granule.change_tag(tag, VMSRS_TAG_CONTENDED)) return VMSRS_REPEAT;
   return record_store(region, piece, slot, granule);
 }
@@ -111,8 +119,9 @@ Reply Server::store_frozen(Region& region, const Piece& piece, const StoreHints&
                            Slot owner, MappedGranule& granule, GuestMemory& memory) {
   const RecordId frozen = ledger_.freeze_of(region, piece.granule, owner);
   if (frozen == kNoRecord) return repair(region, piece.granule, hints.ticket, granule, memory);
-  if (owner != slot && hints.ticket != ledger_.at(frozen).sequence)
-    return {VMSRS_DRAIN, owner, ledger_.at(frozen).sequence};
+  const bool drained =
+      hints.ticket == ledger_.at(frozen).sequence || hole(1) || (hole(10) && hints.ticket != 0);
+  if (owner != slot && !drained) return {VMSRS_DRAIN, owner, ledger_.at(frozen).sequence};
   contend(region, piece.granule, frozen, granule, memory);
   return record_store(region, piece, slot, granule);
 }
@@ -154,6 +163,7 @@ Reply Server::store_claimed(Region& region, const Piece& piece, const StoreHints
   MappedGranule granule;
   if (const auto outcome = MappedGranule::map(region, piece.granule, memory, granule); !outcome)
     return reply_for(outcome);
+  step(Step::TS_tag);
   const std::uint64_t tag = granule.tag();
   const Claimant claimant = claimant_of(tag, piece.granule);
   if (!recorded && needs_storage(region, piece, hints, slot, claimant))
@@ -182,16 +192,18 @@ Reply Server::store_claimed(Region& region, const Piece& piece, const StoreHints
       const Slot owner = claimant.slot;
       const User& user = ledger_.users[owner];
       if (user.crashed()) {
-        if (!user.drained) return {VMSRS_WAIT, owner};
+        if (!user.drained && !hole(30)) return {VMSRS_WAIT, owner};
         restore_granule(region, piece.granule, owner, granule, memory, counters_.demand_restores);
         return store_unowned(region, piece, hints, slot, granule.tag(), granule);
       }
       if (frozen) return store_frozen(region, piece, hints, slot, owner, granule, memory);
       if (owner == slot) return VMSRS_REPEAT;
-      // TS_freeze: by exchange, for the owner's generation may end and another claim it meanwhile.
+      // TS_freeze: by exchange, so that damage that comes just now is not painted over.
+      step(Step::TS_freeze);
       if (!granule.change_tag(tag, VMSRS_TAG_FROZEN, owner, claimant.generation))
         return VMSRS_REPEAT;
       const RecordId id = ledger_.freeze(index_of(region), piece.granule, owner);
+      if (hole(1)) return VMSRS_REPEAT;
       return {VMSRS_DRAIN, owner, ledger_.at(id).sequence};
     }
     default:
@@ -204,16 +216,18 @@ Reply Server::load_claimed(Region& region, const Piece& piece, GuestMemory& memo
   MappedGranule granule;
   if (const auto outcome = MappedGranule::map(region, piece.granule, memory, granule); !outcome)
     return reply_for(outcome);
+  step(Step::TL_tag);
   const Claimant claimant = granule.claimant();
   const Slot owner = owner_of_granule(claimant, region, piece.granule);
   bool shows_mirror = false;
   if (owner != kNoSlot) {
     const User& user = ledger_.users[owner];
-    shows_mirror = user.crashed() && !user.drained;  // TL_drained: nothing is changed yet
+    shows_mirror =
+        user.crashed() && !user.drained && !hole(31);  // TL_drained: nothing is changed yet
   } else if (region.heads[piece.granule] == kNoRecord) {
     if (claimant.kind == VMSRS_TAG_CONTENDED) free_granule(granule);
     if (claimant.kind == VMSRS_TAG_CONTENDED || claimant.kind == VMSRS_TAG_UNOWNED ||
-        claimant.kind == VMSRS_TAG_OWN)
+        claimant.kind == VMSRS_TAG_OWN || (hole(34) && claimant.kind == VMSRS_TAG_FROZEN))
       return VMSRS_REPEAT;
     // TL_damaged: only a confirmed claim can have stored here, and of a crashed user's nothing
     // counts.
@@ -226,6 +240,7 @@ Reply Server::load_claimed(Region& region, const Piece& piece, GuestMemory& memo
   } else {
     const auto outcome = settle_claimed(region, piece.granule, memory, counters_.demand_restores);
     if (!outcome) return reply_for(outcome);
+    step(Step::TL_data);
     granule.read(bytes);
   }
   ++counters_.loads;
@@ -252,9 +267,10 @@ Reply Server::repair(Region& region, std::uint32_t index, std::uint64_t ticket,
     repair_began_ = ++ledger_.sequence;
     ticket = 0;
   }
-  if (ticket <= repair_began_ || ticket > ledger_.sequence)
+  if ((ticket <= repair_began_ || ticket > ledger_.sequence) && !hole(19))
     return {VMSRS_DRAIN, VMSRS_EVERY_USER, ++ledger_.sequence};
-  ++counters_.repaired_tags;  // TS_repair
+  ++counters_.repaired_tags;
+  step(Step::TS_repair);
   if (const Slot owner = confirmed_owner(region, index, memory); owner != kNoSlot) {
     granule.set_tag(VMSRS_TAG_OWN, owner, ledger_.users[owner].generation);
     return VMSRS_REPEAT;

@@ -155,12 +155,15 @@ MemoryOutcome Server::examine_claimed(Walk& walk, const Region& region, std::uin
   if (claimant.kind == VMSRS_TAG_DAMAGED && repair == Repair::kRestore &&
       restore_unclaimed(region, index, granule, memory))
     violated(walk.result, index_, std::uint64_t{index} << region.granule_shift);
-  if (!unowned || !granule.change_tag(tag, VMSRS_TAG_LOCKED)) return {};
+  if (!unowned) return {};
+  step(Step::SWEEP_claim);
+  if (!hole(8) && !granule.change_tag(tag, VMSRS_TAG_LOCKED)) return {};
   alignas(8) std::uint8_t bytes[64];
   granule.read(bytes);
   if (!equal_bytes(bytes, region.mirror_of(index), region.granule_bytes())) {
     violated(walk.result, index_, std::uint64_t{index} << region.granule_shift);
     if (repair == Repair::kRestore) {
+      step(Step::SWEEP_restore);
       granule.write(region.mirror_of(index));
       ++counters_.sweep_restores;
     }

@@ -68,6 +68,7 @@ Reply Server::put(std::uint64_t to, std::uint32_t bytes, const Source& source,
   }
   if (suppressing())
     if (const Reply reply = settle_range(*region, to, bytes, memory); !reply.ok()) return reply;
+  step(Step::TS_record);
   if (const auto outcome = memory.write(GuestVirtual{to}, staging_, bytes); !outcome)
     return reply_for(outcome);
 
@@ -106,6 +107,7 @@ Reply Server::load(std::uint64_t address, std::uint32_t bytes, Thread thread) {
   }
   if (const Reply reply = load_range(address, bytes, thread); !reply.ok()) return reply;
   std::uint64_t result = 0;
+  step(Step::TL_data);
   if (const auto outcome = thread.memory.read(GuestVirtual{address}, &result, bytes); !outcome)
     return reply_for(outcome);
   return {VMSRS_OK, result};
@@ -165,9 +167,10 @@ MemoryOutcome Server::settle(Region& region, std::uint32_t granule, GuestMemory&
                              std::uint64_t& restored) {
   if (!ledger_.has_crashed(region, granule)) return {};
   const std::uint64_t begin = platform_->cycles();
-  if (ledger_.polluted(region, granule) != 0) {
+  if (ledger_.polluted(region, granule) != 0 && !hole(33)) {
     alignas(8) std::uint8_t bytes[64];
     ledger_.compose(region, granule, bytes);
+    step(Step::RESTORE_data);
     const auto outcome = memory.write(region.address_of(granule), bytes, region.granule_bytes());
     if (!outcome) return outcome;
     ++restored;

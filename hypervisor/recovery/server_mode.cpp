@@ -16,6 +16,7 @@ void store_word(std::uint64_t& word, std::uint64_t value, std::memory_order orde
 }  // namespace
 
 void Server::publish_mode() {
+  step(Step::PUBLISH_mode);
   if (vmsrs_window* const window = platform_->window(index_))
     store_word(window->status.mode, mode_, std::memory_order_release);
 }
@@ -25,9 +26,11 @@ void Server::publish_user(Slot slot) {
   if (window == nullptr) return;
   const User& user = ledger_.users[slot];
   // Users end far more often than they crash, and a line that is not written need not move.
+  step(Step::PUBLISH_cst);
   if (std::atomic_ref(window->crash_epochs[slot]).load(std::memory_order_relaxed) !=
       user.crash_epoch)
     store_word(window->crash_epochs[slot], user.crash_epoch, std::memory_order_release);
+  step(Step::PUBLISH_user);
   store_word(window->users[slot], user.word(), std::memory_order_release);
 }
 
@@ -60,7 +63,7 @@ void Server::enter_suppression(Slot slot, CrashedBy by) {
   user.state = VMSRS_USER_CRASHED;
   user.crash_ns = now;
   user.crash_epoch = (mode_ >> 1) + 1;
-  user.drained = by == CrashedBy::kItself;  // its thread stores nothing while it is here
+  user.drained = by == CrashedBy::kItself || hole(4);  // its thread stores nothing while it is here
   user.heard = by == CrashedBy::kItself;
   user.taken = 0;
   crashed_count_.add(slot);
@@ -72,7 +75,7 @@ void Server::enter_suppression(Slot slot, CrashedBy by) {
 // unowned before its last claim must not take it for the same when it is unowned again.
 void Server::note_drained(User& user) {
   if (user.drained) return;
-  change_mode(true);
+  if (!hole(27)) change_mode(true);
   user.drained = true;
 }
 

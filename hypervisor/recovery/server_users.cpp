@@ -144,7 +144,7 @@ Reply Server::user_suppress(std::uint64_t wanted, std::uint64_t generation, vmsr
 Reply Server::user_drained(std::uint64_t slot, std::uint64_t epoch) {
   if (slot >= VMSRS_MAX_USERS) return VMSRS_NOT_FOUND;
   User& user = ledger_.users[static_cast<Slot>(slot)];
-  if (!user.crashed() || user.crash_epoch != epoch) return VMSRS_WRONG_STATE;
+  if (!user.crashed() || (user.crash_epoch != epoch && !hole(22))) return VMSRS_WRONG_STATE;
   note_drained(user);
   return VMSRS_OK;
 }

@@ -100,8 +100,9 @@ void Server::visit_marks(Slot slot, const Region& region, std::uint32_t index, G
     if (!memory.map(GuestVirtual{address}, sizeof(std::uint64_t), Access::kWrite, at)) return;
     const std::uint64_t in_page = (VMSRS_PAGE_BYTES - address % VMSRS_PAGE_BYTES) / 8;
     auto* const entries = reinterpret_cast<std::uint64_t*>(at);
+    const std::uint64_t ignored = hole(12) ? VMSRS_ENTRY_CONFIRMED : 0;
     for (std::uint64_t k = 0; k < in_page && i < count; ++k, ++i)
-      if (load_word(entries[k]) == wanted && visit(entries[k])) return;
+      if ((load_word(entries[k]) | ignored) == wanted && visit(entries[k])) return;
   }
 }
 
@@ -162,7 +163,7 @@ Reply Server::commit_claims(Slot slot, const HandedOver& handed_over, GuestMemor
 Reply Server::apply_claims(Slot slot, const WriteSet& set, GuestMemory& memory) {
   User& user = ledger_.users[slot];
   std::uint64_t masked = user.masked_bytes;
-  for (std::uint64_t i = 0; i < set.count; ++i) {
+  for (std::uint64_t i = 0; i < set.count && !hole(15); ++i) {
     const std::uint64_t entry = staged_entry(i);
     const Region* const region = region_of_entry(entry, user);
     MappedGranule granule;
@@ -171,7 +172,7 @@ Reply Server::apply_claims(Slot slot, const WriteSet& set, GuestMemory& memory) 
       return reply_for(outcome);
     if (holds(slot, entry, *region, granule)) masked += count_bits(granule.mask());
   }
-  if (masked != set.masked)
+  if (masked != set.masked && !hole(15))
     return VMSRS_WRONG_STATE;  // damage, or a granule that was claimed twice
   for (std::uint64_t i = 0; i < set.count; ++i) {
     const std::uint64_t entry = staged_entry(i);
@@ -189,6 +190,7 @@ void Server::apply_claim(Slot slot, Region& region, std::uint32_t index, ByteMas
                          MappedGranule& granule) {
   alignas(8) std::uint8_t bytes[64];
   std::uint8_t* const mirror = region.mirror_of(index);
+  step(Step::APPLY_mirror);
   counters_.sweep_restores += granule.restore_outside(mask, mirror);
   granule.read(bytes);
   copy_masked(mirror, bytes, mask);
@@ -238,7 +240,7 @@ bool Server::commit_handed_over(Slot slot, const HandedOver& handed_over, GuestM
   const std::uint64_t count = user.write_set.count;
   if (2 * count + 4 > memory.mapped_pages()) return false;
   const auto is_plain = [](const vmsrs_written& written, const Region& region) {
-    return written.mask != 0 && region.heads[granule_of(written.entry)] == kNoRecord;
+    return written.mask != 0 && (region.heads[granule_of(written.entry)] == kNoRecord || hole(20));
   };
   std::uint64_t masked = user.masked_bytes;
   for (std::uint64_t i = 0, offset = 0; i < count; ++i) {

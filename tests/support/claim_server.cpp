@@ -13,7 +13,10 @@
 namespace vmsrs::test {
 
 ClaimServer::ClaimServer(std::vector<Part> parts, std::size_t bytes)
-    : area_bytes(bytes), areas(VMSRS_MAX_USERS * bytes) {
+    : area_bytes(bytes),
+      areas(VMSRS_MAX_USERS * bytes),
+      yield(sched_yield),
+      barrier([] { syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0); }) {
   syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
   token = manager.open().rdx;
   (void)manager.define(token, "shop", secret_of(1));
@@ -25,16 +28,18 @@ ClaimServer::ClaimServer(std::vector<Part> parts, std::size_t bytes)
     claims.push_back(std::make_unique<Pages>(part.bytes / part.granule * sizeof(vmsrs_claim)));
     std::uint8_t* const data = memory.back()->data();
     for (std::size_t i = 0; i < part.bytes; ++i) data[i] = static_cast<std::uint8_t>(i * 7);
-    const Result region = service.call(VMSRS_CALL_PROFILE, address_of(data), part.bytes,
-                                       part.granule, 0, address_of(claims.back()->data()));
+    const Result region =
+        service.call(VMSRS_CALL_PROFILE, address_of(data), part.bytes, part.granule, 0,
+                     part.claimed ? address_of(claims.back()->data()) : 0);
     Result fill{region.status == VMSRS_OK ? VMSRS_AGAIN : region.status, 0, 0};
     while (fill.status == VMSRS_AGAIN)
       fill = service.call(VMSRS_CALL_PROFILE_FILL, region.rdx, fill.rdx);
     if (fill.status != VMSRS_OK) throw std::runtime_error("PROFILE refused");
-    regions.push_back(fast::make_region(address_of(data), part.bytes,
-                                        reinterpret_cast<vmsrs_claim*>(claims.back()->data()),
-                                        static_cast<std::uint32_t>(__builtin_ctz(part.granule)),
-                                        static_cast<std::uint32_t>(region.rdx)));
+    regions.push_back(fast::make_region(
+        address_of(data), part.bytes,
+        part.claimed ? reinterpret_cast<vmsrs_claim*>(claims.back()->data()) : nullptr,
+        static_cast<std::uint32_t>(__builtin_ctz(part.granule)),
+        static_cast<std::uint32_t>(region.rdx)));
   }
 }
 
@@ -63,12 +68,9 @@ void ClaimServer::serve() {
 }
 
 void ClaimServer::see_windows_closed(std::uint64_t slot) {
-  syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
-  for (std::uint64_t i = 0; i < VMSRS_MAX_USERS; ++i) {
-    if (slot != VMSRS_EVERY_USER && slot != i) continue;
-    if (slot == VMSRS_EVERY_USER && window().users[i] == 0) continue;
-    while (__atomic_load_n(&area(i).window, __ATOMIC_ACQUIRE) == 1) sched_yield();
-  }
+  guest::see_windows_closed(
+      window(), slot, [this](std::uint64_t of) -> const vmsrs_user_area& { return area(of); },
+      barrier, [this](unsigned) { yield(); });
 }
 
 vmsrs_status ClaimServer::suppress(std::uint64_t slot, std::uint64_t generation) {
@@ -101,6 +103,7 @@ void ClaimThread::take_user() {
   fast_.own_check = fast_.own * VMSRS_TAG_BODY_FACTOR;
   fast_.area = &server_.area(slot);
   fast_.area->count = 0;
+  fast_.region.bytes = 0;
   fast_.set = {0, 0, fast_.own};
   open = true;
 }
@@ -230,6 +233,37 @@ guest::Access ClaimThread::load(std::size_t number, std::size_t at, void* to, st
   return guest::Access::kDone;
 }
 
+guest::Access ClaimThread::access_for(std::uint64_t status) {
+  if (status == VMSRS_OK) return guest::Access::kDone;
+  return status == VMSRS_CRASHED ? guest::Access::kCrashed : guest::Access::kRefused;
+}
+
+guest::Access ClaimThread::store_as_compiled(std::size_t number, std::size_t at,
+                                             std::uint64_t value) {
+  const fast::Region& region = server_.regions[number];
+  auto* const to = reinterpret_cast<std::uint64_t*>(region.begin + at);
+  if (region.claims == nullptr)
+    return access_for(store(region.begin + at, &value, sizeof value, 0, false).status);
+  if (fast_.region.bytes != 0 && fast::store(fast_, to, value)) return guest::Access::kDone;
+  fast_.region = region;
+  return store_word(number, at, value);
+}
+
+guest::Access ClaimThread::load_as_compiled(std::size_t number, std::size_t at,
+                                            std::uint64_t& value) {
+  const fast::Region& region = server_.regions[number];
+  const auto* const from = reinterpret_cast<const std::uint64_t*>(region.begin + at);
+  if (fast::load(fast_, from, value)) return guest::Access::kDone;
+  if (region.claims != nullptr) return load(number, at, &value, sizeof value);
+  guest::ClaimAccess access(fast_, server_.window(), server_.area_bytes, *this);
+  const std::uint64_t mode = fast::mode_of(fast_);
+  const bool normal = (mode & VMSRS_MODE_SUPPRESSION) == 0 && access.note_mode(mode);
+  if (normal && fast::load(fast_, from, value)) return guest::Access::kDone;
+  const guest::CallResult result = load(region.begin + at, sizeof value);
+  value = result.first;
+  return access_for(result.status);
+}
+
 guest::Access ClaimThread::load_committed(std::size_t number, std::size_t at, void* to,
                                           std::size_t bytes) {
   const fast::Region& region = server_.regions[number];
@@ -263,10 +297,7 @@ void ClaimThread::drain(std::uint64_t wanted) {
 
 void ClaimThread::wait(unsigned) {
   ++waits;
-  if (server_.while_waiting)
-    server_.while_waiting();
-  else
-    sched_yield();
+  server_.while_waiting();
 }
 
 }  // namespace vmsrs::test

@@ -38,6 +38,7 @@ class ClaimServer {
   struct Part {
     std::size_t bytes;
     unsigned granule;
+    bool claimed = true;  // false: every store is a call
   };
 
   ClaimServer(std::vector<Part> parts, std::size_t area_bytes = 4096);
@@ -73,8 +74,12 @@ class ClaimServer {
   void serve();
   // Until no store of these users that began before is under way.
   void see_windows_closed(std::uint64_t slot);
-  // What a thread does that is told to wait; nothing: lets others run.
-  std::function<void()> while_waiting;
+  // Lets others run, while one waits for them.
+  std::function<void()> yield;
+  // What a thread does that is told to wait.
+  std::function<void()> while_waiting = [this] { yield(); };
+  // Makes the processors agree on what was stored.
+  std::function<void()> barrier;
 };
 
 // A thread of that server: its users, with the library's own way of loading and storing.
@@ -82,7 +87,12 @@ class ClaimThread {
  public:
   ClaimThread(ClaimServer& server, std::uint64_t id)
       : client(ClaimServer::kSpace, id), server_(server) {
-    fast_.mode = &server.window().status.mode;
+    start_anew();
+  }
+  // A thread without a user that has not looked at anything yet.
+  void start_anew() {
+    fast_ = {};
+    fast_.mode = &server_.window().status.mode;
     fast_.seen = fast_.seen_any = fast::kNever;
   }
 
@@ -106,6 +116,9 @@ class ClaimThread {
   guest::Access store_word(std::size_t region, std::size_t at, std::uint64_t value) {
     return store(region, at, &value, 8);
   }
+  // A word as a program stores and loads it: in line where that does, in any region.
+  guest::Access store_as_compiled(std::size_t region, std::size_t at, std::uint64_t value);
+  guest::Access load_as_compiled(std::size_t region, std::size_t at, std::uint64_t& value);
   std::uint64_t load_word(std::size_t region, std::size_t at) {
     std::uint64_t value = 0;
     (void)load(region, at, &value, 8);
@@ -131,6 +144,7 @@ class ClaimThread {
 
  private:
   void take_user();
+  static guest::Access access_for(std::uint64_t status);
   guest::CallResult repeat(std::uint64_t number, std::uint64_t rdi, std::uint64_t rsi,
                            std::uint64_t rdx, std::uint64_t r10 = 0, std::uint64_t r8 = 0,
                            std::uint64_t r9 = 0);

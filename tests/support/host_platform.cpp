@@ -28,7 +28,10 @@ std::uint64_t HostPlatform::random() {
 
 // Really lets go of the processor: on a busy host a spinning waiter would take the time of the one
 // whose turn it is.
-void HostPlatform::relax() const { std::this_thread::sleep_for(std::chrono::microseconds(1)); }
+void HostPlatform::relax() const {
+  if (relaxer_) return relaxer_();
+  std::this_thread::sleep_for(std::chrono::microseconds(1));
+}
 
 vmsrs_window* HostPlatform::window(std::uint32_t server) {
   if (observer_) observer_();

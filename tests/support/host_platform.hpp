@@ -37,6 +37,8 @@ class HostPlatform final : public recovery::Platform {
   // Called each time the engine is about to write to a window: what a server's thread would see
   // just then.
   void set_window_observer(std::function<void()> observer) { observer_ = std::move(observer); }
+  // What a processor does that waits for a lock.
+  void set_relaxer(std::function<void()> relaxer) { relaxer_ = std::move(relaxer); }
   // What check_hidden shall say.
   void set_hidden_result(const vmsrs_check_result& result) { hidden_ = result; }
 
@@ -47,6 +49,7 @@ class HostPlatform final : public recovery::Platform {
   std::atomic<std::uint64_t> random_{0x9e3779b97f4a7c15ull};
   vmsrs_check_result hidden_{};
   std::function<void()> observer_;
+  std::function<void()> relaxer_;
 };
 
 }  // namespace vmsrs::test

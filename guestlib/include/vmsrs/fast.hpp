@@ -5,10 +5,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vmsrs/test_hooks.hpp>
 
 // The part of a monitored load or store that needs no call: what <vmsrs/vmsrs.hpp> compiles into
 // the program. Programs use vmsrs::load and vmsrs::store. The steps are those of docs/protocol.md.
 namespace vmsrs::fast {
+
+using hooks::hole, hooks::step, hooks::Step;
 
 // A region whose claims are kept in this process.
 struct Region {
@@ -71,8 +74,10 @@ inline std::uint64_t mode_of(const Thread& thread) {
 // L_data, L_mode: data first, then the whole mode word. False: data is no answer.
 template <typename T>
 inline bool load(const Thread& thread, const T* from, T& data) {
+  step(Step::L_data);
   data = plain_load(from);
   barrier();
+  step(Step::L_mode);
   return mode_of(thread) == thread.seen;
 }
 
@@ -82,6 +87,7 @@ constexpr std::uint64_t mask_of(std::uint64_t first, std::uint64_t count) {
 
 // S_mask: says that the user wrote these bytes, before it does.
 inline void set_mask(vmsrs_claim& claim, std::uint64_t bits, vmsrs_write_set& set) {
+  step(Step::S_mask);
   const std::uint64_t mask = __atomic_load_n(&claim.mask, __ATOMIC_RELAXED);
   if ((mask & bits) == bits) return;
   set.masked += static_cast<std::uint64_t>(__builtin_popcountll(bits & ~mask));
@@ -116,10 +122,12 @@ inline bool claim(vmsrs_claim& claim, vmsrs_claim seen, vmsrs_claim mine) {
 #endif
 
 inline void open_window(vmsrs_user_area& area) {
+  step(Step::S_open);
   __atomic_store_n(&area.window, 1u, __ATOMIC_RELAXED);
   barrier();  // who looks at the window makes the processors agree first (membarrier)
 }
 inline void close_window(vmsrs_user_area& area) {
+  step(Step::S_close);
   barrier();
   __atomic_store_n(&area.window, 0u, __ATOMIC_RELEASE);
 }
@@ -140,11 +148,13 @@ inline bool store(Thread& thread, T* to, T value) {
   vmsrs_claim& claim = region.claims[granule];
   vmsrs_user_area& area = *thread.area;
   open_window(area);
+  step(Step::S_mode);
   const bool mine =
       mode_of(thread) == thread.seen_any && __atomic_load_n(&claim.tag, __ATOMIC_RELAXED) ==
                                                 vmsrs_tag_of(thread.own, thread.own_check, granule);
   if (mine) [[likely]] {
     set_mask_of_word<T>(claim, at & region.within, thread.set);
+    step(Step::S_data);
     plain_store(to, value);
   }
   close_window(area);
@@ -157,7 +167,7 @@ inline std::uint64_t current_generation(const vmsrs_window& window, std::uint64_
 }
 inline bool counts_as_crashed(const vmsrs_window& window, std::uint64_t slot, std::uint64_t mode) {
   const std::uint64_t epoch = __atomic_load_n(&window.crash_epochs[slot], __ATOMIC_ACQUIRE);
-  return epoch != 0 && epoch <= mode >> 1;
+  return epoch != 0 && (epoch <= mode >> 1 || hole(3));
 }
 // Of an OWN tag. An earlier user of the thread's own slot is over: no need to fetch the line that
 // the engine has written at its end.
@@ -178,16 +188,22 @@ enum class Look {
 template <typename Get>
 inline Look look(const Thread& thread, const vmsrs_window& window, const vmsrs_claim& claim,
                  std::uint64_t granule, std::uint64_t mode, Get get) {
+  step(Step::L_tag);
   const std::uint64_t tag = __atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE);
   const vmsrs_tag_kind kind = vmsrs_tag_kind_of(tag, granule);
   if (kind != VMSRS_TAG_UNOWNED && kind != VMSRS_TAG_OWN) return Look::kTrap;
+  step(Step::L_data2);
   get();
   barrier();
-  if (kind == VMSRS_TAG_OWN && !is_over(thread, window, tag) &&
-      counts_as_crashed(window, vmsrs_tag_slot(tag), mode))
-    return Look::kTrap;
-  if (__atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE) != tag) return Look::kAgain;
-  return mode_of(thread) == mode ? Look::kSettled : Look::kAgain;
+  step(Step::L_over);
+  if (kind == VMSRS_TAG_OWN && !is_over(thread, window, tag)) {
+    step(Step::L_owner);
+    if (counts_as_crashed(window, vmsrs_tag_slot(tag), mode)) return Look::kTrap;
+  }
+  step(Step::L_tag_again);
+  if (__atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE) != tag && !hole(24)) return Look::kAgain;
+  step(Step::L_mode_again);
+  return mode_of(thread) == mode || hole(25) ? Look::kSettled : Look::kAgain;
 }
 
 // A load while somebody is suppressed, of an aligned word in the region that the thread's user last
