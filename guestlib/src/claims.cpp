@@ -18,7 +18,11 @@ namespace vmsrs::guest {
 namespace {
 
 constexpr std::uint64_t kNoMode = 0;        // what a thread looks at before its first access
-constexpr std::uint64_t kAreaBytes = 8192;  // a write set of 1016 granules; more go through calls
+// A write set of as many granules as one call commits; more go through calls. Mapped, not used,
+// until there are so many; and not a power of two, so that the users' heads do not share the same
+// few places of a cache.
+constexpr std::uint64_t kMostGranules = VMSRS_MAX_RANGE_BYTES / sizeof(std::uint64_t);
+constexpr std::uint64_t kAreaBytes = sizeof(vmsrs_user_area) + kMostGranules * 8;
 
 std::size_t whole_pages(std::size_t bytes) {
   return (bytes + VMSRS_PAGE_BYTES - 1) & ~std::size_t{VMSRS_PAGE_BYTES - 1};

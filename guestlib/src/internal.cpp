@@ -13,6 +13,12 @@
 
 using namespace vmsrs::guest;
 
+namespace {
+
+constexpr std::size_t kAreasNamed = 16;  // of users: the others are like them
+
+}  // namespace
+
 size_t vmsrs_internal_ranges(struct vmsrs_internal_range* ranges, size_t capacity) {
   size_t count = 0;
   const auto add = [&](const char* name, const volatile void* address, size_t bytes,
@@ -30,7 +36,7 @@ size_t vmsrs_internal_ranges(struct vmsrs_internal_range* ranges, size_t capacit
   add("attach gate", &attach_gate, sizeof attach_gate, true);
   add("the thread's fast words", &vmsrs_fast_thread, sizeof vmsrs_fast_thread, true);
   if (control().areas != nullptr)
-    add("users' areas", control().areas, VMSRS_MAX_USERS * control().area_bytes, true);
+    add("users' areas", control().areas, kAreasNamed * control().area_bytes, true);
   for (std::uint32_t i = 0; i < control().claimed_count; ++i) {
     const vmsrs::fast::Region& region = control().claimed[i];
     if (region.bytes != 0)

@@ -39,6 +39,8 @@ void* serve(void*) {
     if (window != nullptr) {
       const std::uint64_t request =
           __atomic_load_n(&window->status.service_request, __ATOMIC_ACQUIRE);
+      if (__atomic_load_n(&window->status.service_taken, __ATOMIC_ACQUIRE) == request)
+        served = request;
       // A call that failed is repeated at the next turn: the request stands.
       if (request != served && serve_request()) served = request;
     }

@@ -17,6 +17,7 @@ constexpr std::uint64_t kOwnAddress = VMSRS_PAGE_BYTES;
 constexpr std::uint64_t kMostUncounted = 64;  // the counters are shared by all: not each call
 // Reading the counter of cycles twice takes a tenth of a short call: one call in so many is timed.
 constexpr std::uint64_t kTimedOneIn = 8;
+constexpr std::uint64_t kServedBytes = 8192;  // swept at a time, so that calls need not wait long
 constexpr unsigned kMostSteps = 1u << 20;  // of a burial: depth, then pieces of collection
 
 bool is_asked(std::uint32_t state) { return state == VMSRS_LANE_REQUEST; }
@@ -64,6 +65,19 @@ unsigned CallServer::serve_all() {
     ++served;
   }
   return served;
+}
+
+bool CallServer::serve_server() {
+  if (!attached_) return false;
+  vmsrs_status_page& status = platform_.window(server_)->status;
+  const std::uint64_t request = read_once(status.service_request);
+  if (request == service_done_) return false;
+  monitor::CallRegisters call{VMSRS_CALL_SERVICE, kServedBytes, 0, 0, 0, 0, 0};
+  constexpr std::uint64_t kNoThread = 0;
+  monitor::dispatch({address_space_, kNoThread, 3, &memory_}, call);
+  if (call.rax == VMSRS_OK || call.rax == VMSRS_AGAIN) write_once(status.service_taken, request);
+  if (call.rax != VMSRS_AGAIN) service_done_ = request;
+  return true;
 }
 
 void CallServer::refuse_strays() {
@@ -117,6 +131,7 @@ void CallServer::answer(Request& request) {
   if (number == VMSRS_CALL_ATTACH) {
     attached_ = true;
     server_ = static_cast<std::uint32_t>(request.registers.rdx);
+    service_done_ = read_once(platform_.window(server_)->status.service_request);
   }
   if (number == VMSRS_CALL_DETACH) attached_ = false;
   if (number == VMSRS_CALL_DETACH || number == VMSRS_CALL_INIT_PROFILE)

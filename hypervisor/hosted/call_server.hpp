@@ -42,6 +42,11 @@ class CallServer {
   // Answers what is asked now; how many that were.
   unsigned serve_all();
 
+  // Does a piece of what the server's service thread is asked for, as the server's memory is at hand
+  // here: its processors are spared the sweeps. False: there is nothing, or nothing that can be done
+  // from here.
+  bool serve_server();
+
   // Tells who asks on a lane that is nobody's that it is not his.
   void refuse_strays();
 
@@ -68,6 +73,7 @@ class CallServer {
   bool attached_ = false;
   std::uint32_t server_ = 0;
   std::uint64_t freed_bytes_ = 0;
+  std::uint64_t service_done_ = 0;  // the last request that was seen to, or left to the server
   std::uint64_t uncounted_ = 0, timed_cycles_ = 0;
 };
 

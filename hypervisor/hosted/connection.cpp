@@ -90,6 +90,11 @@ void Connection::serve() {
       look_around();
     }
     if (__atomic_load_n(&calls_.head().mail, __ATOMIC_RELAXED) != 0) look_around();
+    if (calls_.serve_server()) {
+      idle = 0;
+      if (++busy % kMostRounds == 0) look_around();
+      continue;
+    }
     // Also because a look takes the line away from a client that is just filling it.
     __builtin_ia32_pause();
     if (++idle % kTightRounds != 0) continue;

@@ -113,7 +113,8 @@ Reply user_call(const Context& c, Server& server, Thread thread) {
     case VMSRS_CALL_USER_DRAINED:
       return server.user_drained(c.registers.rdi, c.registers.rsi);
     case VMSRS_CALL_SERVICE:
-      return server.service(thread);
+      if (c.registers.rdi > VMSRS_MAX_RANGE_BYTES) return VMSRS_BAD_LENGTH;
+      return server.service(c.registers.rdi, thread);
     default:
       return region_call(c, server, thread);
   }

@@ -26,6 +26,14 @@ MemoryOutcome MappedGranule::map(const Region& region, std::uint32_t granule, Gu
   return outcome;
 }
 
+void MappedGranule::fetch(const Region& region, std::uint32_t granule, GuestMemory& memory) {
+  MappedGranule coming;
+  if (!map(region, granule, memory, coming)) return;
+  __builtin_prefetch(coming.claim_);
+  __builtin_prefetch(coming.words_);
+  __builtin_prefetch(region.mirror_of(granule), 1);
+}
+
 void MappedGranule::read(std::uint8_t* to) const {
   for (std::uint32_t i = 0; i < bytes_ / 8; ++i) {
     const std::uint64_t word = __atomic_load_n(&words_[i], __ATOMIC_RELAXED);

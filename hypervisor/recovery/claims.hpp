@@ -49,6 +49,9 @@ class MappedGranule {
   static MemoryOutcome map(const Region& region, std::uint32_t granule, GuestMemory& memory,
                            MappedGranule& out);
 
+  // Lets the lines of a granule, its claim and its mirror come, if it can be reached.
+  static void fetch(const Region& region, std::uint32_t granule, GuestMemory& memory);
+
   std::uint64_t tag() const { return load_word(claim_->tag); }
   Claimant claimant() const { return claimant_of(tag(), granule_); }
   void set_tag(vmsrs_tag_kind kind, std::uint64_t slot = 0, std::uint64_t generation = 0) {

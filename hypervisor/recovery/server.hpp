@@ -113,7 +113,8 @@ class Server {
 
   // ---- collection and service (server_collect.cpp)
   Reply user_collect(Thread thread);
-  Reply service(Thread thread);
+  // `most_bytes`: of a comparison; 0: what a call does at most.
+  Reply service(std::uint64_t most_bytes, Thread thread);
   Reply request_collection(std::uint64_t slot);  // kEveryCrashedUser: all of them
   static constexpr std::uint64_t kEveryCrashedUser = ~0ull;
 
@@ -267,9 +268,9 @@ class Server {
   std::uint64_t live_bytes() const;
   void lengthen_walks(std::uint64_t bytes);
   void stop_walks();
-  Reply serve_walks(GuestMemory& memory);
+  Reply serve_walks(std::uint64_t most_bytes, GuestMemory& memory);
   const Region* next_region(Walk& walk) const;
-  Reply walk_piece(Walk& walk, Repair repair, GuestMemory& memory);
+  Reply walk_piece(Walk& walk, Repair repair, std::uint64_t most_bytes, GuestMemory& memory);
   MemoryOutcome compare_run(Walk& walk, const Region& region, std::uint64_t bytes, Repair repair,
                             GuestMemory& memory, std::uint64_t& done);
   MemoryOutcome examine_claimed(Walk& walk, const Region& region, std::uint32_t index,

@@ -121,12 +121,12 @@ Reply Server::wanted_drain() const {
   return VMSRS_OK;
 }
 
-Reply Server::service(Thread thread) {
+Reply Server::service(std::uint64_t most_bytes, Thread thread) {
   service_called_ns_ = 0;
   if (const Reply reply = wanted_drain(); !reply.ok()) return reply;
   if (collect_requests_ > 0)
     if (const Reply reply = serve_collections(thread.memory); !reply.ok()) return reply;
-  return serve_walks(thread.memory);
+  return serve_walks(most_bytes != 0 ? most_bytes : VMSRS_MAX_RANGE_BYTES, thread.memory);
 }
 
 }  // namespace vmsrs::recovery

@@ -9,8 +9,7 @@
 namespace vmsrs::recovery {
 namespace {
 
-// What one call does at most, for the server's other calls wait meanwhile.
-constexpr std::uint64_t kPieceBytes = VMSRS_MAX_RANGE_BYTES;
+// What one call restores at most, for the server's other calls wait meanwhile.
 constexpr std::uint32_t kPieceDifferences = 256;
 
 // Of any size: regions are multiples of the largest one.
@@ -67,9 +66,9 @@ void Server::report_comparison(vmsrs_check_result& result) {
 }
 
 // A check that was asked for before a sweep must still find what the sweep would restore.
-Reply Server::serve_walks(GuestMemory& memory) {
-  if (comparison_.left > 0) return walk_piece(comparison_, Repair::kNone, memory);
-  if (scrub_.left > 0) return walk_piece(scrub_, Repair::kRestore, memory);
+Reply Server::serve_walks(std::uint64_t most_bytes, GuestMemory& memory) {
+  if (comparison_.left > 0) return walk_piece(comparison_, Repair::kNone, most_bytes, memory);
+  if (scrub_.left > 0) return walk_piece(scrub_, Repair::kRestore, most_bytes, memory);
   return VMSRS_OK;
 }
 
@@ -83,14 +82,15 @@ const Region* Server::next_region(Walk& walk) const {
   return nullptr;
 }
 
-Reply Server::walk_piece(Walk& walk, Repair repair, GuestMemory& memory) {
+Reply Server::walk_piece(Walk& walk, Repair repair, std::uint64_t most_bytes,
+                         GuestMemory& memory) {
   const Region* const region = next_region(walk);
   if (region == nullptr) {
     walk.left = 0;
     return VMSRS_OK;
   }
   std::uint64_t bytes = region->bytes - walk.offset;
-  if (bytes > kPieceBytes) bytes = kPieceBytes;
+  if (bytes > most_bytes) bytes = whole_granules(most_bytes);
   if (bytes > walk.left) bytes = whole_granules(walk.left);
   std::uint64_t done = 0;
   const MemoryOutcome outcome = compare_run(walk, *region, bytes, repair, memory, done);

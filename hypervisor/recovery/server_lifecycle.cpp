@@ -58,14 +58,16 @@ void Server::unbind() {
 // only their threads know; the library asks them first.) The mode moves, so that those threads look
 // again.
 bool Server::close_quiet_users() {
-  if (ledger_.users.open_count() > 0) change_mode(suppressing());
+  bool closed = false;
   for (std::uint32_t i = 0; i < VMSRS_MAX_USERS && ledger_.users.open_count() > 0; ++i) {
     const Slot slot = static_cast<Slot>(i);
     const User& user = ledger_.users[slot];
     if (user.state != VMSRS_USER_ACTIVE || !user.quiet || user.records != kNoRecord) continue;
     --counters_.begun;
     close_user(slot);
+    closed = true;
   }
+  if (closed) change_mode(suppressing());
   return ledger_.users.open_count() == 0;
 }
 

@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::uint32_t kPieceEntries = 128;  // of one call, where a call does not do it all
 constexpr std::uint32_t kPieceClaims = 4096;
+constexpr std::uint64_t kFetchedAhead = 16;  // granules whose lines are on their way meanwhile
 constexpr std::uint64_t kScan = 1ull << 63;  // User::taken counts claims, not entries
 constexpr std::uint64_t kBegun = 1ull << 62;
 constexpr std::uint64_t kPosition = kBegun - 1;
@@ -164,6 +165,10 @@ Reply Server::apply_claims(Slot slot, const WriteSet& set, GuestMemory& memory) 
   User& user = ledger_.users[slot];
   std::uint64_t masked = user.masked_bytes;
   for (std::uint64_t i = 0; i < set.count && !hole(15); ++i) {
+    if (i + kFetchedAhead < set.count) {
+      const std::uint64_t ahead = staged_entry(i + kFetchedAhead);
+      MappedGranule::fetch(*region_of_entry(ahead, user), granule_of(ahead), memory);
+    }
     const std::uint64_t entry = staged_entry(i);
     const Region* const region = region_of_entry(entry, user);
     MappedGranule granule;

@@ -161,7 +161,8 @@ struct vmsrs_status_page {
   uint32_t server;
   uint64_t mode;
   uint64_t service_request; /* rises when a thread of the server shall make VMSRS_CALL_SERVICE */
-  uint8_t reserved[32];
+  uint64_t service_taken;   /* the request that the engine sees to itself */
+  uint8_t reserved[24];
   uint64_t freed; /* rises before a tag that named an owner becomes UNOWNED; a line of its own */
   uint8_t reserved2[4024];
 };
