@@ -74,6 +74,7 @@ int set_up(const vmsrs_options& options, std::uint32_t server) {
     unmap_window(window);
     return result;
   }
+  forget_parents_thread();
   block.server = server;
   block.fault_limit = options.fault_limit != 0 ? options.fault_limit : kDefaultFaultLimit;
   block.signal_mask_stays = options.signal_mask_stays;

@@ -19,6 +19,8 @@ constexpr long kRepeatNs = 100'000'000;
 constexpr std::uint32_t kBrokenSealTicks = 5;
 
 constexpr std::uint64_t kNoCookie = ~0ull;
+// Of a thread's own timer, which serves all its users: of whichever crashed one it has.
+constexpr std::uint64_t kOwnCookie = ~1ull;
 
 ThreadNumbers numbers_of_threads;
 
@@ -32,21 +34,27 @@ std::uint64_t cookie_of(const ThreadContext& context) {
 
 // The system calls themselves: the C library's wrappers are not promised to be
 // async-signal-safe. False: the bound is checked at each fault and library call only.
-bool arm_timer(std::int32_t thread, std::uint64_t cookie, std::int32_t& timer) {
+bool make_timer(std::int32_t thread, std::uint64_t cookie, std::int32_t& timer) {
   sigevent event{};
   event.sigev_notify = SIGEV_THREAD_ID;
   event.sigev_signo = control().time_signal;
   event.sigev_value.sival_ptr = reinterpret_cast<void*>(cookie);
   event._sigev_un._tid = thread;
+  return syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) == 0;
+}
+
+bool set_timer(std::int32_t timer, std::uint64_t ns) {
+  itimerspec when{};
+  when.it_value.tv_sec = static_cast<time_t>(ns / 1'000'000'000u);
+  when.it_value.tv_nsec = static_cast<long>(ns % 1'000'000'000u);
+  if (ns != 0) when.it_interval.tv_nsec = kRepeatNs;
+  return syscall(SYS_timer_settime, timer, 0, &when, nullptr) == 0;
+}
+
+bool arm_timer(std::int32_t thread, std::uint64_t cookie, std::int32_t& timer) {
   const int saved_errno = errno;
-  const bool made = syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) == 0;
-  if (made) {
-    itimerspec when{};
-    when.it_value.tv_sec = static_cast<time_t>(control().suppression_limit_ns / 1'000'000'000u);
-    when.it_value.tv_nsec = static_cast<long>(control().suppression_limit_ns % 1'000'000'000u);
-    when.it_interval.tv_nsec = kRepeatNs;
-    syscall(SYS_timer_settime, timer, 0, &when, nullptr);
-  }
+  const bool made = make_timer(thread, cookie, timer);
+  if (made) set_timer(timer, control().suppression_limit_ns);
   errno = saved_errno;
   return made;
 }
@@ -70,14 +78,17 @@ UserOfTimer user_of(std::uint64_t cookie) {
 }  // namespace
 
 void start_time_bound(ThreadContext& context) {
-  const bool sealed = seal_holds(context);
   std::int32_t timer = 0;
-  const bool armed = arm_timer(this_thread(), cookie_of(context), timer);
-  if (!sealed) return;
-  if (armed) {
+  if (!seal_holds(context)) return void(arm_timer(this_thread(), kNoCookie, timer));
+  const int saved_errno = errno;
+  bool armed = context.timer_made == 1 && set_timer(context.timer, control().suppression_limit_ns);
+  errno = saved_errno;
+  if (!armed && arm_timer(this_thread(), kOwnCookie, timer)) {
+    armed = true;
     context.timer = timer;
-    context.timer_armed = 1;
+    context.timer_made = 1;
   }
+  context.timer_armed = armed;
   context.crash_ns = now_ns();
   seal(context);
 }
@@ -100,10 +111,16 @@ void start_time_bound_of(std::uint64_t slot, std::uint64_t crash_epoch) {
 ThreadNumbers& thread_numbers() { return numbers_of_threads; }
 
 void stop_time_bound(ThreadContext& context) {
-  // A timer that is left over finds its user gone.
   if (context.timer_armed != 1 || !seal_holds(context)) return;
-  syscall(SYS_timer_delete, context.timer);
+  set_timer(context.timer, 0);
   context.timer_armed = 0;
+  seal(context);
+}
+
+void give_up_timer(ThreadContext& context) {
+  if (context.timer_made != 1 || !seal_holds(context)) return;
+  syscall(SYS_timer_delete, context.timer);
+  context.timer_made = context.timer_armed = 0;
   seal(context);
 }
 
@@ -111,19 +128,27 @@ void on_time_signal(int, siginfo_t* info, void*) {
   if (info->si_code != SI_TIMER) return;
   const int saved_errno = errno;
   ThreadContext& context = thread_context();
-  const auto cookie = reinterpret_cast<std::uint64_t>(info->si_value.sival_ptr);
-  const UserOfTimer user = user_of(cookie);
   const bool sealed = seal_holds(context);
+  const auto asked = reinterpret_cast<std::uint64_t>(info->si_value.sival_ptr);
+  const bool own = asked == kOwnCookie;
+  const std::uint64_t cookie = own ? cookie_of(context) : asked;
+  const UserOfTimer user = user_of(cookie);
   const bool of_another = user == UserOfTimer::kCrashed && sealed && cookie != cookie_of(context);
   if (user == UserOfTimer::kGone || of_another ||
       (user == UserOfTimer::kUnknown && sealed && !user_is_crashed())) {
-    syscall(SYS_timer_delete, info->si_timerid);
+    // Its user has ended. A thread's own timer stays, for the next one.
+    if (own)
+      set_timer(info->si_timerid, 0);
+    else
+      syscall(SYS_timer_delete, info->si_timerid);
   } else if (!sealed) {
     if (++context.broken_seal_ticks >= kBrokenSealTicks) unwind();
   } else {
     context.broken_seal_ticks = 0;
-    // Otherwise the library is on its way to the user's end already.
-    if (context.depth != 0 && context.landing_depth != kLanded) unwind();
+    // A signal that was blocked may be about the thread's user before this one. And where it has
+    // landed the library is on its way to the user's end already.
+    const bool early = own && now_ns() - context.crash_ns < control().suppression_limit_ns;
+    if (!early && context.depth != 0 && context.landing_depth != kLanded) unwind();
   }
   errno = saved_errno;
 }

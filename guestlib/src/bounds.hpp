@@ -7,7 +7,7 @@
 
 // The bound on a crashed user's time. A timer of the kernel, armed at the crash and aimed at the
 // user's own thread, unwinds it even if it neither faults nor calls the library any more. What the
-// timer carries (slot and generation) is kept by the kernel, out of the user's reach.
+// timer carries is kept by the kernel, out of the user's reach.
 namespace vmsrs::guest {
 
 // The kernel's numbers of the users' threads, by slot. A wrong one gives a user's bound to a thread
@@ -16,6 +16,9 @@ using ThreadNumbers = std::int32_t[VMSRS_MAX_USERS];
 
 void start_time_bound(ThreadContext& context);  // async-signal-safe
 void stop_time_bound(ThreadContext& context);
+// The thread ends. A timer stays with its thread, for all its users: making one takes longer than
+// all else that is to be done at a crash.
+void give_up_timer(ThreadContext& context);
 
 // The calling thread's user has the slot.
 void note_thread_of(std::uint64_t slot);

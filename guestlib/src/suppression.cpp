@@ -41,7 +41,7 @@ void run_callbacks(ThreadContext& context) {
 }  // namespace
 
 CallResult crash_user(vmsrs_fault_kind kind, std::uint64_t address, std::uint64_t instruction) {
-  const vmsrs_fault fault = {kind, static_cast<std::uint32_t>(syscall(SYS_gettid)), address,
+  const vmsrs_fault fault = {kind, static_cast<std::uint32_t>(this_thread_number()), address,
                              instruction};
   // A user that was begun without a call: only its thread knows how deep it is in its scopes.
   const ThreadContext& before = thread_context();

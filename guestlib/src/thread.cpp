@@ -6,11 +6,14 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cstddef>
 #include <cstring>
 
+#include "bounds.hpp"
 #include "claims.hpp"
 #include "control.hpp"
 #include "error.hpp"
@@ -61,7 +64,8 @@ std::uint64_t seal_of(const ThreadContext& context) {
   mixer.add(context.trapped);
   mixer.add(context.depth);
   mixer.add(context.crash_ns);
-  mixer.add(static_cast<std::uint64_t>(context.timer) << 32 | context.timer_armed);
+  mixer.add(static_cast<std::uint64_t>(context.timer) << 32 |
+            static_cast<std::uint64_t>(context.timer_made) << 16 | context.timer_armed);
   const std::uint32_t count =
       context.callback_count < kMaxCallbacks ? context.callback_count : kMaxCallbacks;
   mixer.add(context.callback_count);
@@ -97,7 +101,6 @@ void forget_user(ThreadContext& context) {
   context.slot = kNoSlot;
   context.callback_count = 0;
   context.crash_ns = 0;
-  context.timer = 0;
   context.timer_armed = 0;
   context.broken_seal_ticks = 0;
 }
@@ -140,6 +143,7 @@ int prepare_thread(ThreadContext& context) {
 
 void end_thread(void* stack) {
   ThreadContext& context = context_of_thread;
+  give_up_timer(context);
   if (attached_window() != nullptr && seal_holds(context) && context.kept_word != 0) {
     reset_user(context);
     // The user that it was given in advance; declared crashed since, it has nothing to be restored.
@@ -155,6 +159,19 @@ void end_thread(void* stack) {
   }
   munmap(stack, kStackBytes + VMSRS_PAGE_BYTES);
   context_of_thread.stack_ready = 0;
+}
+
+std::int32_t this_thread_number() {
+  ThreadContext& context = context_of_thread;
+  if (context.number == 0) context.number = static_cast<std::int32_t>(syscall(SYS_gettid));
+  return context.number;
+}
+
+void forget_parents_thread() {
+  ThreadContext& context = context_of_thread;
+  const auto number = static_cast<std::int32_t>(syscall(SYS_gettid));
+  if (context.number != number) context.timer_made = context.timer_armed = 0;
+  context.number = number;
 }
 
 std::uint64_t now_ns() {

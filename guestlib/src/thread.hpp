@@ -37,8 +37,9 @@ struct ThreadContext {
   std::uint32_t slot;           // kNoSlot: no user, and none given in advance
   std::uint32_t callback_count;
   std::uint64_t crash_ns;  // when the thread's user crashed; 0: it has not
-  std::int32_t timer;      // the kernel's number of the armed timer
-  std::uint32_t timer_armed;
+  std::int32_t timer;      // the kernel's number of the thread's timer
+  std::uint16_t timer_made;
+  std::uint16_t timer_armed;
   std::uint64_t trapped;  // a store of the user's was made by a call
   CrashCallback callbacks[kMaxCallbacks];
   sigjmp_buf landing;
@@ -47,6 +48,7 @@ struct ThreadContext {
   std::uint32_t broken_seal_ticks;
   std::uint32_t signals_open;  // this thread's mask was looked at, and stays
   std::uint32_t stack_ready;   // an alternate stack is known to be there
+  std::int32_t number;         // the kernel's, of this thread; 0: it was not asked yet
 };
 
 ThreadContext& thread_context();
@@ -65,6 +67,11 @@ int prepare_thread(ThreadContext& context);
 // Frees what prepare_thread gave, and the user that the thread was given in advance; the destructor
 // of the control block's stack_key.
 void end_thread(void* stack);
+
+// The kernel's number of the calling thread. A hint: the thread can write over it.
+std::int32_t this_thread_number();
+// A child of fork has its parent's: they are not its own.
+void forget_parents_thread();
 
 std::uint64_t now_ns();
 

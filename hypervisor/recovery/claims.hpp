@@ -52,6 +52,13 @@ class MappedGranule {
   // Lets the lines of a granule, its claim and its mirror come, if it can be reached.
   static void fetch(const Region& region, std::uint32_t granule, GuestMemory& memory);
 
+  // Lets its lines come as they are needed for writing the mirror's bytes into it.
+  void expect_restoration(const std::uint8_t* mirror) const {
+    __builtin_prefetch(claim_, 1);
+    __builtin_prefetch(words_, 1);
+    __builtin_prefetch(mirror);
+  }
+
   std::uint64_t tag() const { return load_word(claim_->tag); }
   Claimant claimant() const { return claimant_of(tag(), granule_); }
   void set_tag(vmsrs_tag_kind kind, std::uint64_t slot = 0, std::uint64_t generation = 0) {

@@ -200,7 +200,7 @@ class Server {
   void free_granule(MappedGranule& granule);
   Slot owner_of_granule(const Claimant& claimant, const Region& region, std::uint32_t index) const;
   void restore_granule(Region& region, std::uint32_t index, Slot owner, MappedGranule& granule,
-                       GuestMemory& memory, std::uint64_t& restored);
+                       std::uint64_t& restored);
   MemoryOutcome settle_claimed(Region& region, std::uint32_t index, GuestMemory& memory,
                                std::uint64_t& restored);
   void contend(Region& region, std::uint32_t index, RecordId frozen, MappedGranule& granule,

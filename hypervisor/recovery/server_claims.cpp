@@ -40,7 +40,7 @@ Slot Server::owner_of_granule(const Claimant& claimant, const Region& region,
 
 // TL_restore: the mirror's bytes again, the tag last. The owner is crashed and drained.
 void Server::restore_granule(Region& region, std::uint32_t index, Slot owner,
-                             MappedGranule& granule, GuestMemory& memory, std::uint64_t& restored) {
+                             MappedGranule& granule, std::uint64_t& restored) {
   if (const RecordId frozen = ledger_.freeze_of(region, index, owner); frozen != kNoRecord)
     ledger_.thaw(frozen);
   if (granule.mask() != 0) {
@@ -49,7 +49,6 @@ void Server::restore_granule(Region& region, std::uint32_t index, Slot owner,
   }
   step(Step::RESTORE_data);
   granule.write(region.mirror_of(index));
-  void_claim(owner, region, index, memory);
   if (hole(26) && ledger_.users[owner].depth == 0) return;
   free_granule(granule);
 }
@@ -66,7 +65,7 @@ MemoryOutcome Server::settle_claimed(Region& region, std::uint32_t index, GuestM
   if (owner != kNoSlot) {
     const User& user = ledger_.users[owner];
     if (user.crashed() && (user.drained || hole(31)))
-      restore_granule(region, index, owner, granule, memory, restored);
+      restore_granule(region, index, owner, granule, restored);
   } else if (region.heads[index] != kNoRecord) {
     // CONTENDED; if the tag does not say so, it was damaged.
     if (claimant.kind != VMSRS_TAG_CONTENDED) granule.set_tag(VMSRS_TAG_CONTENDED);
@@ -193,7 +192,7 @@ Reply Server::store_claimed(Region& region, const Piece& piece, const StoreHints
       const User& user = ledger_.users[owner];
       if (user.crashed()) {
         if (!user.drained && !hole(30)) return {VMSRS_WAIT, owner};
-        restore_granule(region, piece.granule, owner, granule, memory, counters_.demand_restores);
+        restore_granule(region, piece.granule, owner, granule, counters_.demand_restores);
         return store_unowned(region, piece, hints, slot, granule.tag(), granule);
       }
       if (frozen) return store_frozen(region, piece, hints, slot, owner, granule, memory);
@@ -216,6 +215,7 @@ Reply Server::load_claimed(Region& region, const Piece& piece, GuestMemory& memo
   MappedGranule granule;
   if (const auto outcome = MappedGranule::map(region, piece.granule, memory, granule); !outcome)
     return reply_for(outcome);
+  if (suppressing()) granule.expect_restoration(region.mirror_of(piece.granule));
   step(Step::TL_tag);
   const Claimant claimant = granule.claimant();
   const Slot owner = owner_of_granule(claimant, region, piece.granule);

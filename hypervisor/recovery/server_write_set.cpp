@@ -83,7 +83,8 @@ MemoryOutcome Server::examine_write_set(Slot slot, WriteSet& set, GuestMemory& m
   return {};
 }
 
-// At most one user's claim of a granule is confirmed; the mark is taken away with the granule.
+// Of the users that are not crashed at most one has a confirmed claim of a granule: the mark is
+// taken away with the granule. A crashed user's marks stay, and count no more once it is drained.
 template <typename Visit>
 void Server::visit_marks(Slot slot, const Region& region, std::uint32_t index, GuestMemory& memory,
                          Visit visit) {
@@ -118,7 +119,8 @@ Slot Server::confirmed_owner(const Region& region, std::uint32_t index, GuestMem
   Slot owner = kNoSlot;
   for (std::uint32_t i = 0; i < VMSRS_MAX_USERS && owner == kNoSlot; ++i) {
     const Slot slot = static_cast<Slot>(i);
-    if (ledger_.users[slot].state == VMSRS_USER_FREE) continue;
+    const User& user = ledger_.users[slot];
+    if (user.state == VMSRS_USER_FREE || (user.crashed() && user.drained)) continue;
     visit_marks(slot, region, index, memory, [&](std::uint64_t&) {
       owner = slot;
       return true;
@@ -135,7 +137,7 @@ bool Server::holds(Slot slot, std::uint64_t entry, const Region& region,
   if (claimant.kind == VMSRS_TAG_OWN || claimant.kind == VMSRS_TAG_FROZEN)
     return claimant.slot == slot && !over(claimant);
   const bool damaged = claimant.kind == VMSRS_TAG_DAMAGED || claimant.kind == VMSRS_TAG_REPAIRING;
-  return damaged && (entry & VMSRS_ENTRY_CONFIRMED) != 0 &&
+  return damaged && !ledger_.users[slot].crashed() && (entry & VMSRS_ENTRY_CONFIRMED) != 0 &&
          region.heads[granule_of(entry)] == kNoRecord;
 }
 
@@ -383,10 +385,11 @@ Reply Server::collect_claims(Slot slot, GuestMemory& memory, std::uint64_t& rest
     if (const auto outcome = MappedGranule::map(region, index, memory, granule); !outcome)
       return reply_for(outcome);
     if (holds(slot, entry, region, granule)) {
-      restore_granule(region, index, slot, granule, memory, restored);
+      restore_granule(region, index, slot, granule, restored);
       return VMSRS_OK;
     }
-    if (granule.claimant().kind == VMSRS_TAG_DAMAGED) {
+    const vmsrs_tag_kind kind = granule.claimant().kind;
+    if (kind == VMSRS_TAG_DAMAGED || kind == VMSRS_TAG_REPAIRING) {
       restore_unclaimed(region, index, granule, memory);
       return VMSRS_OK;
     }
