@@ -34,6 +34,7 @@ void HostedBench::attach() {
   options.server_name = kServer;
   options.secret_file = secret.c_str();
   options.suppression_limit_ms = 600'000;  // crashed users wait here as long as they are needed
+  options.signal_mask_stays = true;        // nothing here blocks signals
   if (vmsrs_attach(&options) != 0 || Init_profile() != 0) give_up(vmsrs_error_message());
 }
 

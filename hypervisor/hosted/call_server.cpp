@@ -96,6 +96,8 @@ void CallServer::serve(std::uint32_t number) {
        read_once(lane.r10), read_once(lane.r8), read_once(lane.r9)},
       client_base_ + payloads_offset_ + offset,
       payloads_ + offset};
+  // What a user hands over comes while the call finds its way to where it is read.
+  if (request.registers.rax == VMSRS_CALL_USER_END) __builtin_prefetch(request.payload);
   const std::uint64_t owner = lanes_.owner(number).thread;
   if (owner != 0 && request.thread == owner)
     answer(request);

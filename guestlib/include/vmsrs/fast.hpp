@@ -97,7 +97,8 @@ inline void set_mask(vmsrs_claim& claim, std::uint64_t bits, vmsrs_write_set& se
 template <typename T>
 inline void set_mask_of_word(vmsrs_claim& claim, std::uint64_t first, vmsrs_write_set& set) {
   const auto* const bytes = reinterpret_cast<const unsigned char*>(&claim.mask);
-  const auto bits = static_cast<unsigned>(mask_of(0, sizeof(T)) << (first % 8) & 0xff);
+  const std::uint64_t in_byte = sizeof(T) == 8 ? 0 : first % 8;
+  const auto bits = static_cast<unsigned>(mask_of(0, sizeof(T)) << in_byte & 0xff);
   if ((__atomic_load_n(&bytes[first / 8], __ATOMIC_RELAXED) & bits) != bits) [[unlikely]]
     set_mask(claim, mask_of(first, sizeof(T)), set);
 }
