@@ -20,6 +20,11 @@ void Server::publish_mode() {
     store_word(window->status.mode, mode_, std::memory_order_release);
 }
 
+void Server::publish_shared() {
+  if (vmsrs_window* const window = platform_->window(index_))
+    store_word(window->status.processes, shared_, std::memory_order_release);
+}
+
 void Server::publish_user(Slot slot) {
   vmsrs_window* const window = platform_->window(index_);
   if (window == nullptr) return;
@@ -40,6 +45,7 @@ void Server::publish_everything() {
     publish_user(static_cast<Slot>(slot));
   store_word(status.service_request, service_request_, std::memory_order_release);
   store_word(status.freed, freed_, std::memory_order_release);
+  publish_shared();
   publish_mode();
   store_word(status.magic, VMSRS_WINDOW_MAGIC, std::memory_order_release);
 }
@@ -58,7 +64,7 @@ void Server::enter_suppression(Slot slot, CrashedBy by) {
   user.crash_ns = now;
   user.crash_epoch = (mode_ >> 1) + 1;
   user.drained = by == CrashedBy::kItself;  // its thread stores nothing while it is here
-  user.heard = by == CrashedBy::kItself;
+  user.heard = user.seen_to = by == CrashedBy::kItself;
   user.taken = 0;
   crashed_count_.add(slot);
   publish_user(slot);
@@ -71,6 +77,12 @@ void Server::note_drained(User& user) {
   if (user.drained) return;
   change_mode(true);
   user.drained = true;
+}
+
+// The same, and its own process knows of it.
+void Server::note_seen_to(User& user) {
+  note_drained(user);
+  user.seen_to = true;
 }
 
 void Server::leave_suppression() {
