@@ -78,6 +78,7 @@ Reply Server::unprofile_named(const RegionName& name) {
     return VMSRS_BUSY;
   const std::uint64_t number = index_of(*region);
   region->release(*pool_);
+  finish_orphans();
   return {VMSRS_OK, number};
 }
 

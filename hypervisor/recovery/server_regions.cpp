@@ -124,6 +124,7 @@ Reply Server::unprofile(std::uint64_t index) {
   if (shared(region) || region.record_count > 0 || (claimed && !close_quiet_users(present_)))
     return VMSRS_BUSY;
   region.release(*pool_);
+  finish_orphans();
   return VMSRS_OK;
 }
 
