@@ -76,6 +76,7 @@ int set_up(const vmsrs_options& options, std::uint32_t server) {
   }
   forget_parents_thread();
   block.server = server;
+  block.process = getpid();
   block.fault_limit = options.fault_limit != 0 ? options.fault_limit : kDefaultFaultLimit;
   block.signal_mask_stays = options.signal_mask_stays;
   block.suppression_limit_ns =
@@ -127,6 +128,22 @@ int take_down() {
   return 0;
 }
 
+// In a child of fork: what its parent was attached to is its parent's. The child has one thread.
+int forget_parent() {
+  if (!unlock_control())
+    return fail(VMSRS_ERROR_SYSTEM, "vmsrs_attach: mprotect: %s", strerrordesc_np(errno));
+  ControlBlock& block = control_page.block;
+  block.window = nullptr;
+  block.claimed_count = 0;
+  block.areas = block.areas_memory = nullptr;
+  remove_handlers();
+  pthread_key_delete(block.stack_key);
+  reset_user(thread_context());
+  thread_context().stack_ready = 0;
+  leave_user();
+  return 0;
+}
+
 int attach(const vmsrs_options& options) {
   if (const int error = probe_platform(); error != 0) return error;
   vmsrs_attach_request request{};
@@ -144,7 +161,8 @@ int attach(const vmsrs_options& options) {
   if (result.status != VMSRS_OK) return fail_status("vmsrs_attach", result.status);
   int error = set_up(options, static_cast<std::uint32_t>(result.first));
   if (error != 0) call(VMSRS_CALL_DETACH);
-  if (error == 0 && !options.trap_every_store) error = prepare_user_areas();
+  const bool shared = result.second != 0;
+  if (error == 0 && !options.trap_every_store) error = prepare_user_areas(shared);
   if (error != 0 && attached_window() != nullptr) take_down();
   return error;
 }
@@ -157,9 +175,12 @@ using namespace vmsrs::guest;
 int vmsrs_attach(const vmsrs_options* options) {
   if (options == nullptr || options->server_name == nullptr || options->secret_file == nullptr)
     return fail(VMSRS_ERROR_ARGUMENT, "vmsrs_attach: server_name and secret_file are needed");
-  if (attach_gate.exchange(1) != 0)
+  const bool attached = attach_gate.exchange(1) != 0;
+  const bool in_child = attached && attached_window() != nullptr && control().process != getpid();
+  if (attached && !in_child)
     return fail(VMSRS_ERROR_STATE, "vmsrs_attach: this process is attached already");
-  const int error = attach(*options);
+  int error = in_child ? forget_parent() : 0;
+  if (error == 0) error = attach(*options);
   if (error != 0) attach_gate.store(0);
   return error;
 }

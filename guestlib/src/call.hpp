@@ -43,6 +43,17 @@ int prepare_sparse(void* address, std::size_t bytes);
 // The last prepare_region or prepare_sparse was in vain.
 void forget_region();
 
+// What belongs to a region beside its bytes; the users' areas belong to region 0, whatever that is.
+enum class Part { kBytes, kClaims, kAreas };
+enum class Joined {
+  kDone,
+  kNone,   // no process of this server has it
+  kFailed  // the message says why
+};
+// Brings what another process of this server has to `wanted` (nullptr: anywhere) in this one; it
+// was there already: so be it, if that is where it was wanted. `at` receives the address.
+Joined join_memory(std::uint64_t region, Part part, std::byte* wanted, std::byte*& at);
+
 // Memory that the calling thread's next call can name at no cost, for what it would have to fetch
 // from elsewhere. nullptr: the platform gains nothing by it.
 std::byte* call_buffer(std::size_t& bytes);

@@ -69,26 +69,69 @@ vmsrs_user_area& area_of(std::uint64_t slot) {
 
 }  // namespace
 
-int prepare_user_areas() {
-  if (control().areas != nullptr) return 0;
-  if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) != 0)
-    return fail(VMSRS_ERROR_SYSTEM, "profile: membarrier: %s: this kernel is too old",
-                strerrordesc_np(errno));
+namespace {
+
+// Areas of this process's own making. VMSRS_JOIN: another process was quicker.
+std::uint64_t make_areas(std::byte*& at, int& error) {
   constexpr std::size_t kBytes = VMSRS_MAX_USERS * kAreaBytes;
-  void* const at = control().areas_memory != nullptr ? control().areas_memory
-                                                     : map_pages(kBytes, "the users' write sets");
-  if (at == nullptr) return VMSRS_ERROR_SYSTEM;
-  if (const int error = prepare_sparse(at, kBytes); error != 0) return error;
+  void* const memory = control().areas_memory != nullptr
+                           ? control().areas_memory
+                           : map_pages(kBytes, "the users' write sets");
+  error = memory != nullptr ? prepare_sparse(memory, kBytes) : VMSRS_ERROR_SYSTEM;
+  if (error != 0) return VMSRS_NO_STORAGE;
+  at = static_cast<std::byte*>(memory);
   const CallResult result =
       call(VMSRS_CALL_USER_AREAS, {.rdi = to_register(at), .rsi = kAreaBytes});
-  if (result.status != VMSRS_OK) {
-    forget_region();
-    return fail_status("profile, the users' write sets", result.status);
+  if (result.status != VMSRS_OK) forget_region();
+  return result.status;
+}
+
+// Those that another process has made. VMSRS_NOT_FOUND: none has.
+std::uint64_t join_areas(std::byte*& at, int& error) {
+  constexpr std::uint64_t kNoRegion = 0;
+  switch (join_memory(kNoRegion, Part::kAreas, nullptr, at)) {
+    case Joined::kNone:
+      return VMSRS_NOT_FOUND;
+    case Joined::kFailed:
+      error = VMSRS_ERROR_STATE;
+      return VMSRS_NO_STORAGE;
+    case Joined::kDone:
+      break;
   }
+  const CallResult result =
+      call(VMSRS_CALL_USER_AREAS_JOIN, {.rdi = to_register(at), .rsi = kAreaBytes});
+  if (result.status != VMSRS_OK) forget_region();
+  return result.status;
+}
+
+// Both kinds: whether other processes store to the same areas shows later only.
+bool register_for_barriers() {
+  for (const int kind :
+       {MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED})
+    if (syscall(SYS_membarrier, kind, 0, 0) != 0) return false;
+  return true;
+}
+
+}  // namespace
+
+int prepare_user_areas(bool shared) {
+  if (control().areas != nullptr) return 0;
+  if (!register_for_barriers())
+    return fail(VMSRS_ERROR_SYSTEM, "profile: membarrier: %s: this kernel is too old",
+                strerrordesc_np(errno));
+  constexpr unsigned kAttempts = 8;  // processes that make and give up areas at the same time
+  std::byte* at = nullptr;
+  std::uint64_t status = shared ? VMSRS_JOIN : VMSRS_NOT_FOUND;
+  for (unsigned i = 0; i < kAttempts && (status == VMSRS_JOIN || status == VMSRS_NOT_FOUND); ++i) {
+    int error = 0;
+    status = status == VMSRS_JOIN ? join_areas(at, error) : make_areas(at, error);
+    if (error != 0) return error;
+  }
+  if (status != VMSRS_OK) return fail_status("profile, the users' write sets", status);
   if (!unlock_control()) return fail(VMSRS_ERROR_SYSTEM, "profile: mprotect");
   control_page.block.area_bytes = kAreaBytes;
-  control_page.block.areas_memory = static_cast<std::byte*>(at);
-  __atomic_store_n(&control_page.block.areas, static_cast<std::byte*>(at), __ATOMIC_RELEASE);
+  control_page.block.areas_memory = at;
+  __atomic_store_n(&control_page.block.areas, at, __ATOMIC_RELEASE);
   return lock_control() ? 0 : fail(VMSRS_ERROR_SYSTEM, "profile: mprotect");
 }
 
@@ -133,7 +176,8 @@ int forget_claimed_regions() {
   control_page.block.areas = nullptr;
   __atomic_store_n(&control_page.block.claimed_count, 0u, __ATOMIC_RELEASE);
   if (!lock_control()) return fail(VMSRS_ERROR_SYSTEM, "Init_profile: mprotect");
-  return prepare_user_areas();
+  constexpr bool kShared = false;  // this process was the only one
+  return prepare_user_areas(kShared);
 }
 
 const fast::Region* claimed_region_at(std::uint64_t address, std::uint64_t bytes) {
@@ -176,6 +220,7 @@ void take_user(std::uint64_t slot, std::uint64_t user_word, bool reader) {
 void empty_write_set(std::uint64_t slot, std::uint64_t user_word) {
   vmsrs_user_area& area = area_of(slot);
   area.window = 0;
+  area.process = static_cast<std::uint64_t>(control().process);
   vmsrs_fast_thread.set = {0, 0, vmsrs_tag_body(VMSRS_TAG_OWN, slot, user_word >> 2)};
   __atomic_store_n(&area.count, std::uint64_t{0}, __ATOMIC_RELEASE);
 }
@@ -238,6 +283,8 @@ bool any_open_scope() {
   for (std::uint64_t slot = 0; control().areas != nullptr && slot < VMSRS_MAX_USERS; ++slot) {
     const std::uint64_t word = __atomic_load_n(&attached_window()->users[slot], __ATOMIC_ACQUIRE);
     if ((word & 3) == VMSRS_USER_ACTIVE &&
+        __atomic_load_n(&area_of(slot).process, __ATOMIC_ACQUIRE) ==
+            static_cast<std::uint64_t>(control().process) &&
         __atomic_load_n(&area_of(slot).depth, __ATOMIC_ACQUIRE) != 0)
       return true;
   }
@@ -271,12 +318,17 @@ CallResult EngineCalls::load_committed(std::uint64_t from, void* to, std::size_t
   return call(VMSRS_CALL_LOAD_COMMITTED, {.rdi = from, .rsi = bytes, .rdx = to_register(to)});
 }
 
+// A thread that is descheduled in its window is waited for: it stores its word and goes on. One
+// whose process dies there is no thread of any user's any more.
 void EngineCalls::drain(std::uint64_t wanted) {
   const vmsrs_window* const window = attached_window();
   if (window == nullptr || control().areas == nullptr) return;  // no store without a call
-  see_windows_closed(
-      *window, wanted, area_of,
-      [] { syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0); }, wait);
+  const auto barrier = [window] {
+    const bool alone = __atomic_load_n(&window->status.processes, __ATOMIC_ACQUIRE) == 0;
+    syscall(SYS_membarrier,
+            alone ? MEMBARRIER_CMD_PRIVATE_EXPEDITED : MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
+  };
+  see_windows_closed(*window, wanted, area_of, barrier, wait);
 }
 
 void EngineCalls::wait(unsigned attempt) {

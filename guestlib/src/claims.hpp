@@ -11,8 +11,8 @@
 // The claims of this process's regions, and its threads' part in them (docs/protocol.md).
 namespace vmsrs::guest {
 
-// Of all users, when the first region with claims comes. 0 or a vmsrs_error.
-int prepare_user_areas();
+// Of all users of the server. `shared`: another process may have made them. 0 or a vmsrs_error.
+int prepare_user_areas(bool shared);
 // Memory for a region's claims, present and writable; nullptr: the message says why.
 vmsrs_claim* make_claims(std::uint64_t count);
 void free_claims(vmsrs_claim* claims, std::uint64_t count);
@@ -38,7 +38,7 @@ bool may_have_stored(std::uint64_t user_word);
 void note_trapped_store();
 // The slot's thread is not within a store any more.
 void close_window_of(std::uint64_t slot);
-// Is any thread within a scope?
+// Is any thread of this process within a scope?
 bool any_open_scope();
 
 // The calling thread's words, set up for this attachment.

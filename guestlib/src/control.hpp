@@ -27,8 +27,9 @@ struct ControlBlock {
   std::uint64_t suppression_limit_ns;
   std::uint32_t fault_limit;
   std::uint32_t server;
-  int time_signal;   // of the timer that bounds a crashed user's time
-  sigset_t signals;  // that one and kFaultSignals
+  std::int32_t process;  // that is attached; a child of fork has its parent's
+  int time_signal;       // of the timer that bounds a crashed user's time
+  sigset_t signals;      // that one and kFaultSignals
   std::uint32_t service_stop;
   bool can_populate;  // see touch_page
   bool hosted;        // see platform.cpp

@@ -45,7 +45,7 @@ constexpr StatusText kStatusTexts[] = {
     {VMSRS_ERROR_STATE, "this thread has no open user scope", "open one with vmsrs_run_user"},
     {VMSRS_ERROR_STATE, "this thread's former user has not been collected yet",
      "see vmsrsctl users list"},
-    {VMSRS_ERROR_STORAGE, "no slot is free (users or regions)",
+    {VMSRS_ERROR_STORAGE, "no slot is free (users, regions or processes)",
      "end some first, or raise the server's quota"},
     {VMSRS_ERROR_STATE, "the user is suppressed", ""},
     {VMSRS_ERROR_SYSTEM, "it came to no end within its bound", "see vmsrsctl check"},
@@ -57,11 +57,12 @@ constexpr StatusText kStatusTexts[] = {
     {VMSRS_ERROR_STATE, "a crashed user may still be storing to these bytes", ""},
     {VMSRS_ERROR_STATE, "the scope is a reader's, which sees committed values and may not store",
      "store in a scope of vmsrs_run_user"},
+    {VMSRS_ERROR_STATE, "another process of this server has it",
+     "join it with vmsrs_profile_join; if that process is dead, wait until it has been reaped"},
     kUnknownStatus,
     kUnknownStatus,
     kUnknownStatus,
-    kUnknownStatus,
-    {VMSRS_ERROR_STATE, "the name is kept with another size or granule",
+    {VMSRS_ERROR_STATE, "the name is there with another size or granule, or another mechanism",
      "ask for the same, or give its content up with unprofile_named"},
 };
 static_assert(std::size(kStatusTexts) == VMSRS_STATUS_COUNT);

@@ -62,6 +62,10 @@ void forget_region() {
   if (is_hosted()) hosted::forget_region();
 }
 
+Joined join_memory(std::uint64_t region, Part part, std::byte* wanted, std::byte*& at) {
+  return is_hosted() ? hosted::join_memory(region, part, wanted, at) : svm::join_memory();
+}
+
 // The hypervisor runs on the caller's processor: what the user wrote is near.
 std::byte* call_buffer(std::size_t& bytes) {
   return is_hosted() ? hosted::call_buffer(bytes) : nullptr;

@@ -12,6 +12,7 @@ int check_version();
 CallResult call(vmsrs_call number, const CallArguments& arguments);
 const vmsrs_window* map_window(const char* windows_directory, std::uint32_t server);
 int prepare_region(void* address, std::size_t bytes);
+Joined join_memory();
 }  // namespace svm
 
 namespace hosted {
@@ -23,6 +24,7 @@ void abandon_calls();
 const vmsrs_window* map_window(std::uint32_t server);
 int prepare_region(void* address, std::size_t bytes);
 void forget_region();
+Joined join_memory(std::uint64_t region, Part part, std::byte* wanted, std::byte*& at);
 std::byte* call_buffer(std::size_t& bytes);
 PlatformMemory platform_memory();
 }  // namespace hosted

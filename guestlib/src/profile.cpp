@@ -91,6 +91,57 @@ int profile_as(const RegionName* name, void* address, std::size_t bytes, unsigne
                      status);
 }
 
+// Maps the region, and its claims.
+int join_parts(std::uint64_t number, bool has_claims, void* wanted, std::byte*& at,
+               std::byte*& claims) {
+  Joined joined = join_memory(number, Part::kBytes, static_cast<std::byte*>(wanted), at);
+  if (joined == Joined::kDone && has_claims)
+    joined = join_memory(number, Part::kClaims, nullptr, claims);
+  if (joined == Joined::kNone)
+    return fail(VMSRS_ERROR_STATE, "vmsrs_profile_join: the process that had it has just gone");
+  return joined == Joined::kDone ? 0 : VMSRS_ERROR_STATE;
+}
+
+int join(const RegionName& name, void* wanted, void** at, std::size_t* bytes) {
+  const CallResult found =
+      call(VMSRS_CALL_PROFILE_FIND, {.rdi = to_register(&name)}, {&name, sizeof name});
+  if (found.status == VMSRS_NO_REGION)
+    return fail(VMSRS_ERROR_ARGUMENT,
+                "vmsrs_profile_join: no process of this server has profiled a region %s",
+                name.text);
+  if (found.status == VMSRS_WRONG_STATE)
+    return fail(VMSRS_ERROR_STATE, "vmsrs_profile_join: the region %s is still being profiled",
+                name.text);
+  if (found.status != VMSRS_OK) return fail_status("vmsrs_profile_join", found.status);
+  const std::uint64_t number = VMSRS_FOUND_REGION(found.first);
+  const std::uint64_t granule = VMSRS_FOUND_GRANULE(found.first);
+  const bool has_claims = (found.first & VMSRS_FOUND_CLAIMS) != 0;
+  if (has_claims && control().areas == nullptr)
+    return fail(VMSRS_ERROR_STATE,
+                "vmsrs_profile_join: the region %s was profiled without trap_every_store: attach "
+                "all processes of a server with the same",
+                name.text);
+  std::byte* place = nullptr;
+  std::byte* claims = nullptr;
+  if (const int error = join_parts(number, has_claims, wanted, place, claims); error != 0)
+    return error;
+  const CallResult region = call(VMSRS_CALL_PROFILE_JOIN,
+                                 {.rdi = to_register(place),
+                                  .rsi = found.second,
+                                  .rdx = granule,
+                                  .r10 = to_register(&name),
+                                  .r8 = to_register(claims)},
+                                 {&name, sizeof name});
+  if (region.status != VMSRS_OK) return fail_status("vmsrs_profile_join", region.status);
+  if (has_claims)
+    add_claimed_region({to_register(place), found.second, reinterpret_cast<vmsrs_claim*>(claims),
+                        static_cast<std::uint32_t>(__builtin_ctzll(granule)),
+                        static_cast<std::uint32_t>(region.first)});
+  if (at != nullptr) *at = place;
+  if (bytes != nullptr) *bytes = found.second;
+  return 0;
+}
+
 }  // namespace
 }  // namespace vmsrs::guest
 
@@ -112,6 +163,13 @@ int profile_named(void* address, size_t bytes, unsigned granule_bytes, const cha
   RegionName text;
   if (const int error = read_name("profile_named", name, text); error != 0) return error;
   return profile_as(&text, address, bytes, granule_bytes);
+}
+
+int vmsrs_profile_join(const char* name, void* address, void** at, size_t* bytes) {
+  if (attached_window() == nullptr) return fail_status("vmsrs_profile_join", VMSRS_NOT_ATTACHED);
+  RegionName text;
+  if (const int error = read_name("vmsrs_profile_join", name, text); error != 0) return error;
+  return join(text, address, at, bytes);
 }
 
 int unprofile_named(const char* name) {

@@ -4,6 +4,7 @@
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <vmsrs/claims.h>
 
 #include <cstring>
 
@@ -51,12 +52,6 @@ bool CallServer::open(std::uint32_t lane_count) {
   return true;
 }
 
-std::uint64_t CallServer::take_freed_bytes() {
-  const std::uint64_t bytes = freed_bytes_;
-  freed_bytes_ = 0;
-  return bytes;
-}
-
 unsigned CallServer::serve_all() {
   unsigned served = 0;
   for (const std::uint32_t lane : lanes_.in_use()) {
@@ -75,7 +70,9 @@ bool CallServer::serve_server() {
   monitor::CallRegisters call{VMSRS_CALL_SERVICE, kServedBytes, 0, 0, 0, 0, 0};
   constexpr std::uint64_t kNoThread = 0;
   monitor::dispatch({address_space_, kNoThread, 3, &memory_}, call);
-  if (call.rax == VMSRS_OK || call.rax == VMSRS_AGAIN) write_once(status.service_taken, request);
+  // Of several processes each reaches the regions that it has, and each must be asked.
+  if ((call.rax == VMSRS_OK || call.rax == VMSRS_AGAIN) && read_once(status.processes) == 0)
+    write_once(status.service_taken, request);
   if (call.rax != VMSRS_AGAIN) service_done_ = request;
   return true;
 }
@@ -114,11 +111,27 @@ void CallServer::serve(std::uint32_t number) {
     syscall(SYS_futex, &lane.state, FUTEX_WAKE, 1, nullptr);
 }
 
-// What the transport must know of a call besides carrying it: who attaches, and when a server's
-// regions are gone.
+// Where other processes of the server find what this one has made a region, or the users' areas.
+void CallServer::note_places(const Request& asked, std::uint64_t region) {
+  const monitor::CallRegisters& in = asked.registers;
+  const auto note = [&](vmsrs_hosted_part part, std::uint64_t number, std::uint64_t address,
+                        std::uint64_t bytes) {
+    places_.note(server_, number, part, memory_.place_of(address, bytes));
+  };
+  if (in.rax == VMSRS_CALL_USER_AREAS) {
+    note(VMSRS_HOSTED_AREAS, 0, in.rdi, VMSRS_MAX_USERS * in.rsi);
+  } else if (in.rax == VMSRS_CALL_PROFILE || in.rax == VMSRS_CALL_PROFILE_NAMED) {
+    note(VMSRS_HOSTED_BYTES, region, in.rdi, in.rsi);
+    note(VMSRS_HOSTED_CLAIMS, region, in.r8, in.rsi / in.rdx * sizeof(vmsrs_claim));
+  }
+}
+
+// What the transport must know of a call besides carrying it: who attaches, where regions lie, and
+// when a process's regions are gone.
 void CallServer::answer(Request& request) {
   memory_.set_payload(request.payload_address, request.payload, VMSRS_LANE_PAYLOAD_BYTES);
-  const std::uint64_t number = request.registers.rax;
+  const Request asked = request;
+  const std::uint64_t number = asked.registers.rax;
   vmsrs_attach_request attach;
   if (number == VMSRS_CALL_ATTACH &&
       memory_.read(recovery::GuestVirtual{request.registers.rdi}, &attach, sizeof attach)) {
@@ -135,9 +148,9 @@ void CallServer::answer(Request& request) {
     server_ = static_cast<std::uint32_t>(request.registers.rdx);
     service_done_ = read_once(platform_.window(server_)->status.service_request);
   }
+  note_places(asked, request.registers.rdx);
   if (number == VMSRS_CALL_DETACH) attached_ = false;
-  if (number == VMSRS_CALL_DETACH || number == VMSRS_CALL_INIT_PROFILE)
-    freed_bytes_ += memory_.remove_all();
+  if (number == VMSRS_CALL_DETACH || number == VMSRS_CALL_INIT_PROFILE) memory_.remove_all();
 }
 
 void CallServer::call(Request& request) {

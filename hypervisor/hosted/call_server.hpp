@@ -18,8 +18,12 @@ namespace vmsrs::hosted {
 // what is checked and used. One thread.
 class CallServer {
  public:
-  CallServer(HostedPlatform& platform, std::uint64_t address_space, std::uint32_t process_id)
-      : platform_(platform), address_space_(address_space), process_id_(process_id) {}
+  CallServer(HostedPlatform& platform, RegionPlaces& places, std::uint64_t address_space,
+             std::uint32_t process_id)
+      : platform_(platform),
+        places_(places),
+        address_space_(address_space),
+        process_id_(process_id) {}
 
   // False: no memory.
   [[nodiscard]] bool open(std::uint32_t lane_count);
@@ -33,8 +37,6 @@ class CallServer {
   HostedMemory& memory() { return memory_; }
   bool attached() const { return attached_; }
   std::uint32_t server() const { return server_; }
-  // Bytes of region memory that went with a call (DETACH, INIT_PROFILE) since the last look.
-  std::uint64_t take_freed_bytes();
 
   // The platform's counters hear of the calls at the latest when this is called.
   void count_calls();
@@ -58,9 +60,11 @@ class CallServer {
   struct Request;
   void serve(std::uint32_t lane);
   void answer(Request& request);
+  void note_places(const Request& asked, std::uint64_t region);
   void call(Request& request);
 
   HostedPlatform& platform_;
+  RegionPlaces& places_;
   const std::uint64_t address_space_;
   const std::uint32_t process_id_;
   SharedMemory area_;
@@ -72,7 +76,6 @@ class CallServer {
   HostedMemory memory_;
   bool attached_ = false;
   std::uint32_t server_ = 0;
-  std::uint64_t freed_bytes_ = 0;
   std::uint64_t service_done_ = 0;  // the last request that was seen to, or left to the server
   std::uint64_t uncounted_ = 0, timed_cycles_ = 0;
 };

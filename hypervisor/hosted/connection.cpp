@@ -27,14 +27,15 @@ constexpr std::uint64_t kMostSpinNs = 1'000'000;
 }  // namespace
 
 Connection::Connection(int socket, std::uint64_t number, HostedPlatform& platform,
-                       Accounts& accounts, int stop, int ended)
+                       Accounts& accounts, RegionPlaces& places, int stop, int ended)
     : peer_(socket),
       number_(number),
       platform_(platform),
       accounts_(accounts),
+      places_(places),
       stop_(stop),
       ended_bell_(ended),
-      calls_(platform, number, static_cast<std::uint32_t>(peer_.process_id())),
+      calls_(platform, places, number, static_cast<std::uint32_t>(peer_.process_id())),
       spin_ns_(kMostSpinNs) {}
 
 Connection::~Connection() {
@@ -51,10 +52,10 @@ void Connection::run() {
   if (greet()) serve();
   // Whatever it was in the middle of: each call of it was carried out whole, or not at all.
   if (monitor::end_address_space(number_))
-    std::fprintf(stderr, "vmsrs-hosted: %s is gone: server %u reaped\n", peer_.name().c_str(),
+    std::fprintf(stderr, "vmsrs-hosted: %s is gone: reaped, of server %u\n", peer_.name().c_str(),
                  calls_.server());
   calls_.memory().remove_all();
-  accounts_.give_memory(peer_.account(), memory_bytes_);
+  accounts_.give_memory(peer_.account(), area_bytes_);
   over_.store(true, std::memory_order_release);
   const std::uint64_t one = 1;
   if (write(ended_bell_, &one, sizeof one) < 0) return;  // it is ringing already
@@ -83,7 +84,6 @@ void Connection::serve() {
   std::uint64_t idle_since = 0;
   while (!ended_) {
     if (calls_.serve_all() > 0) {
-      settle_memory();
       idle = 0;
       // A client that never stops asking is looked after all the same.
       if (++busy % kMostRounds != 0) continue;
@@ -126,7 +126,6 @@ void Connection::sleep() {
     std::uint64_t rings = 0;
     if (read(doorbell_, &rings, sizeof rings) < 0) rings = 0;  // the client may read it as well
     calls_.serve_all();
-    settle_memory();
     const bool too_early = platform_.now_ns() - began < 4 * spin_ns_;
     spin_ns_ =
         too_early ? std::min(2 * spin_ns_, kMostSpinNs) : std::max(spin_ns_ / 2, kLeastSpinNs);

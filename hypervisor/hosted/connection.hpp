@@ -13,13 +13,13 @@
 namespace vmsrs::hosted {
 
 // One client and the thread that serves it: its calls, its messages and its death. It has nothing
-// in common with other connections but the engine and the accounts.
+// in common with other connections but the engine, the accounts and the memory of its own server.
 class Connection {
  public:
   // `number` is never used again; `stop` is readable when everything shall end;
   // `ended` is an eventfd that is rung when this connection is over.
   Connection(int socket, std::uint64_t number, HostedPlatform& platform, Accounts& accounts,
-             int stop, int ended);
+             RegionPlaces& places, int stop, int ended);
   ~Connection();  // waits for the thread
 
   const Peer& peer() const { return peer_; }
@@ -42,19 +42,21 @@ class Connection {
   vmsrs_status mapped(const vmsrs_hosted_message& message);
   vmsrs_status take_lane(vmsrs_hosted_message& message);
   vmsrs_status take_memory(vmsrs_hosted_message& message);
-  vmsrs_status give_memory(const vmsrs_hosted_message& message);
-  void settle_memory();
+  vmsrs_status find_memory(vmsrs_hosted_message& message, int& descriptor);
+  vmsrs_status join_memory(vmsrs_hosted_message& message);
 
   Peer peer_;
   const std::uint64_t number_;
   HostedPlatform& platform_;
   Accounts& accounts_;
+  RegionPlaces& places_;
   const int stop_;
   const int ended_bell_;
   int doorbell_ = -1;
   CallServer calls_;
-  std::uint64_t memory_bytes_ = 0;  // taken from the account
-  bool same_process_ids_ = false;   // the client's thread ids mean the same here
+  RegionPlaces::Place found_;      // while its descriptor is on its way
+  std::uint64_t area_bytes_ = 0;   // of the call area: taken from the account
+  bool same_process_ids_ = false;  // the client's thread ids mean the same here
   bool ended_ = false;
   std::uint64_t spin_ns_;
   std::uint64_t looked_ns_ = 0;

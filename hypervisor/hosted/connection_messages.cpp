@@ -63,13 +63,21 @@ void Connection::handle(vmsrs_hosted_message& message) {
       status = take_memory(message);
       first = message.a != 0 ? calls_.memory().descriptor(message.a) : -1;
       break;
+    case VMSRS_HOSTED_MEMORY_FIND:
+      status = find_memory(message, first);
+      break;
+    case VMSRS_HOSTED_MEMORY_JOIN:
+      status = join_memory(message);
+      break;
     default:
-      status = give_memory(message);
+      status = calls_.memory().remove(message.a) ? VMSRS_OK : VMSRS_NOT_FOUND;
   }
   if (ended_) return;
   message.status = status;
   if (status != VMSRS_OK) first = second = -1;
-  if (!reply(message, first, second)) return;
+  const bool answered = reply(message, first, second);
+  found_ = {};
+  if (!answered) return;
   // A client that was refused at the door has no further business.
   if (message.type == VMSRS_HOSTED_HELLO && status != VMSRS_OK) ended_ = true;
 }
@@ -82,7 +90,7 @@ vmsrs_status Connection::hello(vmsrs_hosted_message& message) {
       static_cast<std::uint32_t>(std::clamp<std::uint64_t>(message.a, 1, VMSRS_MAX_LANES));
   const std::uint64_t bytes = VMSRS_AREA_BYTES(lanes);
   if (!accounts_.take_memory(peer_.account(), bytes)) return VMSRS_NO_STORAGE;
-  memory_bytes_ += bytes;
+  area_bytes_ = bytes;
   if (!calls_.open(lanes)) return VMSRS_NO_STORAGE;
   doorbell_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (doorbell_ < 0) return VMSRS_NO_STORAGE;
@@ -135,29 +143,39 @@ vmsrs_status Connection::take_memory(vmsrs_hosted_message& message) {
   if (fit == HostedMemory::Fit::kOverlaps) return VMSRS_OVERLAP;
   if (fit == HostedMemory::Fit::kThereAlready) return VMSRS_OK;  // number 0, no descriptor
   if (!memory.has_room()) return VMSRS_NO_SLOT;
-  if (!accounts_.take_memory(peer_.account(), bytes)) return VMSRS_NO_STORAGE;
-  SharedMemory fresh = SharedMemory::create("vmsrs-region", bytes, ClientMay::kWrite);
-  if (!fresh.valid()) {
-    accounts_.give_memory(peer_.account(), bytes);
-    return VMSRS_NO_STORAGE;
-  }
-  memory_bytes_ += bytes;
+  auto fresh = RegionMemory::create(accounts_, peer_.account(), bytes);
+  if (fresh == nullptr) return VMSRS_NO_STORAGE;
   message.a = memory.add(address, std::move(fresh));
   return VMSRS_OK;
 }
 
-vmsrs_status Connection::give_memory(const vmsrs_hosted_message& message) {
-  const std::uint64_t bytes = calls_.memory().remove(message.a);
-  memory_bytes_ -= bytes;
-  accounts_.give_memory(peer_.account(), bytes);
-  return bytes != 0 ? VMSRS_OK : VMSRS_NOT_FOUND;
+// The place lives at least as long as the answer, which carries its descriptor.
+vmsrs_status Connection::find_memory(vmsrs_hosted_message& message, int& descriptor) {
+  if (!calls_.attached()) return VMSRS_NOT_ATTACHED;
+  if (message.b >= VMSRS_HOSTED_PART_COUNT) return VMSRS_BAD_ARGUMENT;
+  found_ = places_.find(calls_.server(), message.a, static_cast<vmsrs_hosted_part>(message.b));
+  if (found_.memory == nullptr) return VMSRS_NOT_FOUND;
+  descriptor = found_.memory->shared().descriptor();
+  message.a = found_.memory->shared().bytes();
+  message.b = calls_.memory().address_of(*found_.memory);
+  message.c = found_.offset;
+  return VMSRS_OK;
 }
 
-void Connection::settle_memory() {
-  const std::uint64_t bytes = calls_.take_freed_bytes();
-  if (bytes == 0) return;
-  memory_bytes_ -= bytes;
-  accounts_.give_memory(peer_.account(), bytes);
+vmsrs_status Connection::join_memory(vmsrs_hosted_message& message) {
+  if (!calls_.attached()) return VMSRS_NOT_ATTACHED;
+  if (message.b >= VMSRS_HOSTED_PART_COUNT) return VMSRS_BAD_ARGUMENT;
+  auto memory =
+      places_.find(calls_.server(), message.a, static_cast<vmsrs_hosted_part>(message.b)).memory;
+  if (memory == nullptr) return VMSRS_NOT_FOUND;
+  HostedMemory& mine = calls_.memory();
+  if (!good_pages(message.c, memory->shared().bytes())) return VMSRS_BAD_LENGTH;
+  if (mine.address_of(*memory) != 0) return VMSRS_BUSY;
+  if (mine.fit(message.c, memory->shared().bytes()) != HostedMemory::Fit::kFree)
+    return VMSRS_OVERLAP;
+  if (!mine.has_room()) return VMSRS_NO_SLOT;
+  message.a = mine.add(message.c, std::move(memory));
+  return VMSRS_OK;
 }
 
 }  // namespace vmsrs::hosted

@@ -128,35 +128,39 @@ HostedMemory::Fit HostedMemory::fit(std::uint64_t address, std::uint64_t bytes) 
   return Fit::kFree;
 }
 
-std::uint64_t HostedMemory::add(std::uint64_t address, SharedMemory memory) {
-  const Range range{address, memory.bytes(), memory.data()};
+std::uint64_t HostedMemory::add(std::uint64_t address, std::shared_ptr<const RegionMemory> memory) {
+  const Range range{address, memory->shared().bytes(), memory->shared().data()};
   pieces_.push_back({range, std::move(memory), ++given_});
   return given_;
 }
 
-std::uint64_t HostedMemory::remove(std::uint64_t number) {
-  for (auto piece = pieces_.begin(); piece != pieces_.end(); ++piece) {
-    if (piece->number != number) continue;
-    const std::uint64_t bytes = piece->range.bytes;
-    recent_ = {};
-    pieces_.erase(piece);
-    return bytes;
-  }
-  return 0;
+bool HostedMemory::remove(std::uint64_t number) {
+  recent_ = {};
+  return std::erase_if(pieces_, [=](const Piece& piece) { return piece.number == number; }) > 0;
 }
 
-std::uint64_t HostedMemory::remove_all() {
-  std::uint64_t bytes = 0;
-  for (const Piece& piece : pieces_) bytes += piece.range.bytes;
+void HostedMemory::remove_all() {
   recent_ = {};
   pieces_.clear();
-  return bytes;
 }
 
 int HostedMemory::descriptor(std::uint64_t number) const {
   for (const Piece& piece : pieces_)
-    if (piece.number == number) return piece.memory.descriptor();
+    if (piece.number == number) return piece.memory->shared().descriptor();
   return -1;
+}
+
+RegionPlaces::Place HostedMemory::place_of(std::uint64_t address, std::uint64_t bytes) const {
+  for (const Piece& piece : pieces_)
+    if (piece.range.find(address, bytes) != nullptr)
+      return {piece.memory, address - piece.range.address};
+  return {};
+}
+
+std::uint64_t HostedMemory::address_of(const RegionMemory& memory) const {
+  for (const Piece& piece : pieces_)
+    if (piece.memory.get() == &memory) return piece.range.address;
+  return 0;
 }
 
 }  // namespace vmsrs::hosted

@@ -3,9 +3,10 @@
 
 #include <vmsrs/hosted.h>
 
+#include <memory>
 #include <vector>
 
-#include "hosted/shared_memory.hpp"
+#include "hosted/region_memory.hpp"
 #include "recovery/guest_memory.hpp"
 
 namespace vmsrs::hosted {
@@ -40,10 +41,15 @@ class HostedMemory final : public recovery::GuestMemory {
   enum class Fit { kFree, kThereAlready, kOverlaps };
   Fit fit(std::uint64_t address, std::uint64_t bytes) const;
   bool has_room() const { return pieces_.size() < kMostPieces; }
-  std::uint64_t add(std::uint64_t address, SharedMemory memory);  // its number
-  std::uint64_t remove(std::uint64_t number);  // bytes that are free now; 0: no such memory
-  std::uint64_t remove_all();                  // the same
+  std::uint64_t add(std::uint64_t address,
+                    std::shared_ptr<const RegionMemory> memory);  // its number
+  bool remove(std::uint64_t number);                              // false: no such memory
+  void remove_all();
   int descriptor(std::uint64_t number) const;
+  // The memory in which these bytes of the client's lie; none: nullptr.
+  RegionPlaces::Place place_of(std::uint64_t address, std::uint64_t bytes) const;
+  // Where the client has that memory; 0: nowhere.
+  std::uint64_t address_of(const RegionMemory& memory) const;
 
  private:
   struct Range {
@@ -57,7 +63,7 @@ class HostedMemory final : public recovery::GuestMemory {
   };
   struct Piece {
     Range range;
-    SharedMemory memory;
+    std::shared_ptr<const RegionMemory> memory;
     std::uint64_t number;
   };
   std::byte* translate(recovery::GuestVirtual address, std::size_t bytes);

@@ -89,7 +89,7 @@ class Reception {
       return;
     }
     Connection& connection =
-        connections_.emplace_back(socket, ++number_, platform_, accounts_, stop_, ended_);
+        connections_.emplace_back(socket, ++number_, platform_, accounts_, places_, stop_, ended_);
     const Peer& peer = connection.peer();
     if (!accounts_.take_connection(peer.account())) {
       std::fprintf(stderr, "vmsrs-hosted: %s is not taken in: too many connections\n",
@@ -109,6 +109,7 @@ class Reception {
   const int listener_;
   HostedPlatform& platform_;
   Accounts accounts_;
+  RegionPlaces places_;
   const int stop_;
   const int ended_;
   std::uint64_t number_ = 0;

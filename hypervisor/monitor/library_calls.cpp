@@ -87,6 +87,20 @@ Reply region_call(const Context& c, Server& server, Thread thread) {
                                       thread);
         });
       });
+    case VMSRS_CALL_USER_AREAS_JOIN:
+      return decoded<UserAreasCall>(in, [&](const UserAreasCall& call) {
+        return server.user_areas_join(call.address, call.bytes, thread);
+      });
+    case VMSRS_CALL_PROFILE_FIND:
+      return named(in.rdi, thread,
+                   [&](const Server::RegionName& name) { return server.profile_find(name); });
+    case VMSRS_CALL_PROFILE_JOIN:
+      return decoded<ProfileCall>(in, [&](const ProfileCall& call) {
+        return named(in.r10, thread, [&](const Server::RegionName& name) {
+          return server.profile_join(call.address, call.bytes, call.granule, call.claims, name,
+                                     thread);
+        });
+      });
     case VMSRS_CALL_UNPROFILE_NAMED:
       return named(in.rdi, thread,
                    [&](const Server::RegionName& name) { return server.unprofile_named(name); });
@@ -111,7 +125,7 @@ Reply user_call(const Context& c, Server& server, Thread thread) {
     case VMSRS_CALL_USER_DECLARE:
       return server.user_suppress(c.registers.rdi, c.registers.rsi, VMSRS_FAULT_CHECK);
     case VMSRS_CALL_USER_DRAINED:
-      return server.user_drained(c.registers.rdi, c.registers.rsi);
+      return server.user_drained(c.registers.rdi, c.registers.rsi, thread);
     case VMSRS_CALL_SERVICE:
       if (c.registers.rdi > VMSRS_MAX_RANGE_BYTES) return VMSRS_BAD_LENGTH;
       return server.service(c.registers.rdi, thread);
@@ -156,7 +170,7 @@ Reply memory_call(const Context& c, Server& server, Thread thread) {
 }
 
 bool known(std::uint64_t call) {
-  return (call >= VMSRS_CALL_ATTACH && call <= VMSRS_CALL_UNPROFILE_NAMED) ||
+  return (call >= VMSRS_CALL_ATTACH && call <= VMSRS_CALL_USER_AREAS_JOIN) ||
          (call >= VMSRS_CALL_USER_BEGIN && call <= VMSRS_CALL_USER_DRAINED) ||
          (call >= VMSRS_CALL_STORE && call <= VMSRS_CALL_LOAD_COMMITTED) ||
          call == VMSRS_CALL_SERVICE;
@@ -172,7 +186,7 @@ Reply library_call(const Context& c) {
   if (call == VMSRS_CALL_DETACH) return c.monitor.engine.detach(c.caller.address_space);
   const recovery::Engine::Entry server = c.monitor.engine.enter(c.caller.address_space);
   if (!server) return VMSRS_NOT_ATTACHED;
-  return memory_call(c, *server.operator->(), Thread{c.caller.thread, *c.caller.memory});
+  return memory_call(c, *server.operator->(), server->thread(c.caller.thread, *c.caller.memory));
 }
 
 }  // namespace vmsrs::monitor

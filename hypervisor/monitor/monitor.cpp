@@ -70,7 +70,7 @@ bool end_address_space(std::uint64_t address_space) {
 
 bool end_thread(const Caller& caller) {
   const recovery::Engine::Entry server = current->engine.enter(caller.address_space);
-  return !server || server->end_idle_thread(recovery::Thread{caller.thread, *caller.memory});
+  return !server || server->end_idle_thread(server->thread(caller.thread, *caller.memory));
 }
 
 }  // namespace vmsrs::monitor

@@ -7,7 +7,7 @@ namespace vmsrs::recovery {
 
 void Server::check_unprotected(vmsrs_check_result& storage) const {
   const std::uint64_t stores = counters_.unprotected_stores - unprotected_before_attach_;
-  if (attached_ && stores > 0) unprotected(storage, index_, stores);
+  if (attached() && stores > 0) unprotected(storage, index_, stores);
 }
 
 // Is a record linked as its neighbours say, in a live region, newer than what it lies upon?
@@ -18,7 +18,7 @@ static bool sound_link(const Ledger& ledger, RecordId id, const Record& record) 
     return false;
   if ((record.mask & ~region.granule_mask()) != 0) return false;
   const bool alone = record.newer == kNoRecord && record.older == kNoRecord;
-  if (record.mask == 0 && !(alone && region.claims != 0)) return false;  // a frozen granule's
+  if (record.mask == 0 && !(alone && region.has_claims)) return false;  // a frozen granule's
   if (record.newer == kNoRecord) {
     if (region.heads[record.granule] != id) return false;
   } else if (!ledger.slab.holds(record.newer) || ledger.at(record.newer).older != id) {

@@ -9,7 +9,8 @@ void Server::check_user(Slot slot, vmsrs_check_result& users) {
   User& user = ledger_.users[slot];
   ++users.examined_count;
   const bool sound = user.state <= VMSRS_USER_STUCK && user.generation >= user.checked_generation &&
-                     (user.state != VMSRS_USER_FREE || user.records == kNoRecord);
+                     (user.state != VMSRS_USER_FREE || user.records == kNoRecord) &&
+                     (!user.orphan || (user.crashed() && user.drained));
   if (!sound) violated(users, index_, slot);
   user.checked_generation = user.generation;
 }
@@ -40,6 +41,7 @@ void Server::check_accounting(vmsrs_check_result& accounting) const {
   recounted(crashed_count_);
   recounted(stuck_count_);
   recounted(collect_requests_);
+  recounted(orphan_count_);
   std::uint64_t of_regions = 0, ended = 0;
   for (const Region& region : ledger_.regions) of_regions += region.record_count;
   for (const std::uint64_t count : counters_.suppression_histogram) ended += count;
@@ -70,6 +72,7 @@ void Server::check_status_page(vmsrs_check_result& windows) const {
   same(status.mode, mode_);
   same(status.service_request, service_request_);
   same(status.freed, freed_);
+  same(status.processes, shared_);
 }
 
 void Server::check_window(Slot slot, vmsrs_check_result& windows) const {

@@ -11,13 +11,9 @@ constexpr std::uint64_t kUnbound = ~0ull;  // no page frame's address
 Engine::Engine(Platform& platform, void* storage, std::size_t bytes)
     : platform_(platform), start_ns_(platform.now_ns()) {
   ready_ = pool_.initialise(platform, storage, bytes);
-  for (std::uint32_t i = 0; i < VMSRS_MAX_SERVERS; ++i) {
-    bound_[i] = kUnbound;
-    servers_[i].initialise(platform, pool_, i);
-  }
+  for (std::atomic<std::uint64_t>& bound : bound_) bound = kUnbound;
+  for (std::uint32_t i = 0; i < VMSRS_MAX_SERVERS; ++i) servers_[i].initialise(platform, pool_, i);
 }
-
-Engine::Entry::Entry(Engine&, Server* server) : server_(server) {}
 
 Engine::Entry::~Entry() {
   if (server_ == nullptr) return;
@@ -25,21 +21,33 @@ Engine::Entry::~Entry() {
   server_->lock().release();
 }
 
-Engine::Entry Engine::enter(std::uint64_t address_space) {
-  for (std::uint32_t i = 0; i < VMSRS_MAX_SERVERS; ++i) {
-    if (bound_[i].load(std::memory_order_acquire) != address_space) continue;
-    Server& server = servers_[i];
-    server.lock().acquire(platform_);
-    if (server.attached_from(address_space)) return Entry(*this, &server);
-    server.lock().release();
+// The server at that place, locked, if the address space is bound there.
+Server* Engine::try_enter(Place place, std::uint64_t address_space) {
+  if (bound_[place].load(std::memory_order_acquire) != address_space) return nullptr;
+  Server& server = server_of(place);
+  server.lock().acquire(platform_);
+  if (server.attached_from(address_space, process_of(place))) {
+    server.enter(process_of(place));
+    return &server;
   }
-  return Entry(*this, nullptr);
+  server.lock().release();
+  return nullptr;
+}
+
+Engine::Entry Engine::enter(std::uint64_t address_space) {
+  std::atomic<Place>& hint = hints_[hint_for(address_space)];
+  Server* server = try_enter(hint.load(std::memory_order_relaxed), address_space);
+  for (Place place = 0; server == nullptr && place < kPlaces; ++place) {
+    server = try_enter(place, address_space);
+    if (server != nullptr) hint.store(place, std::memory_order_relaxed);
+  }
+  return Entry(server);
 }
 
 Engine::Entry Engine::enter_index(std::uint64_t index) {
-  if (index >= server_count_.load(std::memory_order_acquire)) return Entry(*this, nullptr);
+  if (index >= server_count_.load(std::memory_order_acquire)) return Entry(nullptr);
   servers_[index].lock().acquire(platform_);
-  return Entry(*this, &servers_[index]);
+  return Entry(&servers_[index]);
 }
 
 Reply Engine::define(const vmsrs_server_definition& definition) {
@@ -56,20 +64,17 @@ Reply Engine::define(const vmsrs_server_definition& definition) {
   return reply;
 }
 
-Server* Engine::bound_to(std::uint64_t address_space) {
-  for (std::uint32_t i = 0; i < VMSRS_MAX_SERVERS; ++i)
-    if (bound_[i] == address_space) return &servers_[i];
-  return nullptr;
+Engine::Place Engine::place_bound_to(std::uint64_t address_space) const {
+  Place place = 0;
+  while (place < kPlaces && bound_[place] != address_space) ++place;
+  return place;
 }
 
-void Engine::bind(std::uint32_t index, std::uint64_t address_space) {
-  bound_[index].store(address_space, std::memory_order_release);
-}
-
-void Engine::reap_locked(Server& server) {
+void Engine::reap_place(Place place) {
+  Server& server = server_of(place);
   const LockGuard guard(server.lock(), platform_);
-  bind(static_cast<std::uint32_t>(&server - servers_), kUnbound);
-  server.reap();
+  bound_[place].store(kUnbound, std::memory_order_release);
+  server.reap(process_of(place));
 }
 
 Reply Engine::attach(const vmsrs_attach_request& request, const std::uint8_t* hash,
@@ -84,41 +89,47 @@ Reply Engine::attach(const vmsrs_attach_request& request, const std::uint8_t* ha
   if (server == nullptr) return VMSRS_DENIED;
   // A process attaches once. Another process with the same page-table root can only be there
   // because the one that was bound has died: Linux has given its root to a new one.
-  if (Server* const old = bound_to(address_space)) {
-    if (old->process_id() == request.process_id) return VMSRS_BUSY;
-    reap_locked(*old);
+  if (const Place old = place_bound_to(address_space); old != kPlaces) {
+    if (server_of(old).process_id(process_of(old)) == request.process_id) return VMSRS_BUSY;
+    reap_place(old);
   }
-  if (server->attached()) return VMSRS_BUSY;
   const LockGuard guard(server->lock(), platform_);
-  const Reply reply = server->attach(address_space, request.process_id);
-  if (reply.ok()) bind(static_cast<std::uint32_t>(server - servers_), address_space);
+  const std::uint32_t process = server->free_process();
+  if (process == Server::kNoProcess) return VMSRS_NO_SLOT;
+  const Reply reply = server->attach(process, address_space, request.process_id);
+  if (reply.ok())
+    bound_[place_of(*server, process)].store(address_space, std::memory_order_release);
   return reply;
 }
 
 Reply Engine::detach(std::uint64_t address_space) {
   const LockGuard table(table_lock_, platform_);
-  Server* const server = bound_to(address_space);
-  if (server == nullptr) return VMSRS_NOT_ATTACHED;
-  const LockGuard guard(server->lock(), platform_);
-  const Reply reply = server->detach();
-  if (reply.ok()) bind(static_cast<std::uint32_t>(server - servers_), kUnbound);
+  const Place place = place_bound_to(address_space);
+  if (place == kPlaces) return VMSRS_NOT_ATTACHED;
+  Server& server = server_of(place);
+  const LockGuard guard(server.lock(), platform_);
+  const Reply reply = server.detach(process_of(place));
+  if (reply.ok()) bound_[place].store(kUnbound, std::memory_order_release);
   return reply;
 }
 
 Reply Engine::reap(std::uint64_t index, std::uint64_t process_id) {
   const LockGuard table(table_lock_, platform_);
   if (index >= server_count_) return VMSRS_NOT_FOUND;
-  Server& server = servers_[index];
-  if (!server.attached() || server.process_id() != process_id) return VMSRS_WRONG_STATE;
-  reap_locked(server);
+  const Server& server = servers_[index];
+  const std::uint32_t process = process_id <= 0xffffffffu
+                                    ? server.process_with_id(static_cast<std::uint32_t>(process_id))
+                                    : Server::kNoProcess;
+  if (process == Server::kNoProcess) return VMSRS_WRONG_STATE;
+  reap_place(place_of(server, process));
   return VMSRS_OK;
 }
 
 Reply Engine::reap_address_space(std::uint64_t address_space) {
   const LockGuard table(table_lock_, platform_);
-  Server* const server = bound_to(address_space);
-  if (server == nullptr) return VMSRS_NOT_ATTACHED;
-  reap_locked(*server);
+  const Place place = place_bound_to(address_space);
+  if (place == kPlaces) return VMSRS_NOT_ATTACHED;
+  reap_place(place);
   return VMSRS_OK;
 }
 

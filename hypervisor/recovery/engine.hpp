@@ -18,7 +18,7 @@ class Engine {
   // The server that an address space is bound to, locked until this object ends; none: false.
   class Entry {
    public:
-    Entry(Engine& engine, Server* server);  // takes over a lock that is held
+    explicit Entry(Server* server) : server_(server) {}  // takes over a lock that is held
     ~Entry();
     Entry(const Entry&) = delete;
     Entry& operator=(const Entry&) = delete;
@@ -56,9 +56,17 @@ class Engine {
 
   void begin_check();
   bool check_piece();  // true: there is more
-  Server* bound_to(std::uint64_t address_space);
-  void bind(std::uint32_t index, std::uint64_t address_space);
-  void reap_locked(Server& server);
+  // A process of a server: the place in bound_.
+  using Place = std::uint32_t;
+  static constexpr Place kPlaces = VMSRS_MAX_SERVERS * VMSRS_MAX_PROCESSES;
+  Server& server_of(Place place) { return servers_[place / VMSRS_MAX_PROCESSES]; }
+  static std::uint32_t process_of(Place place) { return place % VMSRS_MAX_PROCESSES; }
+  Place place_of(const Server& server, std::uint32_t process) const {
+    return static_cast<Place>(&server - servers_) * VMSRS_MAX_PROCESSES + process;
+  }
+  Server* try_enter(Place place, std::uint64_t address_space);
+  Place place_bound_to(std::uint64_t address_space) const;  // kPlaces: none
+  void reap_place(Place place);
 
   Platform& platform_;
   bool ready_ = false;
@@ -66,9 +74,14 @@ class Engine {
   PagePool pool_;
   SpinLock table_lock_;
   std::atomic<std::uint32_t> server_count_{0};
-  // A copy of the servers' address spaces to find a server without a lock: a hint, proved under the
-  // server's lock.
-  std::atomic<std::uint64_t> bound_[VMSRS_MAX_SERVERS] = {};
+  // A copy of the servers' address spaces to find a server without a lock, and where one was found
+  // last, by its hash: hints, proved under the server's lock.
+  static constexpr std::uint32_t kHints = 256;
+  static std::uint32_t hint_for(std::uint64_t address_space) {
+    return static_cast<std::uint32_t>((address_space * 0x9e3779b97f4a7c15ull) >> 56);
+  }
+  std::atomic<std::uint64_t> bound_[kPlaces] = {};
+  std::atomic<Place> hints_[kHints] = {};
   Server servers_[VMSRS_MAX_SERVERS];
   bool checked_ = false;
   vmsrs_check_report report_{};  // all but the mirror's comparison, which the servers hold

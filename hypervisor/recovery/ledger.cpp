@@ -219,6 +219,19 @@ void Ledger::commit(Slot slot) {
   }
 }
 
+void Ledger::forget_region(std::uint8_t region) {
+  for (std::uint32_t i = 0; i < VMSRS_MAX_USERS && regions[region].record_count > 0; ++i)
+    for (RecordId id = users[static_cast<Slot>(i)].records; id != kNoRecord;) {
+      const Record& record = at(id);
+      const RecordId next = record.next_of_user;
+      if (record.region == region) {
+        const ChainEdit edit(*this, regions[region], record.granule);
+        remove(id);
+      }
+      id = next;
+    }
+}
+
 void Ledger::forget_everything() {
   slab.reset();
   record_count.clear();

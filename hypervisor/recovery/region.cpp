@@ -34,14 +34,15 @@ void Region::release(PagePool& pool) {
 
 void Region::keep() {
   state = State::kKept;
-  fills_memory = false;
-  address = claims = filled = record_count = 0;
+  fills_memory = has_claims = has_orphans = false;
+  processes = 0;
+  address = claims = kNowhere;
+  filled = record_count = 0;
 }
 
-void Region::fill_memory_at(std::uint64_t where) {
+void Region::fill_memory() {
   state = State::kFilling;
   fills_memory = true;
-  address = where;
   filled = 0;
 }
 

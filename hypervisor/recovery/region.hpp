@@ -9,8 +9,9 @@
 
 namespace vmsrs::recovery {
 
-// A protected range of a server's memory. Its mirror holds the committed value of every byte; per
-// granule there is the head of a chain of records. A region is reserved first and filled piece by
+// A protected range of a server's memory, which each of its processes may have at another address.
+// Its mirror holds the committed value of every byte; per granule there is the head of a chain of
+// records. A region is reserved first and filled piece by
 // piece; only filled granules have a mirror and a head that mean anything. A named region outlives
 // its process: it is kept, mirror and all, until a process profiles the name again; then it is
 // filled the other way round, memory from mirror.
@@ -18,10 +19,18 @@ struct Region {
   enum class State : std::uint8_t { kNone, kKept, kFilling, kLive };
 
   State state = State::kNone;
+  // No process's address, whatever is added to it within a region: all access to it fails.
+  static constexpr std::uint64_t kNowhere = 1ull << 63;
+
   bool fills_memory = false;  // while filling: from the mirror, which is whole
+  bool has_claims = false;    // false: every store traps
+  bool has_orphans = false;   // may users own granules here that no process has any more?
   std::uint8_t granule_shift = 0;
-  std::uint64_t address = 0;  // guest-virtual
-  std::uint64_t claims = 0;   // guest-virtual, of its first vmsrs_claim; 0: every store traps
+  std::uint16_t processes = 0;  // that have it in their memory: a bit each
+  // Guest-virtual, in the process whose call is under way; kNowhere: it has not joined the region.
+  std::uint64_t address = kNowhere;
+  std::uint64_t claims = kNowhere;  // of its first vmsrs_claim
+  std::uint64_t orphan_scan = 0;    // granules that have been looked at for such users
   std::uint64_t bytes = 0;
   std::uint64_t filled = 0;
   std::uint64_t record_count = 0;
@@ -45,6 +54,8 @@ struct Region {
   // Has the mirror a content that the server's memory has still to get?
   bool waits() const { return state == State::kKept || fills_memory; }
   bool has_name() const { return name[0] != 0; }
+  // Can the process whose call is under way reach it?
+  bool joined() const { return address != kNowhere; }
   bool contains(std::uint64_t at, std::uint64_t count) const {
     return in_use() && at >= address && count <= bytes && at - address <= bytes - count;
   }
@@ -56,7 +67,7 @@ struct Region {
   [[nodiscard]] bool reserve(PagePool& pool, Owner owner);
   void release(PagePool& pool);
   void keep();  // without a process; there must be no records
-  void fill_memory_at(std::uint64_t where);
+  void fill_memory();
 };
 
 // The part of a range [first, first + bytes) of a region that lies in one granule.

@@ -11,7 +11,7 @@ namespace vmsrs::recovery {
 
 // Who calls: a thread of the server, and the server's memory as that thread may use it.
 struct Thread {
-  std::uint64_t id;
+  ThreadId id;
   GuestMemory& memory;
 };
 
@@ -41,8 +41,8 @@ struct Counters {
   std::uint64_t no_storage, unprotected_stores;
 };
 
-// One protected program. All members but lock() and those marked so need the server's lock; every
-// operation answers as abi/README.md says of the call with its name.
+// One protected program: one or more processes. All members but lock() and those marked so need the
+// server's lock; every operation answers as abi/README.md says of the call with its name.
 class Server {
  public:
   void initialise(Platform& platform, PagePool& pool, std::uint32_t index);
@@ -50,20 +50,33 @@ class Server {
   SpinLock& lock() { return lock_; }
   void finish_operation() { ledger_.slab.trim(); }
 
-  // ---- definition and attachment (server_lifecycle.cpp); under the table's lock as well
+  // ---- definition (server_lifecycle.cpp); under the table's lock as well
   Reply define(const vmsrs_server_definition& definition);
   bool defined() const { return defined_; }
   const vmsrs_server_definition& definition() const { return definition_; }
-  bool attached() const { return attached_; }
-  bool attached_from(std::uint64_t address_space) const {
-    return attached_ && address_space_ == address_space;
+
+  // ---- the processes that make up the server, by number (server_processes.cpp); attaching and
+  // going under the table's lock as well
+  static constexpr std::uint32_t kNoProcess = VMSRS_MAX_PROCESSES;
+  bool attached() const { return process_count_ > 0; }
+  bool attached_from(std::uint64_t address_space, std::uint32_t process) const {
+    return processes_[process].attached && processes_[process].address_space == address_space;
   }
-  std::uint64_t address_space() const { return address_space_; }
-  std::uint32_t process_id() const { return process_id_; }
-  Reply attach(std::uint64_t address_space, std::uint32_t process_id);
-  Reply detach();
-  // The process is dead: users, records, regions and the attachment go; named regions are kept.
-  void reap();
+  std::uint32_t process_id(std::uint32_t process) const { return processes_[process].process_id; }
+  std::uint32_t process_with_id(std::uint32_t process_id) const;  // kNoProcess: none
+  std::uint32_t free_process() const;                             // the same
+  Reply attach(std::uint32_t process, std::uint64_t address_space, std::uint32_t process_id);
+  Reply detach(std::uint32_t process);
+  // The process is dead. Its users have crashed, and are collected by the others; with the last one
+  // users, records, regions and the attachment go, and named regions are kept.
+  void reap(std::uint32_t process);
+  // A call of this process is under way: addresses are its.
+  void enter(std::uint32_t process) {
+    if (process != present_) show(process);
+  }
+  Thread thread(std::uint64_t base, GuestMemory& memory) const {
+    return {{base, present_}, memory};
+  }
 
   // ---- regions (server_regions.cpp)
   Reply init_profile();
@@ -74,12 +87,18 @@ class Server {
   Reply unprofile(std::uint64_t region);
   // Where the areas of the users are: VMSRS_MAX_USERS of `bytes` each.
   Reply user_areas(std::uint64_t address, std::uint64_t bytes, Thread thread);
+  // The caller's process has at this address what another process has made its areas.
+  Reply user_areas_join(std::uint64_t address, std::uint64_t bytes, Thread thread);
 
   // ---- regions that outlive their process (server_named.cpp)
   using RegionName = char[VMSRS_NAME_BYTES];  // not empty, zeroes after its end
   Reply profile_named(std::uint64_t address, std::uint64_t bytes, std::uint32_t granule,
                       std::uint64_t claims, const RegionName& name, Thread thread);
   Reply unprofile_named(const RegionName& name);
+  Reply profile_find(const RegionName& name);
+  // The caller's process has at these addresses what another process has profiled.
+  Reply profile_join(std::uint64_t address, std::uint64_t bytes, std::uint32_t granule,
+                     std::uint64_t claims, const RegionName& name, Thread thread);
 
   // ---- users (server_users.cpp)
   // A reader's stores are refused.
@@ -95,7 +114,7 @@ class Server {
   // Crashes the slot's user, of that generation, in the name of somebody else.
   Reply user_suppress(std::uint64_t slot, std::uint64_t generation, vmsrs_fault_kind kind);
   // No store of the user that has been crashed since `epoch` is under way any more.
-  Reply user_drained(std::uint64_t slot, std::uint64_t epoch);
+  Reply user_drained(std::uint64_t slot, std::uint64_t epoch, Thread thread);
   // The thread has died. True: it has no user any more, for that had stored nothing.
   bool end_idle_thread(Thread thread);
 
@@ -125,7 +144,7 @@ class Server {
   // Asks for the next `bytes` of the regions to be compared and mended, at most all of them.
   void request_scrub(std::uint64_t bytes);
   static constexpr std::uint64_t kEveryByte = ~0ull;
-  std::uint64_t scrub_left() const { return attached_ ? scrub_.left : 0; }  // bytes
+  std::uint64_t scrub_left() const { return attached() ? scrub_.left : 0; }  // bytes
   std::uint64_t sweep_restores() const { return counters_.sweep_restores; }
 
   // ---- what management sees (server_info.cpp)
@@ -158,14 +177,28 @@ class Server {
     std::uint64_t at = 0;
   };
   struct Source;  // of a store's bytes
+  struct Process {
+    bool attached;
+    std::uint32_t process_id;
+    std::uint64_t address_space;
+    std::uint64_t number;  // of all that ever attached
+    // Guest-virtual. Of a region: if the process has joined it.
+    std::uint64_t areas;  // 0: it has none
+    struct {
+      std::uint64_t address, claims;
+    } regions[VMSRS_MAX_REGIONS];
+  };
+  enum class Named { kKept, kGivenUp };
 
   // windows and mode (server_mode.cpp)
   void publish_everything();
   void publish_mode();
+  void publish_shared();
   void publish_user(Slot slot);
   enum class CrashedBy { kItself, kAnother };
   void enter_suppression(Slot slot, CrashedBy by);
   void note_drained(User& user);
+  void note_seen_to(User& user);
   void leave_suppression();
   void change_mode(bool suppression);
   bool suppressing() const { return (mode_ & VMSRS_MODE_SUPPRESSION) != 0; }
@@ -178,10 +211,31 @@ class Server {
   Region* region_named(const RegionName& name);
   Reply look_at_claims(const Region& region, GuestMemory& memory);
   Reply profile_new(const Region& wanted, Thread thread);
-  void release_regions();  // of this process
-  void unbind();
+  Reply look_at_ends(std::uint64_t address, std::uint64_t bytes, Access access, Thread thread);
   void close_user(Slot slot);
-  bool close_quiet_users();
+
+  // processes (server_processes.cpp)
+  static constexpr std::uint16_t bit_of(std::uint32_t process) {
+    return static_cast<std::uint16_t>(1u << process);
+  }
+  void show(std::uint32_t process);
+  void set_place(Region& region, std::uint64_t address, std::uint64_t claims);
+  void set_areas(std::uint64_t address);
+  bool has_areas() const { return area_bytes_ != 0; }
+  // Has a process beside the caller's joined the region?
+  bool shared(const Region& region) const { return (region.processes & ~bit_of(present_)) != 0; }
+  bool reaches(std::uint32_t process) const;
+  void leave_regions(std::uint32_t process, Named named);
+  void leave(std::uint32_t process, Named named);
+  bool close_quiet_users(std::uint32_t process);
+  void end_everybody();
+  void orphan_users(std::uint32_t process);
+  void orphan(Slot slot);
+  Reply serve_orphans(GuestMemory& memory);
+  Reply scan_for_orphans(Region& region, std::uint32_t& claims, std::uint32_t& granules,
+                         GuestMemory& memory);
+  Reply restore_orphan(Slot slot, std::uint32_t& budget, GuestMemory& memory);
+  void finish_orphans();
 
   Reply put(std::uint64_t to, std::uint32_t bytes, const Source& source, const StoreHints& hints,
             Thread thread);
@@ -263,7 +317,7 @@ class Server {
                         std::uint64_t& restored);
   void finish_collection(Slot slot);
   void forget_request(User& user);
-  Reply wanted_drain() const;
+  Reply wanted_drain(const Thread& thread) const;
   Reply serve_collections(GuestMemory& memory);
   std::uint64_t live_bytes() const;
   void lengthen_walks(std::uint64_t bytes);
@@ -306,24 +360,27 @@ class Server {
   SpinLock lock_;
 
   bool defined_ = false;
-  bool attached_ = false;
-  std::uint32_t process_id_ = 0;
-  std::uint64_t address_space_ = 0;
   vmsrs_server_definition definition_{};
+  Process processes_[VMSRS_MAX_PROCESSES] = {};
+  std::uint32_t process_count_ = 0;
+  std::uint32_t present_ = kNoProcess;  // whose addresses are shown
+  std::uint64_t attach_count_ = 0;
+  std::uint64_t shared_ = 0;  // as in the status page: processes
   std::uint64_t unprotected_before_attach_ = 0;
 
   Ledger ledger_;
   std::uint8_t* staging_ = nullptr;  // VMSRS_MAX_RANGE_BYTES of hidden memory
-  std::uint64_t areas_ = 0;          // guest-virtual, of the users' areas; 0: no region has claims
-  std::uint64_t area_bytes_ = 0;
-  std::uint64_t repair_began_ = 0;  // ticket of the last tag that was found damaged
+  std::uint64_t areas_ = 0;          // of the process that is shown; 0: it has none
+  std::uint64_t area_bytes_ = 0;     // of one; 0: no process has areas, so no region has claims
+  std::uint64_t repair_began_ = 0;   // ticket of the last tag that was found damaged
   std::uint64_t mode_ = 0;
   std::uint64_t freed_ = 0;  // as in the status page
   std::uint64_t service_request_ = 0;
   std::uint64_t service_called_ns_ = 0;
-  Tally crashed_count_;  // by slot, as the next two; stuck ones included
+  Tally crashed_count_;  // by slot, as the next three; stuck ones included
   Tally stuck_count_;
   Tally collect_requests_;
+  Tally orphan_count_;
   std::uint64_t suppression_began_ns_ = 0;
   CheckCursor check_;
   Walk comparison_{};  // of a check

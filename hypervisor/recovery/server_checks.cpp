@@ -19,7 +19,7 @@ void Server::begin_check() {
   check_ = {CheckCursor::Part::kSlots, 0};
   ledger_.users.begin_recount();
   for (Tally* const tally :
-       {&crashed_count_, &stuck_count_, &collect_requests_, &ledger_.record_count,
+       {&crashed_count_, &stuck_count_, &collect_requests_, &orphan_count_, &ledger_.record_count,
         &ledger_.records_of_users, &ledger_.contended_granules})
     tally->begin_recount();
 }
@@ -64,6 +64,7 @@ void Server::recount_slot(Slot slot) {
   crashed_count_.pass(end, user.crashed());
   stuck_count_.pass(end, user.state == VMSRS_USER_STUCK);
   collect_requests_.pass(end, user.collect_requested);
+  orphan_count_.pass(end, user.orphan);
   ledger_.records_of_users.pass(end, user.record_count);
 }
 

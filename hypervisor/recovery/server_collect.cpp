@@ -25,7 +25,7 @@ Reply Server::restore_records(Slot slot, std::uint32_t& budget, GuestMemory& mem
     --budget;
     const Record& record = ledger_.at(user.records);
     Region& region = ledger_.regions[record.region];
-    const auto outcome = region.claims != 0
+    const auto outcome = region.has_claims
                              ? settle_claimed(region, record.granule, memory, restored)
                              : settle(region, record.granule, memory, restored);
     if (!outcome) return reply_for(outcome);
@@ -38,7 +38,7 @@ Reply Server::user_collect(Thread thread) {
   if (slot == kNoSlot) return VMSRS_NO_USER;
   User& user = ledger_.users[slot];
   if (!user.crashed() || user.depth > 0) return VMSRS_WRONG_STATE;
-  note_drained(user);
+  note_seen_to(user);
   std::uint32_t budget = kCollectGranules;
   std::uint64_t restored = 0;
   const Reply reply = restore_records(slot, budget, thread.memory, restored);
@@ -97,13 +97,14 @@ Reply Server::request_collection(std::uint64_t wanted) {
   return {VMSRS_AGAIN, left};
 }
 
-// The user stays crashed and keeps its slot: its thread is still on the way to its end point.
+// The user stays crashed and keeps its slot: its thread is still on the way to its end point. Where
+// the caller's process does not reach all that the user's does, another one's thread is needed.
 Reply Server::serve_collections(GuestMemory& memory) {
   std::uint32_t budget = kCollectGranules;
   for (std::uint32_t i = 0; i < VMSRS_MAX_USERS && collect_requests_ > 0; ++i) {
     const Slot slot = static_cast<Slot>(i);
     User& user = ledger_.users[slot];
-    if (!user.collect_requested) continue;
+    if (!user.collect_requested || user.orphan || !reaches(user.thread.process)) continue;
     const Reply reply = restore_records(slot, budget, memory, counters_.collect_restores);
     if (!reply.ok()) return reply;
     user.restored = true;
@@ -112,18 +113,22 @@ Reply Server::serve_collections(GuestMemory& memory) {
   return VMSRS_OK;
 }
 
-// A user that was declared crashed and may still be storing.
-Reply Server::wanted_drain() const {
+// A user of the caller's process that was declared crashed, and may still be storing or has no
+// bound on its time yet. (Another process is not asked: it would wait for one that stands still.)
+Reply Server::wanted_drain(const Thread& thread) const {
   for (std::uint32_t slot = 0; slot < VMSRS_MAX_USERS && crashed_count_ > 0; ++slot) {
     const User& user = ledger_.users[static_cast<Slot>(slot)];
-    if (user.crashed() && !user.drained) return {VMSRS_DRAIN, slot, user.crash_epoch};
+    if (user.crashed() && !user.seen_to && user.thread.process == thread.id.process)
+      return {VMSRS_DRAIN, slot, user.crash_epoch};
   }
   return VMSRS_OK;
 }
 
 Reply Server::service(std::uint64_t most_bytes, Thread thread) {
   service_called_ns_ = 0;
-  if (const Reply reply = wanted_drain(); !reply.ok()) return reply;
+  if (const Reply reply = wanted_drain(thread); !reply.ok()) return reply;
+  if (orphan_count_ > 0)
+    if (const Reply reply = serve_orphans(thread.memory); !reply.ok()) return reply;
   if (collect_requests_ > 0)
     if (const Reply reply = serve_collections(thread.memory); !reply.ok()) return reply;
   return serve_walks(most_bytes != 0 ? most_bytes : VMSRS_MAX_RANGE_BYTES, thread.memory);

@@ -24,7 +24,7 @@ std::uint64_t Server::live_bytes() const {
   std::uint64_t bytes = 0;
   for (const Region& region : ledger_.regions)
     if (region.state == Region::State::kLive) bytes += region.bytes;
-  return attached_ ? bytes : 0;
+  return attached() ? bytes : 0;
 }
 
 void Server::request_comparison() {
@@ -89,6 +89,10 @@ Reply Server::walk_piece(Walk& walk, Repair repair, std::uint64_t most_bytes,
     walk.left = 0;
     return VMSRS_OK;
   }
+  if (!region->joined()) {  // another process's service thread goes on
+    call_for_service();
+    return VMSRS_OK;
+  }
   std::uint64_t bytes = region->bytes - walk.offset;
   if (bytes > most_bytes) bytes = whole_granules(most_bytes);
   if (bytes > walk.left) bytes = whole_granules(walk.left);
@@ -130,7 +134,7 @@ MemoryOutcome Server::examine(Walk& walk, const Region& region, std::uint64_t of
                               GuestMemory& memory) {
   const auto granule = static_cast<std::uint32_t>(offset >> region.granule_shift);
   if (region.heads[granule] != kNoRecord) return {};  // its owner is at work
-  if (region.claims != 0) return examine_claimed(walk, region, granule, repair, memory);
+  if (region.has_claims) return examine_claimed(walk, region, granule, repair, memory);
   if (repair == Repair::kRestore) {
     const auto outcome =
         memory.write(region.address_of(granule), region.mirror_of(granule), region.granule_bytes());

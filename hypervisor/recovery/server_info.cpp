@@ -8,8 +8,16 @@ void Server::info(vmsrs_server_info& out) const {
   out = vmsrs_server_info{};
   copy_bytes(out.name, definition_.name, sizeof out.name);
   out.server = index_;
-  out.attached = attached_;
-  out.process_id = process_id_;
+  out.attached = attached();
+  for (const Process& process : processes_) {
+    if (!process.attached) continue;
+    std::uint32_t place = 0;  // among those that are listed: in the order in which they attached
+    for (const Process& other : processes_)
+      place += other.attached && other.number < process.number;
+    out.process_ids[place] = process.process_id;
+    ++out.process_count;
+  }
+  out.process_id = out.process_ids[0];
   for (const Region& region : ledger_.regions) {
     if (region.state == Region::State::kKept) {
       ++out.kept_region_count;

@@ -30,68 +30,13 @@ Reply Server::define(const vmsrs_server_definition& definition) {
   return {VMSRS_OK, index_};
 }
 
-Reply Server::attach(std::uint64_t address_space, std::uint32_t process_id) {
-  if (platform_->window(index_) == nullptr) return VMSRS_NOT_FOUND;
-  attached_ = true;
-  address_space_ = address_space;
-  process_id_ = process_id;
-  unprotected_before_attach_ = counters_.unprotected_stores;
-  publish_everything();
-  return {VMSRS_OK, index_};
-}
-
-Reply Server::detach() {
-  if (!close_quiet_users()) return VMSRS_BUSY;
-  release_regions();
-  unbind();
-  return VMSRS_OK;
-}
-
-void Server::unbind() {
-  areas_ = 0;
-  attached_ = false;
-  address_space_ = 0;
-  process_id_ = 0;
-}
-
-// Users of whom nothing was heard go; false if others are there. (Whether they have open scopes
-// only their threads know; the library asks them first.) The mode moves, so that those threads look
-// again.
-bool Server::close_quiet_users() {
-  bool closed = false;
-  for (std::uint32_t i = 0; i < VMSRS_MAX_USERS && ledger_.users.open_count() > 0; ++i) {
-    const Slot slot = static_cast<Slot>(i);
-    const User& user = ledger_.users[slot];
-    if (user.state != VMSRS_USER_ACTIVE || !user.quiet || user.records != kNoRecord) continue;
-    --counters_.begun;
-    close_user(slot);
-    closed = true;
-  }
-  if (closed) change_mode(suppressing());
-  return ledger_.users.open_count() == 0;
-}
-
-void Server::reap() {
-  ledger_.forget_everything();
-  for (std::uint32_t i = 0; i < VMSRS_MAX_USERS; ++i) {
-    const Slot slot = static_cast<Slot>(i);
-    if (ledger_.users[slot].state == VMSRS_USER_FREE) continue;
-    ++counters_.reaped;
-    close_user(slot);
-  }
-  if (suppressing()) leave_suppression();
-  for (Region& region : ledger_.regions)
-    if (region.has_name() && region.state == Region::State::kLive) region.keep();
-  release_regions();
-  unbind();
-}
-
 // The slot is free for the next user. Its records must be gone.
 void Server::close_user(Slot slot) {
   User& user = ledger_.users[slot];
   forget_request(user);
   if (user.crashed()) crashed_count_.remove(slot);
   if (user.state == VMSRS_USER_STUCK) stuck_count_.remove(slot);
+  if (user.orphan) orphan_count_.remove(slot);
   user.records = kNoRecord;
   user.record_count = 0;
   ledger_.users.close(slot);

@@ -54,7 +54,7 @@ Reply Server::put(std::uint64_t to, std::uint32_t bytes, const Source& source,
   GuestMemory& memory = thread.memory;
   if (const auto outcome = source.stage(staging_, bytes, memory); !outcome)
     return reply_for(outcome);
-  if (region->claims != 0) {
+  if (region->has_claims) {
     Piece piece{};
     if (!Pieces(*region, to, bytes).next(piece) || piece.bytes != bytes) return VMSRS_BAD_LENGTH;
     return store_claimed(*region, piece, hints, slot, memory);
@@ -97,7 +97,7 @@ std::uint64_t Server::missing_records(const Region& region, std::uint64_t at, st
 
 Reply Server::load(std::uint64_t address, std::uint32_t bytes, Thread thread) {
   if (Region* const region = region_at(address, bytes);
-      region != nullptr && region->claims != 0 && region->state == Region::State::kLive) {
+      region != nullptr && region->has_claims && region->state == Region::State::kLive) {
     const Slot slot = ledger_.users.find(thread.id);
     if (slot != kNoSlot && ledger_.users[slot].crashed()) return VMSRS_CRASHED;
     Piece piece{};
@@ -118,7 +118,7 @@ Reply Server::load_range(std::uint64_t address, std::uint32_t bytes, Thread thre
   if (slot != kNoSlot && ledger_.users[slot].crashed()) return VMSRS_CRASHED;
   Region* const region = region_at(address, bytes);
   if (region == nullptr) return VMSRS_NO_REGION;
-  if (region->claims != 0) return VMSRS_BAD_LENGTH;  // a granule at a time, by LOAD
+  if (region->has_claims) return VMSRS_BAD_LENGTH;  // a granule at a time, by LOAD
   const auto outcome = thread.memory.prepare(GuestVirtual{address}, bytes, Access::kRead);
   if (!outcome) return reply_for(outcome);
   if (suppressing() && region->state == Region::State::kLive)

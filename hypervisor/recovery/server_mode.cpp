@@ -21,6 +21,11 @@ void Server::publish_mode() {
     store_word(window->status.mode, mode_, std::memory_order_release);
 }
 
+void Server::publish_shared() {
+  if (vmsrs_window* const window = platform_->window(index_))
+    store_word(window->status.processes, shared_, std::memory_order_release);
+}
+
 void Server::publish_user(Slot slot) {
   vmsrs_window* const window = platform_->window(index_);
   if (window == nullptr) return;
@@ -46,6 +51,7 @@ void Server::publish_everything() {
     publish_user(static_cast<Slot>(slot));
   store_word(status.service_request, service_request_, std::memory_order_release);
   store_word(status.freed, freed_, std::memory_order_release);
+  publish_shared();
   publish_mode();
   store_word(status.magic, VMSRS_WINDOW_MAGIC, std::memory_order_release);
 }
@@ -64,7 +70,7 @@ void Server::enter_suppression(Slot slot, CrashedBy by) {
   user.crash_ns = now;
   user.crash_epoch = (mode_ >> 1) + 1;
   user.drained = by == CrashedBy::kItself || hole(4);  // its thread stores nothing while it is here
-  user.heard = by == CrashedBy::kItself;
+  user.heard = user.seen_to = by == CrashedBy::kItself;
   user.taken = 0;
   crashed_count_.add(slot);
   publish_user(slot);
@@ -77,6 +83,12 @@ void Server::note_drained(User& user) {
   if (user.drained) return;
   if (!hole(27)) change_mode(true);
   user.drained = true;
+}
+
+// The same, and its own process knows of it.
+void Server::note_seen_to(User& user) {
+  note_drained(user);
+  user.seen_to = true;
 }
 
 void Server::leave_suppression() {

@@ -18,6 +18,7 @@ Reply Server::profile_named(std::uint64_t address, std::uint64_t bytes, std::uin
   wanted.granule_shift = static_cast<std::uint8_t>(__builtin_ctz(granule));
   wanted.address = address;
   wanted.claims = claims;
+  wanted.has_claims = claims != 0;
   wanted.bytes = bytes;
   copy_bytes(wanted.name, name, sizeof name);
   Region* const known = region_named(name);
@@ -25,26 +26,59 @@ Reply Server::profile_named(std::uint64_t address, std::uint64_t bytes, std::uin
     const Reply reply = profile_new(wanted, thread);
     return reply.ok() ? Reply{VMSRS_OK, reply.first, 0} : reply;
   }
+  if (known->processes != 0 && !known->joined()) return VMSRS_JOIN;
   if (!known->waits()) return VMSRS_BUSY;
   if (known->bytes != bytes || known->granule_shift != wanted.granule_shift)
     return VMSRS_OTHER_SHAPE;
   for (const Region& other : ledger_.regions)
     if (&other != known && other.overlaps(address, bytes)) return VMSRS_OVERLAP;
-  for (const std::uint64_t end : {address, address + bytes - 1})
-    if (const auto outcome = thread.memory.prepare(GuestVirtual{end}, 1, Access::kWrite); !outcome)
-      return reply_for(outcome);
+  if (const Reply reply = look_at_ends(address, bytes, Access::kWrite, thread); !reply.ok())
+    return reply;
   if (const Reply reply = look_at_claims(wanted, thread.memory); !reply.ok()) return reply;
-  known->fill_memory_at(address);
-  known->claims = claims;
+  known->fill_memory();
+  known->has_claims = wanted.has_claims;
+  set_place(*known, address, claims);
   return {VMSRS_OK, index_of(*known), 1};
+}
+
+Reply Server::profile_find(const RegionName& name) {
+  const Region* const region = region_named(name);
+  if (region == nullptr || region->processes == 0) return VMSRS_NO_REGION;
+  if (region->state != Region::State::kLive) return VMSRS_WRONG_STATE;
+  const std::uint64_t found = index_of(*region) | std::uint64_t{region->granule_bytes()} << 8 |
+                              (region->has_claims ? VMSRS_FOUND_CLAIMS : 0u);
+  return {VMSRS_OK, found, region->bytes};
+}
+
+Reply Server::profile_join(std::uint64_t address, std::uint64_t bytes, std::uint32_t granule,
+                           std::uint64_t claims, const RegionName& name, Thread thread) {
+  Region* const known = region_named(name);
+  if (known == nullptr || known->processes == 0) return VMSRS_NO_REGION;
+  if (known->joined()) return VMSRS_BUSY;
+  if (known->state != Region::State::kLive) return VMSRS_WRONG_STATE;
+  if (known->bytes != bytes || known->granule_bytes() != granule ||
+      known->has_claims != (claims != 0))
+    return VMSRS_OTHER_SHAPE;
+  for (const Region& other : ledger_.regions)
+    if (other.overlaps(address, bytes)) return VMSRS_OVERLAP;
+  if (const Reply reply = look_at_ends(address, bytes, Access::kWrite, thread); !reply.ok())
+    return reply;
+  Region wanted = *known;
+  wanted.claims = claims;
+  if (const Reply reply = look_at_claims(wanted, thread.memory); !reply.ok()) return reply;
+  set_place(*known, address, claims);
+  return {VMSRS_OK, index_of(*known)};
 }
 
 Reply Server::unprofile_named(const RegionName& name) {
   Region* const region = region_named(name);
   if (region == nullptr) return VMSRS_NO_REGION;
-  if (region->record_count > 0 || (region->claims != 0 && !close_quiet_users())) return VMSRS_BUSY;
+  if (shared(*region) || region->record_count > 0 ||
+      (region->has_claims && !close_quiet_users(present_)))
+    return VMSRS_BUSY;
   const std::uint64_t number = index_of(*region);
   region->release(*pool_);
+  finish_orphans();
   return {VMSRS_OK, number};
 }
 

@@ -15,20 +15,13 @@ Region* Server::region_at(std::uint64_t address, std::uint64_t bytes) {
 }
 
 // What is kept for names that this process has not taken up stays.
-void Server::release_regions() {
-  for (Region& region : ledger_.regions) {
-    if (region.waits())
-      region.keep();
-    else
-      region.release(*pool_);
-  }
-  stop_walks();
-}
-
 Reply Server::init_profile() {
-  if (!close_quiet_users()) return VMSRS_BUSY;
-  release_regions();
-  areas_ = 0;
+  if (process_count_ > 1 || !close_quiet_users(present_) || ledger_.users.open_count() > 0)
+    return VMSRS_BUSY;
+  leave_regions(present_, Named::kGivenUp);
+  stop_walks();
+  set_areas(0);
+  area_bytes_ = 0;
   recent_count_ = 0;
   return VMSRS_OK;
 }
@@ -39,6 +32,7 @@ Reply Server::profile(std::uint64_t address, std::uint64_t bytes, std::uint32_t 
   region.granule_shift = static_cast<std::uint8_t>(__builtin_ctz(granule));
   region.address = address;
   region.claims = claims;
+  region.has_claims = claims != 0;
   region.bytes = bytes;
   return profile_new(region, thread);
 }
@@ -46,12 +40,20 @@ Reply Server::profile(std::uint64_t address, std::uint64_t bytes, std::uint32_t 
 // A region with claims needs users with areas, and claims that can be written; all of them are when
 // it is filled.
 Reply Server::look_at_claims(const Region& region, GuestMemory& memory) {
-  if (region.claims == 0) return VMSRS_OK;
+  if (!region.has_claims) return VMSRS_OK;
   if (areas_ == 0) return VMSRS_WRONG_STATE;
   if (region.claims % sizeof(vmsrs_claim) != 0) return VMSRS_UNALIGNED;
   const std::uint64_t last = region.claims + region.granule_count() * sizeof(vmsrs_claim) - 1;
   for (const std::uint64_t end : {region.claims, last})
     if (const auto outcome = memory.prepare(GuestVirtual{end}, 1, Access::kWrite); !outcome)
+      return reply_for(outcome);
+  return VMSRS_OK;
+}
+
+Reply Server::look_at_ends(std::uint64_t address, std::uint64_t bytes, Access access,
+                           Thread thread) {
+  for (const std::uint64_t end : {address, address + bytes - 1})
+    if (const auto outcome = thread.memory.prepare(GuestVirtual{end}, 1, access); !outcome)
       return reply_for(outcome);
   return VMSRS_OK;
 }
@@ -67,9 +69,9 @@ Reply Server::profile_new(const Region& wanted, Thread thread) {
   if (free == nullptr) return VMSRS_NO_SLOT;
   if (const Reply reply = look_at_claims(wanted, thread.memory); !reply.ok()) return reply;
   // The ends now, so that a wild address is refused at once; the rest while filling.
-  for (const std::uint64_t end : {wanted.address, wanted.address + wanted.bytes - 1})
-    if (const auto outcome = thread.memory.prepare(GuestVirtual{end}, 1, Access::kRead); !outcome)
-      return reply_for(outcome);
+  if (const Reply reply = look_at_ends(wanted.address, wanted.bytes, Access::kRead, thread);
+      !reply.ok())
+    return reply;
   Region region = wanted;
   if (!region.reserve(*pool_, owner_of(index_))) {
     ++counters_.no_storage;
@@ -77,13 +79,14 @@ Reply Server::profile_new(const Region& wanted, Thread thread) {
   }
   region.state = Region::State::kFilling;
   *free = region;
+  set_place(*free, wanted.address, wanted.claims);
   return {VMSRS_OK, index_of(*free)};
 }
 
 Reply Server::profile_fill(std::uint64_t index, std::uint64_t offset, Thread thread) {
   if (index >= VMSRS_MAX_REGIONS) return VMSRS_NO_REGION;
   Region& region = ledger_.regions[index];
-  if (!region.in_use()) return VMSRS_NO_REGION;
+  if (!region.in_use() || !region.joined()) return VMSRS_NO_REGION;
   if (region.state == Region::State::kLive) return VMSRS_WRONG_STATE;
   if (offset != region.filled) return VMSRS_BAD_ARGUMENT;
 
@@ -92,7 +95,7 @@ Reply Server::profile_fill(std::uint64_t index, std::uint64_t offset, Thread thr
   const GuestVirtual at{region.address + offset};
   std::uint8_t* const mirror = region.mirror + offset;
   // Claims first: tags of granules that are not filled yet say nothing, whatever fails after them.
-  if (region.claims != 0)
+  if (region.has_claims)
     for (std::uint64_t place = offset; place < offset + count; place += region.granule_bytes()) {
       MappedGranule granule;
       const auto number = static_cast<std::uint32_t>(place >> region.granule_shift);
@@ -116,10 +119,12 @@ Reply Server::profile_fill(std::uint64_t index, std::uint64_t offset, Thread thr
 Reply Server::unprofile(std::uint64_t index) {
   if (index >= VMSRS_MAX_REGIONS) return VMSRS_NO_REGION;
   Region& region = ledger_.regions[index];
-  if (!region.in_use()) return VMSRS_NO_REGION;
-  const bool claimed = region.claims != 0 && region.state == Region::State::kLive;
-  if (region.record_count > 0 || (claimed && !close_quiet_users())) return VMSRS_BUSY;
+  if (!region.in_use() || !region.joined()) return VMSRS_NO_REGION;
+  const bool claimed = region.has_claims && region.state == Region::State::kLive;
+  if (shared(region) || region.record_count > 0 || (claimed && !close_quiet_users(present_)))
+    return VMSRS_BUSY;
   region.release(*pool_);
+  finish_orphans();
   return VMSRS_OK;
 }
 

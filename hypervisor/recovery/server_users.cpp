@@ -47,7 +47,7 @@ Reply Server::user_end(bool keep, const vmsrs_write_set& set, const HandedOver& 
   User& user = ledger_.users[slot];
   if (user.crashed()) {
     if (!user.heard) user.write_set = set;
-    note_drained(user);
+    note_seen_to(user);
   }
   if (user.crashed() || user.depth > 1) {
     if (user.depth > 0) --user.depth;
@@ -119,7 +119,7 @@ Reply Server::user_crash(const vmsrs_fault& fault, std::uint64_t label, std::uin
   }
   if (declared) {
     user.heard = true;
-    note_drained(user);
+    note_seen_to(user);
   } else {
     user.fault = fault;
     enter_suppression(slot, CrashedBy::kItself);
@@ -141,11 +141,18 @@ Reply Server::user_suppress(std::uint64_t wanted, std::uint64_t generation, vmsr
   return {VMSRS_OK, user.crash_epoch};
 }
 
-Reply Server::user_drained(std::uint64_t slot, std::uint64_t epoch) {
+// A process without areas has seen no window of one that has.
+Reply Server::user_drained(std::uint64_t slot, std::uint64_t epoch, Thread thread) {
   if (slot >= VMSRS_MAX_USERS) return VMSRS_NOT_FOUND;
   User& user = ledger_.users[static_cast<Slot>(slot)];
   if (!user.crashed() || (user.crash_epoch != epoch && !hole(22))) return VMSRS_WRONG_STATE;
-  note_drained(user);
+  const bool own = user.thread.process == thread.id.process;
+  if (own)
+    note_seen_to(user);
+  else if (areas_ != 0 || user.orphan || processes_[user.thread.process].areas == 0)
+    note_drained(user);
+  else
+    return VMSRS_WRONG_STATE;
   return VMSRS_OK;
 }
 
@@ -167,7 +174,7 @@ Reply Server::user_stuck(Thread thread) {
   if (slot == kNoSlot) return VMSRS_NO_USER;
   User& user = ledger_.users[slot];
   if (!user.crashed()) return VMSRS_WRONG_STATE;
-  note_drained(user);  // its thread stores nothing any more
+  note_seen_to(user);  // its thread stores nothing any more
   if (user.state == VMSRS_USER_STUCK) return VMSRS_OK;
   user.state = VMSRS_USER_STUCK;
   stuck_count_.add(slot);

@@ -27,16 +27,6 @@ bool of_generation(std::uint64_t entry, std::uint64_t generation) {
 
 }  // namespace
 
-Reply Server::user_areas(std::uint64_t address, std::uint64_t bytes, Thread thread) {
-  if (ledger_.users.open_count() > 0) return VMSRS_BUSY;
-  for (const std::uint64_t end : {address, address + VMSRS_MAX_USERS * bytes - 1})
-    if (const auto outcome = thread.memory.prepare(GuestVirtual{end}, 1, Access::kWrite); !outcome)
-      return reply_for(outcome);
-  areas_ = address;
-  area_bytes_ = bytes;
-  return VMSRS_OK;
-}
-
 std::uint64_t Server::area_of(Slot slot) const {
   return areas_ + std::uint64_t{slot} * area_bytes_;
 }
@@ -54,7 +44,7 @@ Region* Server::region_of_entry(std::uint64_t entry, const User& user) {
   const std::uint64_t index = entry >> 32 & 0xff;
   if (index >= VMSRS_MAX_REGIONS || !of_generation(entry, user.generation)) return nullptr;
   Region& region = ledger_.regions[index];
-  const bool fits = region.state == Region::State::kLive && region.claims != 0 &&
+  const bool fits = region.joined() && region.state == Region::State::kLive && region.has_claims &&
                     granule_of(entry) < region.granule_count();
   return fits ? &region : nullptr;
 }
@@ -334,7 +324,7 @@ Reply Server::scan_claims(Slot slot, GuestMemory& memory, Visit visit) {
   std::uint64_t position = user.taken & kPosition;
   std::uint32_t budget = kPieceClaims;
   for (Region& region : ledger_.regions) {
-    if (region.claims == 0 || region.state != Region::State::kLive) continue;
+    if (!region.has_claims || !region.joined() || region.state != Region::State::kLive) continue;
     if (position >= region.granule_count()) {
       position -= region.granule_count();
       continue;

@@ -14,14 +14,14 @@ void UserTable::initialise(void* memory) {
   open_count_.clear();
 }
 
-Slot UserTable::find(std::uint64_t thread) const {
+Slot UserTable::find(ThreadId thread) const {
   for (std::uint32_t at = place_for(thread);; at = (at + 1) % kPlaces) {
     const Slot slot = places_[at];
     if (slot == kNoSlot || users_[slot].thread == thread) return slot;
   }
 }
 
-Slot UserTable::open(std::uint64_t thread) {
+Slot UserTable::open(ThreadId thread) {
   if (open_count_ == VMSRS_MAX_USERS) return kNoSlot;
   const Slot slot = free_[VMSRS_MAX_USERS - 1 - open_count_];
   open_count_.add(slot);
@@ -41,12 +41,17 @@ Slot UserTable::open(std::uint64_t thread) {
 
 void UserTable::close(Slot slot) {
   User& user = users_[slot];
-  forget(user.thread);
+  if (!user.orphan) forget(user.thread);
   user.state = VMSRS_USER_FREE;
-  user.quiet = false;
+  user.quiet = user.orphan = false;
   ++user.generation;
   free_[VMSRS_MAX_USERS - open_count_] = slot;
   open_count_.remove(slot);
+}
+
+void UserTable::abandon(Slot slot) {
+  forget(users_[slot].thread);
+  users_[slot].orphan = true;
 }
 
 void UserTable::renew(Slot slot) {
@@ -61,7 +66,7 @@ void UserTable::renew(Slot slot) {
 
 // Backward-shift deletion: what was pushed past the hole moves into it, so that no probe ends
 // early.
-void UserTable::forget(std::uint64_t thread) {
+void UserTable::forget(ThreadId thread) {
   std::uint32_t hole = place_for(thread);
   while (users_[places_[hole]].thread != thread) hole = (hole + 1) % kPlaces;
   for (std::uint32_t at = (hole + 1) % kPlaces; places_[at] != kNoSlot; at = (at + 1) % kPlaces) {

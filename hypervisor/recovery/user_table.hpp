@@ -10,10 +10,18 @@
 
 namespace vmsrs::recovery {
 
+// A thread of a server.
+struct ThreadId {
+  std::uint64_t base;     // its FS base, which threads of other processes may have as well
+  std::uint32_t process;  // which of the server's it is
+
+  bool operator==(const ThreadId&) const = default;
+};
+
 // A slot for an unfinished user.
 struct User {
   std::uint64_t generation;  // never goes back, not even when the server's process changes
-  std::uint64_t thread;
+  ThreadId thread;
   std::uint64_t label;
   std::uint64_t begin_ns;
   std::uint64_t begin_mode;
@@ -38,10 +46,14 @@ struct User {
   bool reader;    // it has said that it only reads: its stores are refused
   bool drained;   // crashed, and no store of its can be under way any more
   bool heard;     // crashed, and its own thread knows
+  bool seen_to;   // crashed, and its own process knows: its time is bounded
+  bool orphan;    // crashed, for its process is gone: collected by the others
 
   bool crashed() const { return state >= VMSRS_USER_CRASHED; }
   bool unheard_of() const { return quiet && !crashed(); }
-  std::uint64_t word() const { return generation << 2 | state; }
+  std::uint64_t word() const {
+    return generation << 2 | (orphan ? std::uint64_t{VMSRS_USER_FREE} : state);
+  }
 };
 
 using Slot = std::uint16_t;
@@ -60,9 +72,11 @@ class UserTable {
   const User& operator[](Slot slot) const { return users_[slot]; }
   Slot slot_of(const User& user) const { return static_cast<Slot>(&user - users_); }
 
-  Slot find(std::uint64_t thread) const;
+  Slot find(ThreadId thread) const;
   // A free slot for the thread, now ACTIVE, or kNoSlot.
-  Slot open(std::uint64_t thread);
+  Slot open(ThreadId thread);
+  // The slot's thread is no more; its user stays, as an orphan.
+  void abandon(Slot slot);
   // The slot is free again, with its next generation.
   void close(Slot slot);
   // The same thread has the slot's next generation, ACTIVE, as its next user.
@@ -75,10 +89,11 @@ class UserTable {
   friend struct EngineProbe;
   static constexpr std::uint32_t kPlaces = 2 * VMSRS_MAX_USERS;
 
-  static std::uint32_t place_for(std::uint64_t thread) {
-    return static_cast<std::uint32_t>((thread * 0x9e3779b97f4a7c15ull) >> 53);
+  static std::uint32_t place_for(ThreadId thread) {
+    const std::uint64_t number = thread.base + thread.process;
+    return static_cast<std::uint32_t>((number * 0x9e3779b97f4a7c15ull) >> 53);
   }
-  void forget(std::uint64_t thread);
+  void forget(ThreadId thread);
 
   User* users_ = nullptr;
   Slot* places_ = nullptr;

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "support/machine.hpp"
+#include "support/pages.hpp"
 
 namespace vmsrs::test {
 
@@ -19,22 +20,27 @@ namespace vmsrs::test {
 class Accesses {
  public:
   using User = std::uint32_t;
-  // For the server of that number, which is defined under that name, with so many users.
-  using Factory =
-      std::function<std::unique_ptr<Accesses>(std::uint32_t server, std::uint32_t users)>;
+  // For the server of that number, with so many users in so many processes: user u is in process
+  // u % processes.
+  using Factory = std::function<std::unique_ptr<Accesses>(std::uint32_t server, std::uint32_t users,
+                                                          std::uint32_t processes)>;
 
   virtual ~Accesses() = default;
 
-  virtual Result attach(const std::string& name, const Secret& secret, std::uint32_t process) = 0;
-  virtual Result profile(std::uint8_t* memory, std::size_t bytes, unsigned granule) = 0;
-  virtual Result detach() = 0;
+  // Process p, under the number process_id; it joins all regions that there are.
+  virtual Result attach(const std::string& name, const Secret& secret, std::uint32_t process,
+                        std::uint32_t process_id) = 0;
+  // By the first process: memory.data(p) is the region in process p. Everywhere else it is named by
+  // its address in the first one.
+  virtual Result profile(const Pages& memory, std::size_t bytes, unsigned granule) = 0;
+  virtual Result detach(std::uint32_t process) = 0;
 
   virtual Result begin(User user, std::uint64_t label) = 0;
   virtual Result end(User user) = 0;
   virtual Result crash(User user) = 0;
   virtual Result stuck(User user) = 0;
   virtual Result collect(User user) = 0;
-  virtual Result service() = 0;
+  virtual Result service(std::uint32_t process) = 0;
 
   // 1 to 64 bytes at any address.
   virtual Result store(User user, std::uint8_t* to, const std::uint8_t* from,

@@ -78,7 +78,7 @@ BOOST_FIXTURE_TEST_SUITE(arguments, Fixture)
 BOOST_AUTO_TEST_CASE(unknown_calls) {
   for (const std::uint64_t call : {0x001ull,
                                    0x0ffull,
-                                   0x109ull,
+                                   0x10cull,
                                    0x10full,
                                    0x117ull,
                                    0x11full,
@@ -139,7 +139,8 @@ BOOST_AUTO_TEST_CASE(library_calls_from_ring_0_or_elsewhere) {
         VMSRS_CALL_USER_CRASH,      VMSRS_CALL_USER_COLLECT,   VMSRS_CALL_USER_STUCK,
         VMSRS_CALL_USER_DECLARE,    VMSRS_CALL_USER_DRAINED,   VMSRS_CALL_STORE,
         VMSRS_CALL_STORE_RANGE,     VMSRS_CALL_FILL_RANGE,     VMSRS_CALL_LOAD,
-        VMSRS_CALL_LOAD_RANGE,      VMSRS_CALL_LOAD_COMMITTED, VMSRS_CALL_SERVICE}) {
+        VMSRS_CALL_LOAD_RANGE,      VMSRS_CALL_LOAD_COMMITTED, VMSRS_CALL_SERVICE,
+        VMSRS_CALL_PROFILE_FIND,    VMSRS_CALL_PROFILE_JOIN,   VMSRS_CALL_USER_AREAS_JOIN}) {
     refuse(kernel, VMSRS_DENIED, call, address_of(memory), 8, 8);
     refuse(foreign, VMSRS_NOT_ATTACHED, call, address_of(memory), 8, 8);
   }
@@ -208,6 +209,8 @@ BOOST_AUTO_TEST_CASE(names_of_regions) {
   char name[VMSRS_NAME_BYTES] = {};
   const auto refuse_name = [&](vmsrs_status wanted) {
     refuse(a, wanted, VMSRS_CALL_PROFILE_NAMED, at, 64, 8, address_of(name));
+    refuse(a, wanted, VMSRS_CALL_PROFILE_JOIN, at, 64, 8, address_of(name));
+    refuse(a, wanted, VMSRS_CALL_PROFILE_FIND, address_of(name));
     refuse(a, wanted, VMSRS_CALL_UNPROFILE_NAMED, address_of(name));
   };
   refuse_name(VMSRS_BAD_ARGUMENT);  // empty
@@ -217,11 +220,17 @@ BOOST_AUTO_TEST_CASE(names_of_regions) {
   refuse_name(VMSRS_BAD_ARGUMENT);
   std::memcpy(name, "abc", 4);
   refuse(a, VMSRS_NO_REGION, VMSRS_CALL_UNPROFILE_NAMED, address_of(name));
+  refuse(a, VMSRS_NO_REGION, VMSRS_CALL_PROFILE_FIND, address_of(name));
+  refuse(a, VMSRS_NO_REGION, VMSRS_CALL_PROFILE_JOIN, at, 64, 8, address_of(name));
+  refuse(a, VMSRS_BAD_ARGUMENT, VMSRS_CALL_PROFILE_JOIN, at, 64, 7, address_of(name));
+  refuse(a, VMSRS_UNALIGNED, VMSRS_CALL_PROFILE_JOIN, at + 8, 64, 8, address_of(name));
   refuse(a, VMSRS_BAD_ARGUMENT, VMSRS_CALL_PROFILE_NAMED, at, 64, 7, address_of(name));
   refuse(a, VMSRS_UNALIGNED, VMSRS_CALL_PROFILE_NAMED, at + 8, 64, 8, address_of(name));
   refuse(a, VMSRS_OVERLAP, VMSRS_CALL_PROFILE_NAMED, address_of(memory), 64, 8, address_of(name));
   refuse_pointers(a, false, [&](std::uint64_t pointer, vmsrs_status wanted) {
     refuse(a, wanted, VMSRS_CALL_PROFILE_NAMED, at, 64, 8, pointer);
+    refuse(a, wanted, VMSRS_CALL_PROFILE_JOIN, at, 64, 8, pointer);
+    refuse(a, wanted, VMSRS_CALL_PROFILE_FIND, pointer);
     refuse(a, wanted, VMSRS_CALL_UNPROFILE_NAMED, pointer);
   });
 }

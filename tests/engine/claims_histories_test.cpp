@@ -12,8 +12,10 @@
 #include "support/claim_server.hpp"
 
 // Random histories in regions with claims: the library's stores and loads, the engine's traps, and
-// the reference model agree byte for byte. VMSRS_CLAIM_HISTORIES=N for more, VMSRS_SEED=N for one
-// of them.
+// the reference model agree byte for byte. The users' threads live in one to three processes, each
+// of which has the regions at its own addresses, and which die and come back; of that the model
+// knows nothing but that users crash. VMSRS_CLAIM_HISTORIES=N for more, VMSRS_SEED=N for one of
+// them.
 using namespace vmsrs;
 using namespace vmsrs::test;
 using guest::Access;
@@ -23,11 +25,13 @@ namespace {
 constexpr std::size_t kBytes[] = {512, 256};
 constexpr unsigned kGranules[] = {64, 32, 16, 8};
 constexpr unsigned kThreads = 4;
+constexpr unsigned kMostProcesses = 3;
 
 struct Exercise {
   std::uint64_t operations, traps, drains, suppressed, restores, contended, crashes, repaired, kept,
       committed, older;
   std::uint64_t declared, late, waits, heard_by_fault;
+  std::uint64_t deaths, orphans, orphan_loads;
 };
 
 class History {
@@ -36,14 +40,21 @@ class History {
       : random_(seed),
         exercise_(exercise),
         pieces_(random_() % 4 == 0),
+        processes_(1 + static_cast<unsigned>(random_() % kMostProcesses)),
         server_({{kBytes[0], kGranules[random_() % 4]}, {kBytes[1], kGranules[random_() % 4]}},
-                1024) {
+                1024, processes_) {
     for (std::size_t i = 0; i < 2; ++i)
       models_.emplace_back(
           std::vector<std::uint8_t>(server_.region(i), server_.region(i) + kBytes[i]),
           std::size_t{1} << server_.regions[i].shift);
     for (unsigned i = 0; i < kThreads; ++i) {
-      users_.push_back({ClaimThread(server_, 0xa000 + 0x1000 * i), {}, false, false, false});
+      // Threads of different processes have the same FS base.
+      const unsigned process = i % processes_;
+      users_.push_back({ClaimThread(server_, 0xa000 + 0x1000 * (i / processes_), process),
+                        {},
+                        false,
+                        false,
+                        false});
       if (pieces_) users_[i].thread.client.memory.set_mapped_pages(8);
     }
     server_.while_waiting = [this] { serve(); };
@@ -59,6 +70,7 @@ class History {
       if (!wrong.empty()) return wrong;
       if (user.thread.open) wrong = user.crashed ? bury(user) : end(user, false);
     }
+    server_.serve();  // what is left of users whose process has died
     if (wrong.empty()) wrong = compare();
     const vmsrs_server_info info = server_.info();
     exercise_.restores += info.demand_restore_count + info.collect_restore_count;
@@ -96,7 +108,7 @@ class History {
       take_ids(user);
       return {};
     }
-    switch (below(24)) {
+    switch (below(26)) {
       case 0:
         return user.crashed ? bury(user) : end(user, false);
       case 1:
@@ -112,6 +124,8 @@ class History {
         return store_late();
       case 7:
         return serve();
+      case 8:
+        return lose(user.thread.process());
       default:
         return below(2) == 0 ? store(user) : below(3) == 0 ? load_committed(user) : load(user);
     }
@@ -165,7 +179,31 @@ class History {
   std::string serve() {
     server_.serve();
     nobody_is_late();
+    orphans_ = false;
     return {};
+  }
+
+  // The process dies, in the middle of whatever its threads are doing, and a new one comes in its
+  // place, before or after the others have seen to what it left.
+  std::string lose(unsigned process) {
+    if (processes_ == 1) return {};
+    for (User& user : users_)  // some die in the middle of a store
+      if (user.thread.process() == process && user.thread.open && below(2) == 0) {
+        server_.area(user.thread.slot).window = 1;
+        if (!user.crashed) (void)user.thread.store_late(0, 8 * below(kBytes[0] / 8), random_());
+      }
+    if (server_.lose(process) != VMSRS_OK) return "reaping refused";
+    ++exercise_.deaths;
+    for (User& user : users_) {
+      if (user.thread.process() != process || !user.thread.open) continue;
+      ++exercise_.orphans;
+      orphans_ = true;
+      for (std::size_t i = 0; i < 2 && !user.crashed; ++i) models_[i].crash(user.ids[i]);
+      user.thread.lose();
+      user.crashed = user.unheard = user.late = false;
+    }
+    if (below(2) == 0) serve();
+    return server_.join(process) == VMSRS_OK ? "" : "joining refused";
   }
 
   void nobody_is_late() {
@@ -214,6 +252,7 @@ class History {
     const std::size_t bytes = 1 + below(64);
     const std::size_t at = below(kBytes[region] - bytes + 1);
     std::uint8_t value[64];
+    exercise_.orphan_loads += orphans_;
     const Access outcome = user.thread.load(region, at, value, bytes);
     user.late = false;
     if (user.crashed) return {};
@@ -262,6 +301,8 @@ class History {
   std::mt19937_64 random_;
   Exercise& exercise_;
   bool pieces_;
+  bool orphans_ = false;  // not yet collected
+  unsigned processes_;
   ClaimServer server_;
   std::vector<Model> models_;
   std::vector<User> users_;
@@ -290,12 +331,15 @@ BOOST_AUTO_TEST_CASE(claims_and_model_agree) {
              << exercise.suppressed << " suppressed stores, " << exercise.restores << " restores, "
              << exercise.repaired << " repaired tags, " << exercise.kept
              << " users without a call to begin, " << exercise.declared << " declared crashed, "
-             << exercise.late << " late stores, " << exercise.waits << " waits, "
+             << exercise.late << " late stores, " << exercise.waits << " waits, " << exercise.deaths
+             << " deaths of processes with " << exercise.orphans << " unfinished users, "
+             << exercise.orphan_loads << " loads before those were collected, "
              << exercise.committed << " committed loads, in which " << exercise.older
              << " bytes were older than what others had stored");
   for (const std::uint64_t count :
        {exercise.traps, exercise.drains, exercise.suppressed, exercise.restores, exercise.contended,
         exercise.repaired, exercise.kept, exercise.declared, exercise.late, exercise.waits,
-        exercise.heard_by_fault, exercise.committed, exercise.older})
+        exercise.heard_by_fault, exercise.committed, exercise.older, exercise.deaths,
+        exercise.orphans, exercise.orphan_loads})
     BOOST_TEST(count > 0u);
 }

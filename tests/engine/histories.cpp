@@ -63,8 +63,9 @@ bool parse(int argc, char** argv, Options& options) {
   return options.replay ? options.seed_given : options.keep.empty();
 }
 
-std::unique_ptr<Accesses> trapped(std::uint32_t server, std::uint32_t users) {
-  return std::make_unique<TrappedAccesses>(server, users);
+std::unique_ptr<Accesses> trapped(std::uint32_t server, std::uint32_t users,
+                                  std::uint32_t processes) {
+  return std::make_unique<TrappedAccesses>(server, users, processes);
 }
 
 int replay(const Options& options) {
@@ -106,7 +107,8 @@ bool tell(const Options& options, const Exercise& all, double seconds) {
                           {"touches", all.touches},
                           {"full storage", all.full},
                           {"forced collections", all.forced},
-                          {"older bytes committed", all.older}};
+                          {"older bytes committed", all.older},
+                          {"users whose process died", all.orphans}};
   std::printf("%" PRIu64 " histories from seed %" PRIu64 ", %" PRIu64
               " operations in %.1f s: engine and model agree\n",
               options.histories, options.seed, all.operations, seconds);

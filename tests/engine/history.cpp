@@ -30,7 +30,8 @@ constexpr Kind kMix[] = {Kind::kBegin,         Kind::kBegin,
                          Kind::kCollect,       Kind::kForcedCollection,
                          Kind::kStuck,         Kind::kService,
                          Kind::kScrub,         Kind::kCheck,
-                         Kind::kWild,          Kind::kWild};
+                         Kind::kDeath,         Kind::kWild,
+                         Kind::kWild};
 constexpr std::size_t kWildKinds = 2;  // the last ones
 
 class Maker {
@@ -38,7 +39,7 @@ class Maker {
   explicit Maker(std::uint64_t seed) : random_(seed) {}
 
   History make(std::uint64_t seed) {
-    History history{seed, 1 + below(2), 2 + below(4), 0, {}, {}};
+    History history{seed, 1 + below(2), 2 + below(4), 1 + below(kMostProcesses), false, {}, {}};
     history.tight = below(3) == 0;
     for (std::uint32_t server = 0; server < history.servers; ++server) {
       history.regions.emplace_back();
@@ -120,11 +121,13 @@ History shrink(History history, const Accesses::Factory& accesses) {
 
 std::string describe(const History& history) {
   static const char* const names[] = {
-      "begin", "end",   "store",   "store_range", "fill", "load",    "load_range", "load_committed",
-      "crash", "stuck", "collect", "forced",      "wild", "service", "scrub",      "check"};
+      "begin",          "end",   "store", "store_range", "fill",   "load", "load_range",
+      "load_committed", "crash", "stuck", "collect",     "forced", "wild", "service",
+      "scrub",          "check", "death"};
   static_assert(std::size(names) == static_cast<std::size_t>(Kind::kCount));
   std::ostringstream out;
-  out << "seed " << history.seed << (history.tight ? ", tight" : "") << ", granules";
+  out << "seed " << history.seed << (history.tight ? ", tight" : "") << ", " << history.processes
+      << " processes, granules";
   for (const auto& server : history.regions) {
     out << " |";
     for (const std::uint32_t granule : server) out << ' ' << granule;

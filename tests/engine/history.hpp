@@ -8,8 +8,9 @@
 
 #include "accesses.hpp"
 
-// Random histories: sequences of operations by many users of several servers, run through the
-// engine and through the reference model, which must agree byte for byte after every operation.
+// Random histories: sequences of operations by many users in several processes of several servers,
+// run through the engine and through the reference model, which must agree byte for byte after
+// every operation.
 namespace vmsrs::test {
 
 struct Operation {
@@ -30,6 +31,7 @@ struct Operation {
     kService,  // the server's service thread comes by
     kScrub,
     kCheck,
+    kDeath,  // of the user's process; another comes in its place
     kCount
   };
   Kind kind;
@@ -42,7 +44,7 @@ struct Operation {
 
 struct History {
   std::uint64_t seed;
-  std::uint32_t servers, users;
+  std::uint32_t servers, users, processes;  // user u is in process u % processes
   bool tight;  // a quota that leaves one page, 31 records, beside the regions
   std::vector<std::vector<std::uint32_t>> regions;  // of each server: granule sizes
   std::vector<Operation> operations;
@@ -51,10 +53,11 @@ struct History {
 // What the mechanism did: a run in which it did nothing proves nothing.
 struct Exercise {
   std::uint64_t operations, demand_restores, collect_restores, sweep_restores, suppressed,
-      contended, touches, full, forced, wild, older;
+      contended, touches, full, forced, wild, older, orphans;
 };
 
 constexpr std::uint32_t kRegionBytes = 192;
+constexpr std::uint32_t kMostProcesses = 3;
 constexpr std::uint32_t kLargestAccess = 64;
 
 History make_history(std::uint64_t seed);

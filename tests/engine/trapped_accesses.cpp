@@ -10,19 +10,51 @@ bool word_size(std::uint32_t bytes) { return bytes == 1 || bytes == 2 || bytes =
 
 }  // namespace
 
-TrappedAccesses::TrappedAccesses(std::uint32_t server, std::uint32_t users) {
-  for (std::uint32_t user = 0; user <= users; ++user)
-    clients_.emplace_back(0x100000 * (server + 1), 0x7f0000000000 + user * 0x1000);
+// Threads of different processes have the same FS base.
+TrappedAccesses::TrappedAccesses(std::uint32_t server, std::uint32_t users,
+                                 std::uint32_t processes) {
+  const auto space = [=](std::uint32_t process) {
+    return 0x100000ull * (server + 1) + 0x10000000ull * process;
+  };
+  for (std::uint32_t process = 0; process < processes; ++process)
+    services_.emplace_back(space(process), 0x7e0000000000);
+  for (std::uint32_t user = 0; user < users; ++user)
+    clients_.emplace_back(space(user % processes), 0x7f0000000000 + user / processes * 0x1000);
 }
 
-Result TrappedAccesses::attach(const std::string& name, const Secret& secret,
-                               std::uint32_t process) {
-  return clients_[0].attach(name, secret, process);
+Result TrappedAccesses::attach(const std::string& name, const Secret& secret, std::uint32_t process,
+                               std::uint32_t process_id) {
+  Client& thread = services_[process];
+  Result result = thread.attach(name, secret, process_id);
+  while (result.status == VMSRS_TOUCH) result = thread.attach(name, secret, process_id);
+  for (const Range& region : regions_)
+    if (result.status == VMSRS_OK)
+      result = retry(thread, Refusal::kChangesNothing, VMSRS_CALL_PROFILE_JOIN,
+                     address_of(region.memory->data(process)), region.bytes, region.granule,
+                     address_of(region.name));
+  return result;
 }
 
-Result TrappedAccesses::profile(std::uint8_t* memory, std::size_t bytes, unsigned granule) {
-  regions_.push_back({memory, bytes});
-  return clients_[0].profile(memory, bytes, granule);
+Result TrappedAccesses::profile(const Pages& memory, std::size_t bytes, unsigned granule) {
+  const auto forbid = [&](Client& client, std::uint32_t process) {
+    for (std::uint32_t other = 0; other < services_.size(); ++other)
+      if (other != process) client.memory.forbid_range(memory.data(other), memory.bytes());
+  };
+  for (std::uint32_t process = 0; process < services_.size(); ++process)
+    forbid(services_[process], process);
+  for (std::uint32_t user = 0; user < clients_.size(); ++user)
+    forbid(clients_[user], user % static_cast<std::uint32_t>(services_.size()));
+  regions_.push_back({&memory, bytes, granule, {'r', static_cast<char>('0' + regions_.size())}});
+  return services_[0].profile_named(memory.data(), bytes, granule, regions_.back().name);
+}
+
+std::uint64_t TrappedAccesses::place(User user, const std::uint8_t* pointer) const {
+  for (const Range& region : regions_)
+    if (const std::uint64_t offset = address_of(pointer) - address_of(region.memory->data());
+        offset < region.bytes)
+      return address_of(region.memory->data(user % static_cast<unsigned>(services_.size()))) +
+             offset;
+  return address_of(pointer);
 }
 
 Result TrappedAccesses::begin(User user, std::uint64_t label) {
@@ -39,8 +71,8 @@ Result TrappedAccesses::collect(User user) {
   return retry(clients_[user], Refusal::kKeepsWhatIsDone, VMSRS_CALL_USER_COLLECT);
 }
 
-Result TrappedAccesses::service() {
-  return retry(clients_.back(), Refusal::kKeepsWhatIsDone, VMSRS_CALL_SERVICE);
+Result TrappedAccesses::service(std::uint32_t process) {
+  return retry(services_[process], Refusal::kKeepsWhatIsDone, VMSRS_CALL_SERVICE);
 }
 
 Result TrappedAccesses::store(User user, std::uint8_t* to, const std::uint8_t* from,
@@ -48,7 +80,7 @@ Result TrappedAccesses::store(User user, std::uint8_t* to, const std::uint8_t* f
   if (!word_size(bytes)) return store_range(user, to, from, bytes);
   std::uint64_t value = 0;
   std::memcpy(&value, from, bytes);
-  return retry(clients_[user], Refusal::kChangesNothing, VMSRS_CALL_STORE, address_of(to), value,
+  return retry(clients_[user], Refusal::kChangesNothing, VMSRS_CALL_STORE, place(user, to), value,
                bytes);
 }
 
@@ -57,7 +89,7 @@ Result TrappedAccesses::load(User user, const std::uint8_t* from, std::uint8_t* 
   const bool word = word_size(bytes);
   const Result result =
       retry(clients_[user], Refusal::kChangesNothing,
-            word ? VMSRS_CALL_LOAD : VMSRS_CALL_LOAD_RANGE, address_of(from), bytes);
+            word ? VMSRS_CALL_LOAD : VMSRS_CALL_LOAD_RANGE, place(user, from), bytes);
   if (word)
     std::memcpy(to, &result.rdx, bytes);
   else
@@ -67,35 +99,37 @@ Result TrappedAccesses::load(User user, const std::uint8_t* from, std::uint8_t* 
 
 Result TrappedAccesses::store_range(User user, std::uint8_t* to, const std::uint8_t* from,
                                     std::uint32_t bytes) {
-  return retry(clients_[user], Refusal::kChangesNothing, VMSRS_CALL_STORE_RANGE, address_of(to),
+  return retry(clients_[user], Refusal::kChangesNothing, VMSRS_CALL_STORE_RANGE, place(user, to),
                address_of(from), bytes);
 }
 
 Result TrappedAccesses::fill(User user, std::uint8_t* to, std::uint8_t value, std::uint32_t bytes) {
-  return retry(clients_[user], Refusal::kChangesNothing, VMSRS_CALL_FILL_RANGE, address_of(to),
+  return retry(clients_[user], Refusal::kChangesNothing, VMSRS_CALL_FILL_RANGE, place(user, to),
                value, bytes);
 }
 
 Result TrappedAccesses::load_range(User user, const std::uint8_t* from, std::uint32_t bytes) {
-  return retry(clients_[user], Refusal::kChangesNothing, VMSRS_CALL_LOAD_RANGE, address_of(from),
+  return retry(clients_[user], Refusal::kChangesNothing, VMSRS_CALL_LOAD_RANGE, place(user, from),
                bytes);
 }
 
 Result TrappedAccesses::load_committed(User user, const std::uint8_t* from, std::uint8_t* to,
                                        std::uint32_t bytes) {
   return retry(clients_[user], Refusal::kChangesNothing, VMSRS_CALL_LOAD_COMMITTED,
-               address_of(from), bytes, address_of(to));
+               place(user, from), bytes, address_of(to));
 }
 
 void TrappedAccesses::fail_at(std::uint32_t n) {
   for (Client& client : clients_) client.memory.fail_at(n);
+  for (Client& client : services_) client.memory.fail_at(n);
 }
 
 Result TrappedAccesses::retry(Client& client, Refusal refusal, std::uint64_t number,
-                              std::uint64_t rdi, std::uint64_t rsi, std::uint64_t rdx) {
+                              std::uint64_t rdi, std::uint64_t rsi, std::uint64_t rdx,
+                              std::uint64_t r10) {
   for (;;) {
     snapshot();
-    const Result result = client.call(number, rdi, rsi, rdx);
+    const Result result = client.call(number, rdi, rsi, rdx, r10);
     const bool touch = result.status == VMSRS_TOUCH;
     const bool refused = touch || result.status == VMSRS_NO_STORAGE;
     if (refused && refusal == Refusal::kChangesNothing && !unchanged())
@@ -109,13 +143,13 @@ Result TrappedAccesses::retry(Client& client, Refusal refusal, std::uint64_t num
 void TrappedAccesses::snapshot() {
   before_.clear();
   for (const Range& region : regions_)
-    before_.insert(before_.end(), region.memory, region.memory + region.bytes);
+    before_.insert(before_.end(), region.memory->data(), region.memory->data() + region.bytes);
 }
 
 bool TrappedAccesses::unchanged() const {
   const std::uint8_t* before = before_.data();
   for (const Range& region : regions_) {
-    if (std::memcmp(before, region.memory, region.bytes) != 0) return false;
+    if (std::memcmp(before, region.memory->data(), region.bytes) != 0) return false;
     before += region.bytes;
   }
   return true;

@@ -10,18 +10,21 @@ namespace vmsrs::test {
 // Every access is a hypercall: the variant that the others are measured against.
 class TrappedAccesses final : public Accesses {
  public:
-  TrappedAccesses(std::uint32_t server, std::uint32_t users);
+  TrappedAccesses(std::uint32_t server, std::uint32_t users, std::uint32_t processes);
 
-  Result attach(const std::string& name, const Secret& secret, std::uint32_t process) override;
-  Result profile(std::uint8_t* memory, std::size_t bytes, unsigned granule) override;
-  Result detach() override { return clients_[0].call(VMSRS_CALL_DETACH); }
+  Result attach(const std::string& name, const Secret& secret, std::uint32_t process,
+                std::uint32_t process_id) override;
+  Result profile(const Pages& memory, std::size_t bytes, unsigned granule) override;
+  Result detach(std::uint32_t process) override {
+    return services_[process].call(VMSRS_CALL_DETACH);
+  }
 
   Result begin(User user, std::uint64_t label) override;
   Result end(User user) override { return clients_[user].call(VMSRS_CALL_USER_END); }
   Result crash(User user) override;
   Result stuck(User user) override { return clients_[user].call(VMSRS_CALL_USER_STUCK); }
   Result collect(User user) override;
-  Result service() override;
+  Result service(std::uint32_t process) override;
 
   Result store(User user, std::uint8_t* to, const std::uint8_t* from, std::uint32_t bytes) override;
   Result load(User user, const std::uint8_t* from, std::uint8_t* to, std::uint32_t bytes) override;
@@ -40,17 +43,23 @@ class TrappedAccesses final : public Accesses {
   // A call that is refused has left the server's memory alone; a collection keeps what is done.
   enum class Refusal { kChangesNothing, kKeepsWhatIsDone };
   struct Range {
-    std::uint8_t* memory;
+    const Pages* memory;
     std::size_t bytes;
+    unsigned granule;
+    char name[VMSRS_NAME_BYTES];
   };
+
+  // Where the user's process has what the first one has there.
+  std::uint64_t place(User user, const std::uint8_t* pointer) const;
 
   // Repeats a call after each touch that it asks for.
   Result retry(Client& client, Refusal refusal, std::uint64_t number, std::uint64_t rdi = 0,
-               std::uint64_t rsi = 0, std::uint64_t rdx = 0);
+               std::uint64_t rsi = 0, std::uint64_t rdx = 0, std::uint64_t r10 = 0);
   void snapshot();
   bool unchanged() const;
 
-  std::vector<Client> clients_;  // the last one is the service thread
+  std::vector<Client> clients_;
+  std::vector<Client> services_;  // of each process
   std::vector<Range> regions_;
   std::vector<std::uint8_t> before_;
   std::uint64_t touch_count_ = 0;

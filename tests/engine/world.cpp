@@ -22,6 +22,13 @@ Machine& fresh_machine() {
   return machine;
 }
 
+// Likewise: of that region of that server.
+const Pages& memory_of(std::size_t server, std::size_t region) {
+  static const Pages pages[2][2] = {{Pages(kPage, kMostProcesses), Pages(kPage, kMostProcesses)},
+                                    {Pages(kPage, kMostProcesses), Pages(kPage, kMostProcesses)}};
+  return pages[server][region];
+}
+
 World::Wrong unexpected(const char* what, vmsrs_status got, vmsrs_status wanted) {
   return std::string(what) + ": status " + std::to_string(got) + ", expected " +
          std::to_string(wanted);
@@ -34,7 +41,10 @@ std::string place(std::size_t region, std::size_t at) {
 }  // namespace
 
 World::World(const History& history, const Accesses::Factory& accesses, Exercise& exercise)
-    : machine_(fresh_machine()), exercise_(exercise), manager_(0x900000) {
+    : machine_(fresh_machine()),
+      processes_(history.processes),
+      exercise_(exercise),
+      manager_(0x900000) {
   token_ = manager_.open().rdx;
   std::mt19937_64 random(history.seed ^ 0x5555);
   for (std::uint32_t i = 0; i < history.servers; ++i)
@@ -44,16 +54,18 @@ World::World(const History& history, const Accesses::Factory& accesses, Exercise
   for (std::uint32_t i = 0; i < history.servers; ++i) {
     ServerState& server = servers_.emplace_back();
     server.index = i;
-    server.accesses = accesses(i, history.users);
+    server.accesses = accesses(i, history.users, processes_);
     server.users.resize(history.users);
-    (void)server.accesses->attach("server" + std::to_string(i), secret_of(1), 100 + i);
+    (void)attach(server, 0);
     for (const std::uint32_t granule : history.regions[i]) {
-      Memory& memory = *server.memory.emplace_back(std::make_unique<Memory>());
-      for (std::uint8_t& byte : memory.bytes) byte = static_cast<std::uint8_t>(random());
-      server.models.emplace_back(
-          std::vector<std::uint8_t>(memory.bytes, memory.bytes + kRegionBytes), granule);
-      (void)server.accesses->profile(memory.bytes, kRegionBytes, granule);
+      const Pages& pages = memory_of(i, server.memory.size());
+      std::uint8_t* const memory = server.memory.emplace_back(pages.data());
+      for (std::uint32_t at = 0; at < kRegionBytes; ++at)
+        memory[at] = static_cast<std::uint8_t>(random());
+      server.models.emplace_back(std::vector<std::uint8_t>(memory, memory + kRegionBytes), granule);
+      (void)server.accesses->profile(pages, kRegionBytes, granule);
     }
+    for (std::uint32_t process = 1; process < processes_; ++process) (void)attach(server, process);
   }
 }
 
@@ -101,6 +113,8 @@ World::Wrong World::dispatch(ServerState& server, const Operation& operation) {
       return {};
     case Kind::kScrub:
       return scrub(server);
+    case Kind::kDeath:
+      return die(server, operation.user % processes_);
     default:
       return check_everything();
   }
@@ -170,9 +184,39 @@ World::Wrong World::collect(ServerState& server, std::uint32_t index) {
   return {};
 }
 
-void World::serve(ServerState& server) {
-  while (server.accesses->service().status == VMSRS_AGAIN) {
+World::Wrong World::attach(ServerState& server, std::uint32_t process) {
+  const Result result = server.accesses->attach("server" + std::to_string(server.index),
+                                                secret_of(1), process, 100 + process);
+  if (result.status != VMSRS_OK) return unexpected("attach", result.status, VMSRS_OK);
+  return {};
+}
+
+// With the only process the whole server would go.
+World::Wrong World::die(ServerState& server, std::uint32_t process) {
+  if (processes_ == 1) return {};
+  const Result reaped = manager_.call(VMSRS_CALL_MGMT_REAP, token_, server.index, 100 + process);
+  if (reaped.status != VMSRS_OK) return unexpected("reap", reaped.status, VMSRS_OK);
+  for (std::uint32_t i = process; i < server.users.size(); i += processes_) {
+    UserState& user = server.users[i];
+    if (!user.open) continue;
+    ++exercise_.orphans;
+    server.sweep_due = true;
+    for (std::size_t region = 0; region < server.models.size() && !user.crashed; ++region)
+      server.models[region].crash(user.ids[region]);
+    server.orphans.push_back(user.ids);
+    user = UserState{};
   }
+  return attach(server, process);
+}
+
+void World::serve(ServerState& server) {
+  for (std::uint32_t process = 0; process < processes_; ++process)
+    while (server.accesses->service(process).status == VMSRS_AGAIN) {
+    }
+  for (const auto& ids : server.orphans)
+    for (std::size_t region = 0; region < server.models.size(); ++region)
+      server.models[region].collect(ids[region]);
+  server.orphans.clear();
   if (server.sweep_due)
     for (Model& model : server.models) model.sweep();
   server.sweep_due = false;
@@ -189,7 +233,7 @@ World::Wrong World::forced_collection(ServerState& server) {
   }
   for (std::size_t i = 0; i < server.models.size(); ++i)
     for (std::size_t at = 0; at < kRegionBytes; ++at)
-      if (!server.models[i].readable(at, server.memory[i]->bytes[at]))
+      if (!server.models[i].readable(at, server.memory[i][at]))
         return "forced collection left " + place(i, at) + " to a crashed user";
   return {};
 }
@@ -208,14 +252,14 @@ void World::store_wildly(ServerState& server, const Operation& operation) {
   ++exercise_.wild;
   for (std::uint32_t i = 0; i < operation.bytes; ++i) {
     const std::uint8_t byte = byte_of(operation, i);
-    server.memory[operation.region]->bytes[operation.at + i] = byte;
+    server.memory[operation.region][operation.at + i] = byte;
     server.models[operation.region].store_wildly(operation.at + i, byte);
   }
 }
 
 World::Wrong World::store(ServerState& server, const Operation& operation) {
   const UserState& user = server.users[operation.user];
-  std::uint8_t* const to = server.memory[operation.region]->bytes + operation.at;
+  std::uint8_t* const to = server.memory[operation.region] + operation.at;
   std::uint8_t source[kRegionBytes];
   const bool fill = operation.kind == Kind::kFill;
   for (std::uint32_t i = 0; i < operation.bytes; ++i) source[i] = byte_of(operation, fill ? 0 : i);
@@ -239,7 +283,7 @@ World::Wrong World::store(ServerState& server, const Operation& operation) {
 
 World::Wrong World::load(ServerState& server, const Operation& operation) {
   const UserState& user = server.users[operation.user];
-  const std::uint8_t* const from = server.memory[operation.region]->bytes + operation.at;
+  const std::uint8_t* const from = server.memory[operation.region] + operation.at;
   std::uint8_t got[kRegionBytes];
   Result result{};
   if (operation.kind == Kind::kLoad) {
@@ -262,7 +306,7 @@ World::Wrong World::load(ServerState& server, const Operation& operation) {
 
 World::Wrong World::load_committed(ServerState& server, const Operation& operation) {
   const UserState& user = server.users[operation.user];
-  const std::uint8_t* const from = server.memory[operation.region]->bytes + operation.at;
+  const std::uint8_t* const from = server.memory[operation.region] + operation.at;
   std::uint8_t got[kRegionBytes];
   const Result result = server.accesses->load_committed(operation.user, from, got, operation.bytes);
   const vmsrs_status wanted = user.crashed ? VMSRS_CRASHED : VMSRS_OK;
@@ -284,8 +328,8 @@ World::Wrong World::load_committed(ServerState& server, const Operation& operati
 World::Wrong World::compare(const ServerState& server) const {
   for (std::size_t i = 0; i < server.models.size(); ++i)
     for (std::size_t at = 0; at < kRegionBytes; ++at)
-      if (!server.models[i].holds(at, server.memory[i]->bytes[at]))
-        return place(i, at) + " is " + std::to_string(server.memory[i]->bytes[at]) +
+      if (!server.models[i].holds(at, server.memory[i][at]))
+        return place(i, at) + " is " + std::to_string(server.memory[i][at]) +
                " in memory, the model says " + std::to_string(server.models[i].value(at));
   return {};
 }
@@ -313,7 +357,7 @@ World::Wrong World::compare_mirror(const ServerState& server) const {
   for (std::size_t i = 0; i < server.models.size(); ++i)
     for (std::size_t at = 0; at < kRegionBytes; ++at) {
       const std::uint8_t mirror = EngineProbe::ledger(server.index).regions[i].mirror[at];
-      if (mirror != server.models[i].value(at) || mirror != server.memory[i]->bytes[at])
+      if (mirror != server.models[i].value(at) || mirror != server.memory[i][at])
         return "after the end, " + place(i, at) + " differs in mirror or memory";
     }
   return {};
@@ -344,7 +388,8 @@ World::Wrong World::detach(ServerState& server) {
   exercise_.collect_restores += counters.collect_restores;
   exercise_.sweep_restores += counters.sweep_restores;
   exercise_.touches += server.accesses->touch_count();
-  if (server.accesses->detach().status != VMSRS_OK) return "detach refused";
+  for (std::uint32_t process = 0; process < processes_; ++process)
+    if (server.accesses->detach(process).status != VMSRS_OK) return "detach refused";
   return server.accesses->complaint();
 }
 

@@ -24,9 +24,6 @@ class World {
   Wrong finish();
 
  private:
-  struct Memory {  // of a region
-    alignas(64) std::uint8_t bytes[kRegionBytes];
-  };
   struct UserState {
     bool open = false, crashed = false;
     std::uint32_t depth = 0;
@@ -36,9 +33,10 @@ class World {
   struct ServerState {
     std::uint32_t index;
     std::unique_ptr<Accesses> accesses;
-    std::vector<std::unique_ptr<Memory>> memory;
+    std::vector<std::uint8_t*> memory;  // of its regions, as the first process has them
     std::vector<Model> models;
     std::vector<UserState> users;
+    std::vector<std::vector<Model::UserId>> orphans;  // whose process has died, not yet collected
     bool sweep_due = false;  // somebody has crashed since the service thread was done
   };
 
@@ -48,6 +46,8 @@ class World {
   Wrong crash(ServerState& server, std::uint32_t user);
   Wrong stuck(ServerState& server, std::uint32_t user);
   Wrong collect(ServerState& server, std::uint32_t user);
+  Wrong die(ServerState& server, std::uint32_t process);
+  Wrong attach(ServerState& server, std::uint32_t process);
   Wrong forced_collection(ServerState& server);
   Wrong store(ServerState& server, const Operation& operation);
   Wrong load(ServerState& server, const Operation& operation);
@@ -55,13 +55,14 @@ class World {
   Wrong scrub(ServerState& server);
   Wrong check_everything();
   void store_wildly(ServerState& server, const Operation& operation);
-  void serve(ServerState& server);  // all that is asked of the service thread
+  void serve(ServerState& server);  // all that is asked of the service threads
   Wrong compare(const ServerState& server) const;
   Wrong compare_mirror(const ServerState& server) const;
   Wrong detach(ServerState& server);
   static std::uint8_t byte_of(const Operation& operation, std::uint32_t i);
 
   Machine& machine_;
+  const std::uint32_t processes_;  // of each server
   Exercise& exercise_;
   Client manager_;
   std::uint64_t token_ = 0;

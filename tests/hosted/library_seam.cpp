@@ -95,6 +95,9 @@ int prepare_region(void* address, std::size_t bytes) {
 }
 int prepare_sparse(void* address, std::size_t bytes) { return prepare_region(address, bytes); }
 void forget_region() { hosted::forget_region(); }
+Joined join_memory(std::uint64_t region, Part part, std::byte* wanted, std::byte*& at) {
+  return hosted::join_memory(region, part, wanted, at);
+}
 std::byte* call_buffer(std::size_t& bytes) { return hosted::call_buffer(bytes); }
 PlatformMemory platform_memory() { return hosted::platform_memory(); }
 

@@ -302,6 +302,7 @@ void abandon_calls() {}
 int prepare_region(void*, std::size_t) { return 0; }
 int prepare_sparse(void*, std::size_t) { return 0; }
 void forget_region() {}
+Joined join_memory(std::uint64_t, Part, std::byte*, std::byte*&) { return Joined::kNone; }
 std::byte* call_buffer(std::size_t& bytes) {
   alignas(64) static thread_local std::byte buffer[VMSRS_MAX_RANGE_BYTES];
   bytes = sizeof buffer;

@@ -12,35 +12,88 @@
 
 namespace vmsrs::test {
 
-ClaimServer::ClaimServer(std::vector<Part> parts, std::size_t bytes)
+ClaimServer::ClaimServer(std::vector<Part> parts, std::size_t bytes, unsigned processes)
     : area_bytes(bytes),
-      areas(VMSRS_MAX_USERS * bytes),
+      areas(VMSRS_MAX_USERS * bytes, processes),
       yield(sched_yield),
-      barrier([] { syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0); }) {
+      barrier([] { syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0); }),
+      parts_(std::move(parts)),
+      processes_(processes) {
   syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
   token = manager.open().rdx;
   (void)manager.define(token, "shop", secret_of(1));
-  (void)service.attach("shop", secret_of(1), 4711);
+  for (const Part& part : parts_) {
+    memory.push_back(std::make_unique<Pages>(part.bytes, processes));
+    claims.push_back(
+        std::make_unique<Pages>(part.bytes / part.granule * sizeof(vmsrs_claim), processes));
+    for (std::size_t i = 0; i < part.bytes; ++i)
+      memory.back()->data()[i] = static_cast<std::uint8_t>(i * 7);
+  }
+  for (unsigned process = 0; process < processes; ++process)
+    processes_[process].service = client(process, 0xd000);
+  (void)service.attach("shop", secret_of(1), kProcessId);
+  processes_[0].attached = true;
   if (service.call(VMSRS_CALL_USER_AREAS, address_of(areas.data()), bytes).status != VMSRS_OK)
     throw std::runtime_error("USER_AREAS refused");
-  for (const Part& part : parts) {
-    memory.push_back(std::make_unique<Pages>(part.bytes));
-    claims.push_back(std::make_unique<Pages>(part.bytes / part.granule * sizeof(vmsrs_claim)));
-    std::uint8_t* const data = memory.back()->data();
-    for (std::size_t i = 0; i < part.bytes; ++i) data[i] = static_cast<std::uint8_t>(i * 7);
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    char name[VMSRS_NAME_BYTES] = {'p', static_cast<char>('0' + i)};
     const Result region =
-        service.call(VMSRS_CALL_PROFILE, address_of(data), part.bytes, part.granule, 0,
-                     part.claimed ? address_of(claims.back()->data()) : 0);
+        service.call(VMSRS_CALL_PROFILE_NAMED, address_of(memory[i]->data()), parts_[i].bytes,
+                     parts_[i].granule, address_of(name), claims_at(i, 0));
     Result fill{region.status == VMSRS_OK ? VMSRS_AGAIN : region.status, 0, 0};
     while (fill.status == VMSRS_AGAIN)
       fill = service.call(VMSRS_CALL_PROFILE_FILL, region.rdx, fill.rdx);
     if (fill.status != VMSRS_OK) throw std::runtime_error("PROFILE refused");
-    regions.push_back(fast::make_region(
-        address_of(data), part.bytes,
-        part.claimed ? reinterpret_cast<vmsrs_claim*>(claims.back()->data()) : nullptr,
-        static_cast<std::uint32_t>(__builtin_ctz(part.granule)),
-        static_cast<std::uint32_t>(region.rdx)));
+    place(0, i, region.rdx);
   }
+  for (unsigned process = 1; process < processes; ++process)
+    if (join(process) != VMSRS_OK) throw std::runtime_error("joining refused");
+}
+
+std::uint64_t ClaimServer::claims_at(std::size_t part, unsigned process) const {
+  return parts_[part].claimed ? address_of(claims[part]->data(process)) : 0;
+}
+
+void ClaimServer::place(unsigned process, std::size_t part, std::uint64_t number) {
+  processes_[process].regions.push_back(
+      fast::make_region(address_of(region(part, process)), parts_[part].bytes,
+                        reinterpret_cast<vmsrs_claim*>(claims_at(part, process)),
+                        static_cast<std::uint32_t>(__builtin_ctz(parts_[part].granule)),
+                        static_cast<std::uint32_t>(number)));
+}
+
+Client ClaimServer::client(unsigned process, std::uint64_t thread) const {
+  Client made(space_of(process), thread);
+  for (unsigned other = 0; other < processes_.size(); ++other) {
+    if (other == process) continue;
+    made.memory.forbid_range(areas.data(other), areas.bytes());
+    for (std::size_t i = 0; i < memory.size(); ++i) {
+      made.memory.forbid_range(memory[i]->data(other), memory[i]->bytes());
+      made.memory.forbid_range(claims[i]->data(other), claims[i]->bytes());
+    }
+  }
+  return made;
+}
+
+vmsrs_status ClaimServer::join(unsigned process) {
+  Client& thread = service_of(process);
+  Result result = thread.attach("shop", secret_of(1), kProcessId + process);
+  if (result.status != VMSRS_OK) return result.status;
+  processes_[process].attached = true;
+  processes_[process].regions.clear();
+  result = thread.call(VMSRS_CALL_USER_AREAS_JOIN, address_of(areas.data(process)), area_bytes);
+  for (std::size_t i = 0; i < parts_.size() && result.status == VMSRS_OK; ++i) {
+    char name[VMSRS_NAME_BYTES] = {'p', static_cast<char>('0' + i)};
+    result = thread.call(VMSRS_CALL_PROFILE_JOIN, address_of(region(i, process)), parts_[i].bytes,
+                         parts_[i].granule, address_of(name), claims_at(i, process));
+    if (result.status == VMSRS_OK) place(process, i, result.rdx);
+  }
+  return result.status;
+}
+
+vmsrs_status ClaimServer::lose(unsigned process) {
+  processes_[process].attached = false;
+  return manager.call(VMSRS_CALL_MGMT_REAP, token, 0, kProcessId + process).status;
 }
 
 vmsrs_server_info ClaimServer::info() {
@@ -55,12 +108,20 @@ vmsrs_check_report ClaimServer::check() {
   return report;
 }
 
+// Once round, and again for what the first ones had to leave to the last ones.
 void ClaimServer::serve() {
+  for (unsigned turn = 0; turn < 2 * processes_.size() - 1; ++turn)
+    if (const std::size_t process = turn % processes_.size(); processes_[process].attached)
+      serve(static_cast<unsigned>(process));
+}
+
+void ClaimServer::serve(unsigned process) {
+  Client& thread = service_of(process);
   for (;;) {
-    const Result result = service.call(VMSRS_CALL_SERVICE);
+    const Result result = thread.call(VMSRS_CALL_SERVICE);
     if (result.status == VMSRS_DRAIN) {
       see_windows_closed(result.rdx);
-      (void)service.call(VMSRS_CALL_USER_DRAINED, result.rdx, result.rsi);
+      (void)thread.call(VMSRS_CALL_USER_DRAINED, result.rdx, result.rsi);
     } else if (result.status != VMSRS_AGAIN) {
       return;
     }
@@ -101,8 +162,8 @@ void ClaimThread::take_user() {
   const std::uint64_t word = __atomic_load_n(&server_.window().users[slot], __ATOMIC_ACQUIRE);
   fast_.own = vmsrs_tag_body(VMSRS_TAG_OWN, slot, word >> 2);
   fast_.own_check = fast_.own * VMSRS_TAG_BODY_FACTOR;
-  fast_.area = &server_.area(slot);
-  fast_.area->count = 0;
+  fast_.area = &server_.area(slot, process_);
+  fast_.area->window = fast_.area->count = 0;
   fast_.region.bytes = 0;
   fast_.set = {0, 0, fast_.own};
   open = true;
@@ -119,7 +180,7 @@ vmsrs_status ClaimThread::begin() {
 vmsrs_status ClaimThread::end(bool keep) {
   guest::ClaimAccess access(fast_, server_.window(), server_.area_bytes, *this);
   const auto region_of = [&](std::uint64_t number) -> const fast::Region* {
-    for (const fast::Region& region : server_.regions)
+    for (const fast::Region& region : server_.regions_of(process_))
       if (region.number == number) return &region;
     return nullptr;
   };
@@ -158,6 +219,11 @@ vmsrs_status ClaimThread::collect() {
   return answer;
 }
 
+void ClaimThread::lose() {
+  open = false;
+  fast_.own = 0;
+}
+
 vmsrs_status ClaimThread::hear(std::uint64_t depth) {
   const vmsrs_fault fault{VMSRS_FAULT_NONE, 1, 0, 0};
   return static_cast<vmsrs_status>(
@@ -174,7 +240,7 @@ vmsrs_status ClaimThread::report_drained(std::uint64_t other, std::uint64_t epoc
 }
 
 bool ClaimThread::store_late(std::size_t number, std::size_t at, std::uint64_t value) {
-  const fast::Region& region = server_.regions[number];
+  const fast::Region& region = server_.regions_of(process_)[number];
   const std::uint64_t granule = at >> region.shift;
   vmsrs_claim& claim = region.claims[granule];
   const std::uint64_t own = vmsrs_tag_of(fast_.own, fast_.own_check, granule);
@@ -192,13 +258,13 @@ bool ClaimThread::store_late(std::size_t number, std::size_t at, std::uint64_t v
     claim.tag = own;
   }
   fast::set_mask(claim, fast::mask_of(at & region.within, sizeof value), fast_.set);
-  fast::plain_store(reinterpret_cast<std::uint64_t*>(server_.region(number) + at), value);
+  fast::plain_store(reinterpret_cast<std::uint64_t*>(server_.region(number, process_) + at), value);
   return true;
 }
 
 guest::Access ClaimThread::store(std::size_t number, std::size_t at, const void* from,
                                  std::size_t bytes) {
-  const fast::Region& region = server_.regions[number];
+  const fast::Region& region = server_.regions_of(process_)[number];
   guest::ClaimAccess access(fast_, server_.window(), server_.area_bytes, *this);
   const auto* source = static_cast<const std::uint8_t*>(from);
   while (bytes > 0) {
@@ -215,7 +281,7 @@ guest::Access ClaimThread::store(std::size_t number, std::size_t at, const void*
 }
 
 guest::Access ClaimThread::load(std::size_t number, std::size_t at, void* to, std::size_t bytes) {
-  const fast::Region& region = server_.regions[number];
+  const fast::Region& region = server_.regions_of(process_)[number];
   guest::ClaimAccess access(fast_, server_.window(), server_.area_bytes, *this);
   auto* target = static_cast<std::uint8_t*>(to);
   while (bytes > 0) {
@@ -240,7 +306,7 @@ guest::Access ClaimThread::access_for(std::uint64_t status) {
 
 guest::Access ClaimThread::store_as_compiled(std::size_t number, std::size_t at,
                                              std::uint64_t value) {
-  const fast::Region& region = server_.regions[number];
+  const fast::Region& region = server_.regions_of(process_)[number];
   auto* const to = reinterpret_cast<std::uint64_t*>(region.begin + at);
   if (region.claims == nullptr)
     return access_for(store(region.begin + at, &value, sizeof value, 0, false).status);
@@ -251,7 +317,7 @@ guest::Access ClaimThread::store_as_compiled(std::size_t number, std::size_t at,
 
 guest::Access ClaimThread::load_as_compiled(std::size_t number, std::size_t at,
                                             std::uint64_t& value) {
-  const fast::Region& region = server_.regions[number];
+  const fast::Region& region = server_.regions_of(process_)[number];
   const auto* const from = reinterpret_cast<const std::uint64_t*>(region.begin + at);
   if (fast::load(fast_, from, value)) return guest::Access::kDone;
   if (region.claims != nullptr) return load(number, at, &value, sizeof value);
@@ -266,7 +332,7 @@ guest::Access ClaimThread::load_as_compiled(std::size_t number, std::size_t at,
 
 guest::Access ClaimThread::load_committed(std::size_t number, std::size_t at, void* to,
                                           std::size_t bytes) {
-  const fast::Region& region = server_.regions[number];
+  const fast::Region& region = server_.regions_of(process_)[number];
   guest::ClaimAccess access(fast_, server_.window(), server_.area_bytes, *this);
   const guest::Access outcome = access.load_committed(region, region.begin + at, to, bytes);
   status = access.status();

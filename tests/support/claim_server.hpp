@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <sys/mman.h>
-
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -11,53 +9,51 @@
 
 #include "claim_access.hpp"
 #include "support/machine.hpp"
+#include "support/pages.hpp"
 
 namespace vmsrs::test {
 
-// Memory of whole pages, zeroed.
-class Pages {
- public:
-  explicit Pages(std::size_t bytes)
-      : bytes_(bytes),
-        at_(mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)) {}
-  ~Pages() { munmap(at_, bytes_); }
-  Pages(const Pages&) = delete;
-  Pages& operator=(const Pages&) = delete;
-  std::uint8_t* data() const { return static_cast<std::uint8_t*>(at_); }
-
- private:
-  std::size_t bytes_;
-  void* at_;
-};
-
 // A machine with one server, "shop", whose regions have claims, as its library would lay them out.
+// It may have several processes, which have all of that at addresses of their own: what belongs to
+// one of them takes its number, the first one's if left out.
 class ClaimServer {
  public:
-  static constexpr std::uint64_t kSpace = 0x100000;
+  static constexpr std::uint32_t kProcessId = 4711;  // of the first process
   struct Part {
     std::size_t bytes;
     unsigned granule;
     bool claimed = true;  // false: every store is a call
   };
 
-  ClaimServer(std::vector<Part> parts, std::size_t area_bytes = 4096);
+  ClaimServer(std::vector<Part> parts, std::size_t area_bytes = 4096, unsigned processes = 1);
 
   Machine machine;
   Client manager{0x900000, 0x9000, 0};
-  Client service{kSpace, 0xd000};
   std::uint64_t token = 0;
-  std::vector<fast::Region> regions;
   std::size_t area_bytes;
   Pages areas;
   std::vector<std::unique_ptr<Pages>> memory, claims;
 
-  std::uint8_t* region(std::size_t i) const { return memory[i]->data(); }
+  static std::uint64_t space_of(unsigned process) { return 0x100000 * (process + 1); }
+  // A thread of that process, which reaches no other one's addresses.
+  Client client(unsigned process, std::uint64_t thread) const;
+  const std::vector<fast::Region>& regions_of(unsigned process) const {
+    return processes_[process].regions;
+  }
+  Client& service_of(unsigned process) { return processes_[process].service; }
+  // Attaches a process, and joins everything. Its last status but OK, if there was one.
+  vmsrs_status join(unsigned process);
+  // The process dies.
+  vmsrs_status lose(unsigned process);
+
+  std::uint8_t* region(std::size_t i, unsigned process = 0) const {
+    return memory[i]->data(process);
+  }
   vmsrs_claim& claim(std::size_t i, std::size_t granule) const {
     return regions[i].claims[granule];
   }
-  vmsrs_user_area& area(std::uint64_t slot) const {
-    return *reinterpret_cast<vmsrs_user_area*>(areas.data() + slot * area_bytes);
+  vmsrs_user_area& area(std::uint64_t slot, unsigned process = 0) const {
+    return *reinterpret_cast<vmsrs_user_area*>(areas.data(process) + slot * area_bytes);
   }
   const vmsrs_window& window() { return *machine.platform.window(0); }
   vmsrs_server_info info();
@@ -70,8 +66,9 @@ class ClaimServer {
   // In the operator's name; the service thread has not heard of it yet.
   vmsrs_status suppress(std::uint64_t slot, std::uint64_t generation);
   vmsrs_status suppress(std::uint64_t slot) { return suppress(slot, generation(slot)); }
-  // All that the service thread is asked for.
+  // All that the service threads are asked for, or that of one process.
   void serve();
+  void serve(unsigned process);
   // Until no store of these users that began before is under way.
   void see_windows_closed(std::uint64_t slot);
   // Lets others run, while one waits for them.
@@ -80,13 +77,30 @@ class ClaimServer {
   std::function<void()> while_waiting = [this] { yield(); };
   // Makes the processors agree on what was stored.
   std::function<void()> barrier;
+
+ private:
+  struct Process {
+    Client service{0};
+    std::vector<fast::Region> regions;
+    bool attached = false;
+  };
+  void place(unsigned process, std::size_t part, std::uint64_t number);
+  std::uint64_t claims_at(std::size_t part, unsigned process) const;  // 0: it has none
+
+  std::vector<Part> parts_;
+  std::vector<Process> processes_;
+
+ public:
+  // Of the first process.
+  Client& service = processes_[0].service;
+  std::vector<fast::Region>& regions = processes_[0].regions;
 };
 
 // A thread of that server: its users, with the library's own way of loading and storing.
 class ClaimThread {
  public:
-  ClaimThread(ClaimServer& server, std::uint64_t id)
-      : client(ClaimServer::kSpace, id), server_(server) {
+  ClaimThread(ClaimServer& server, std::uint64_t id, unsigned process = 0)
+      : client(server.client(process, id)), process_(process), server_(server) {
     start_anew();
   }
   // A thread without a user that has not looked at anything yet.
@@ -106,6 +120,9 @@ class ClaimThread {
   // Declares another user crashed; its epoch in the result.
   guest::CallResult declare(std::uint64_t slot, std::uint64_t generation);
   vmsrs_status report_drained(std::uint64_t slot, std::uint64_t epoch);
+  // Its process is no more: the user is the others' to collect.
+  void lose();
+  unsigned process() const { return process_; }
   // A store of a word that had looked at the mode before its user was declared crashed: the rest of
   // it, in a granule that the user owns or nobody does. False: it is another's.
   bool store_late(std::size_t region, std::size_t at, std::uint64_t value);
@@ -149,6 +166,7 @@ class ClaimThread {
                            std::uint64_t rdx, std::uint64_t r10 = 0, std::uint64_t r8 = 0,
                            std::uint64_t r9 = 0);
 
+  unsigned process_;
   ClaimServer& server_;
   fast::Thread fast_{};
 };

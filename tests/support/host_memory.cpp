@@ -53,6 +53,11 @@ void HostMemory::add_range(const void* address, std::size_t bytes) {
   ranges_.push_back({begin, begin + bytes, Access::kWrite});
 }
 
+void HostMemory::forbid_range(const void* address, std::size_t bytes) {
+  const auto begin = reinterpret_cast<std::uint64_t>(address);
+  forbidden_.push_back({begin, begin + bytes, Access::kRead});
+}
+
 void HostMemory::set_page(const void* address, Page state) {
   pages_[reinterpret_cast<std::uint64_t>(address) / VMSRS_PAGE_BYTES] = state;
 }
@@ -66,6 +71,8 @@ void HostMemory::fail_at(std::uint64_t n, MemoryResult result) {
 
 bool HostMemory::exists(std::uint64_t begin, std::uint64_t end) const {
   if (end < begin || end > kUserEnd) return false;
+  for (const Range& range : forbidden_)
+    if (range.begin < end && begin < range.end) return false;
   if (ranges_.empty()) return true;
   return std::any_of(ranges_.begin(), ranges_.end(),
                      [=](const Range& r) { return r.begin <= begin && end <= r.end; });

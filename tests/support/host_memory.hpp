@@ -20,6 +20,9 @@ class HostMemory final : public recovery::GuestMemory {
   // programs against the engine in one process).
   void add_range(const void* address, std::size_t bytes);
 
+  // These do not, whatever ranges there are.
+  void forbid_range(const void* address, std::size_t bytes);
+
   // The state of the 4 KiB page around an address; kForbidden answers kBadAddress.
   void set_page(const void* address, Page state);
   // What the guest library does after VMSRS_TOUCH: the page becomes present and writable.
@@ -53,7 +56,7 @@ class HostMemory final : public recovery::GuestMemory {
   bool was_prepared(std::uint64_t begin, std::uint64_t end, recovery::Access access) const;
   recovery::MemoryOutcome examine(std::uint64_t begin, std::size_t bytes, recovery::Access access);
 
-  std::vector<Range> ranges_;
+  std::vector<Range> ranges_, forbidden_;
   std::vector<Range> prepared_;
   std::map<std::uint64_t, Page> pages_;
   std::uint64_t accesses_ = 0;

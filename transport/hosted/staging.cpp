@@ -12,8 +12,10 @@ Buffer described(const Registers& r) {
     case VMSRS_CALL_ATTACH:
       return {Kind::kIn, &Registers::rdi, sizeof(vmsrs_attach_request), 0};
     case VMSRS_CALL_PROFILE_NAMED:
+    case VMSRS_CALL_PROFILE_JOIN:
       return {Kind::kIn, &Registers::r10, VMSRS_NAME_BYTES, 0};
     case VMSRS_CALL_UNPROFILE_NAMED:
+    case VMSRS_CALL_PROFILE_FIND:
       return {Kind::kIn, &Registers::rdi, VMSRS_NAME_BYTES, 0};
     case VMSRS_CALL_USER_CRASH:
       return {Kind::kIn, &Registers::rdi, sizeof(vmsrs_fault), 0};

@@ -16,14 +16,12 @@ constexpr std::array<const char*, 4> kUserStateNames = {"collected", "active", "
 constexpr std::array<const char*, 5> kVerdictNames = {"ok", "violated", "pending", "unverified",
                                                       "unprotected"};
 constexpr std::array<const char*, VMSRS_STATUS_COUNT> kStatusNames = {
-    "ok",           "unknown call", "bad version", "bad argument",
-    "bad address",  "bad length",   "unaligned",   "page to touch",
-    "not attached", "busy",         "denied",      "no storage",
-    "no region",    "overlap",      "no user",     "user exists",
-    "no slot",      "crashed",      "again",       "not found",
-    "wrong state",  "throttled",    "repeat",      "drain",
-    "wait",           "25",           "26",          "27",
-    "28",           "29",           "other shape"};
+    "ok",         "unknown call",  "bad version",  "bad argument", "bad address", "bad length",
+    "unaligned",  "page to touch", "not attached", "busy",         "denied",      "no storage",
+    "no region",  "overlap",       "no user",      "user exists",  "no slot",     "crashed",
+    "again",      "not found",     "wrong state",  "throttled",    "repeat",      "drain",
+    "wait",       "read only",     "join",         "27",           "28",          "29",
+    "other shape"};
 
 }  // namespace
 

@@ -54,6 +54,9 @@ enum vmsrs_call {
   VMSRS_CALL_PROFILE_NAMED = 0x106,
   VMSRS_CALL_USER_AREAS = 0x107,
   VMSRS_CALL_UNPROFILE_NAMED = 0x108,
+  VMSRS_CALL_PROFILE_FIND = 0x109,
+  VMSRS_CALL_PROFILE_JOIN = 0x10a,
+  VMSRS_CALL_USER_AREAS_JOIN = 0x10b,
   VMSRS_CALL_USER_BEGIN = 0x110,
   VMSRS_CALL_USER_END = 0x111,
   VMSRS_CALL_USER_CRASH = 0x112,
@@ -97,14 +100,14 @@ enum vmsrs_status {
   VMSRS_UNALIGNED = 6,
   VMSRS_TOUCH = 7,        /* page not present or not writable: touch the address in RDX, repeat */
   VMSRS_NOT_ATTACHED = 8, /* this address space belongs to no server */
-  VMSRS_BUSY = 9,         /* the server is attached already, or the thing is in use */
+  VMSRS_BUSY = 9,         /* this process is attached already, or the thing is in use */
   VMSRS_DENIED = 10,      /* wrong secret, missing capability, wrong privilege level */
   VMSRS_NO_STORAGE = 11,  /* recovery storage or quota is used up */
   VMSRS_NO_REGION = 12,   /* address range is not (wholly) in one live region */
   VMSRS_OVERLAP = 13,     /* region overlaps another */
   VMSRS_NO_USER = 14,     /* the calling thread has no open user scope */
   VMSRS_USER_EXISTS = 15, /* the calling thread has one already */
-  VMSRS_NO_SLOT = 16,     /* too many unfinished users */
+  VMSRS_NO_SLOT = 16,     /* too many unfinished users, regions or processes */
   VMSRS_CRASHED = 17,     /* the calling user is suppressed: nothing was changed */
   VMSRS_AGAIN = 18,       /* a bounded piece was done; repeat the call to go on */
   VMSRS_NOT_FOUND = 19,   /* no such server, user or CPU */
@@ -114,7 +117,8 @@ enum vmsrs_status {
   VMSRS_DRAIN = 23,       /* see that the windows named by RDX are closed, call again with ticket RSI */
   VMSRS_WAIT = 24,        /* a user declared crashed may still be storing: call again a little later */
   VMSRS_READ_ONLY = 25,   /* the calling user has said that it only reads: nothing was changed */
-  VMSRS_OTHER_SHAPE = 30, /* the named region is kept with another size or granule */
+  VMSRS_JOIN = 26,        /* another process of the server has it: it can be joined */
+  VMSRS_OTHER_SHAPE = 30, /* the named region is there with another size or granule */
   VMSRS_STATUS_COUNT = 31
 };
 
@@ -123,6 +127,7 @@ enum vmsrs_status {
 
 #define VMSRS_PAGE_BYTES 4096u
 #define VMSRS_MAX_SERVERS 16u
+#define VMSRS_MAX_PROCESSES 16u      /* of one server, at a time */
 #define VMSRS_MAX_USERS 1024u        /* unfinished users of one server */
 #define VMSRS_MAX_REGIONS 16u        /* of one server */
 /* Of one STORE_RANGE, FILL_RANGE, LOAD_RANGE, LOAD_COMMITTED, PROFILE_FILL. */
@@ -131,6 +136,10 @@ enum vmsrs_status {
 #define VMSRS_SECRET_BYTES 32u
 #define VMSRS_USER_READER 1u           /* USER_BEGIN: this user only reads */
 #define VMSRS_USER_KEEP 1u             /* USER_END: the thread goes on with the slot's next user */
+/* PROFILE_FIND's RDX: number, granule and kind of a region. */
+#define VMSRS_FOUND_REGION(found) ((found)&0xffu)
+#define VMSRS_FOUND_GRANULE(found) ((found) >> 8 & 0xffu)
+#define VMSRS_FOUND_CLAIMS (1u << 16) /* it has claims */
 #define VMSRS_STORE_WRITE_SET_FULL 1u /* STORE...: the caller cannot claim the granule */
 #define VMSRS_EVERY_USER (~0ull) /* DRAIN: the windows of all users */
 #define VMSRS_HASH_BYTES 32u   /* SHA-256 */
@@ -149,7 +158,7 @@ enum vmsrs_status {
 
 /* User word: bits 0..1 = enum vmsrs_user_state, bits 2.. = generation of the slot. */
 enum vmsrs_user_state {
-  VMSRS_USER_FREE = 0,
+  VMSRS_USER_FREE = 0, /* no thread has the slot; its last user may have still to be collected */
   VMSRS_USER_ACTIVE = 1,
   VMSRS_USER_CRASHED = 2,
   VMSRS_USER_STUCK = 3 /* crashed and could not be brought to its end point */
@@ -161,8 +170,10 @@ struct vmsrs_status_page {
   uint32_t server;
   uint64_t mode;
   uint64_t service_request; /* rises when a thread of the server shall make VMSRS_CALL_SERVICE */
+  uint64_t processes; /* 1: more than one has been attached since the first; only the last one's end
+                         takes it back */
   uint64_t service_taken;   /* the request that the engine sees to itself */
-  uint8_t reserved[24];
+  uint8_t reserved[16];
   uint64_t freed; /* rises before a tag that named an owner becomes UNOWNED; a line of its own */
   uint8_t reserved2[4024];
 };
@@ -178,6 +189,7 @@ VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_status_page) == VMSRS_PAGE_BYTES, "one p
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_window) == VMSRS_WINDOW_BYTES, "five pages");
 VMSRS_STATIC_ASSERT(offsetof(struct vmsrs_status_page, mode) == 16, "layout");
 VMSRS_STATIC_ASSERT(offsetof(struct vmsrs_status_page, service_request) == 24, "layout");
+VMSRS_STATIC_ASSERT(offsetof(struct vmsrs_status_page, processes) == 32, "layout");
 VMSRS_STATIC_ASSERT(offsetof(struct vmsrs_status_page, freed) == 64, "layout");
 
 /* Marks the pages of the windows image before the hypervisor has taken them over. */
@@ -298,7 +310,7 @@ struct vmsrs_server_info {
   char name[VMSRS_NAME_BYTES];
   uint32_t server;
   uint32_t attached; /* 1 = yes */
-  uint32_t process_id;
+  uint32_t process_id; /* of the first process; 0: none is attached */
   uint32_t region_count;
   uint64_t region_bytes;
   uint64_t storage_used_bytes;
@@ -329,12 +341,16 @@ struct vmsrs_server_info {
   uint64_t unprotected_store_count; /* stores that went on without: VMSRS_STORAGE_UNPROTECTED */
   uint64_t kept_bytes;              /* size of the kept regions */
   uint64_t reserved[1];
+  uint32_t process_ids[VMSRS_MAX_PROCESSES]; /* of all that are attached, the first one first */
+  uint32_t process_count;
+  uint32_t reserved2;
 };
 /* Upper bounds, in ms, of suppression_histogram's first 11 buckets; the twelfth has none. */
 #define VMSRS_SUPPRESSION_BUCKETS_MS \
   { 1, 5, 10, 50, 100, 500, 1000, 5000, 10000, 60000, 300000 }
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_server_info) ==
-                        48 + 24 + 16 + 16 + 8 * 12 + 8 * 10 + 8 * 12 + 8 * 4 + 32,
+                        48 + 24 + 16 + 16 + 8 * 12 + 8 * 10 + 8 * 12 + 8 * 4 + 32 +
+                            4 * VMSRS_MAX_PROCESSES + 8,
                     "layout");
 
 /* MGMT_USERS: users under suppression, active ones and the recently collected. */

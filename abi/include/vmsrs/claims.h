@@ -79,7 +79,8 @@ struct vmsrs_user_area {
   uint64_t window; /* 1 between S_open and S_close; anything else is damage, and counts as closed */
   uint64_t count;  /* entries of the write set, for others to look through */
   uint64_t depth;  /* open scopes of the user's thread */
-  uint64_t reserved[5];
+  uint64_t process; /* of that thread, as it calls itself */
+  uint64_t reserved[4];
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_user_area) == 64, "layout");
 #define VMSRS_MIN_USER_AREA_BYTES 1024u

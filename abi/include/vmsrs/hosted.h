@@ -44,7 +44,22 @@ enum vmsrs_hosted_type {
   VMSRS_HOSTED_MEMORY_TAKE = 6,
   /* a = number of the memory. Calls cannot reach it any more. */
   VMSRS_HOSTED_MEMORY_GIVE = 7,
-  VMSRS_HOSTED_TYPE_COUNT = 8
+  /* Memory that another process of the same server has: a = region, b = enum vmsrs_hosted_part.
+   * Answer: a = bytes, b = the address at which this client has it already, or 0, c = offset of that
+   * part in it; descriptor: the memory. NOT_FOUND: no process has it. */
+  VMSRS_HOSTED_MEMORY_FIND = 8,
+  /* The same: a = region, b = enum vmsrs_hosted_part; c = the page-aligned address at which the client
+   * has mapped it. Answer: a = number of the memory. */
+  VMSRS_HOSTED_MEMORY_JOIN = 9,
+  VMSRS_HOSTED_TYPE_COUNT = 10
+};
+
+/* What belongs to a region beside its bytes; the users' areas belong to region 0, whatever that is. */
+enum vmsrs_hosted_part {
+  VMSRS_HOSTED_BYTES = 0,
+  VMSRS_HOSTED_CLAIMS = 1,
+  VMSRS_HOSTED_AREAS = 2,
+  VMSRS_HOSTED_PART_COUNT = 3
 };
 
 struct vmsrs_hosted_message {

@@ -51,13 +51,17 @@ typedef struct vmsrs_options {
 
 /* Binds this process to its server, maps its window, installs the fault handler (SIGSEGV, SIGBUS,
  * SIGFPE, SIGILL; faults of threads without a user go to the handlers that were there before) and
- * starts the service thread. Once a process. */
+ * starts the service thread. Once a process. Up to VMSRS_MAX_PROCESSES processes may be attached to
+ * one server, all with the same trap_every_store; a child of fork is not attached until it calls
+ * this itself, outside of all scopes. On the hypervisor a second process is refused
+ * (VMSRS_ERROR_STATE) unless every store traps, and can join no region. */
 int vmsrs_attach(const vmsrs_options* options);
-/* Ends the protection, and gives up all regions, named ones too. Fails with VMSRS_ERROR_STATE while
- * a user is unfinished. */
+/* Ends the protection of this process, and gives up all regions that no other one has, named ones
+ * too. Fails with VMSRS_ERROR_STATE while a user of this process is unfinished. */
 int vmsrs_detach(void);
 
-/* Clears all profiled regions of this server (the paper, 4.6). */
+/* Clears all profiled regions of this server (the paper, 4.6). Fails with VMSRS_ERROR_STATE while
+ * another process is attached. */
 int Init_profile(void);
 /* Protects [address, address + bytes): both multiples of 64; granule_bytes 8, 16, 32 or 64. Locks
  * the memory (hosted: puts shared memory with the same content in place of its pages, which nobody
@@ -79,9 +83,17 @@ typedef enum vmsrs_profiled {
  * memory is where it was. Given up by vmsrs_detach, Init_profile and unprofile_named, not by
  * exit(). As profile(), one call at a time. */
 int profile_named(void* address, size_t bytes, unsigned granule_bytes, const char* name);
+/* Gives this process a region that another process of the server has profiled under that name: from
+ * here on both have the same memory. `address`: where it shall be (what was mapped at its pages is
+ * gone), as far into its page as it is there; NULL: anywhere. `at` and `bytes` receive place and
+ * size; NULL: not wanted. Users of both processes store to it, and what a user of one wrote when it
+ * crashed is restored for the readers of the other. VMSRS_ERROR_ARGUMENT: nobody has profiled the
+ * name; VMSRS_ERROR_STATE: not wholly yet, or this process has it already. As profile(), one call
+ * at a time. */
+int vmsrs_profile_join(const char* name, void* address, void** at, size_t* bytes);
 /* Gives up a named region, whether this process has profiled it or it is kept. Fails with
- * VMSRS_ERROR_STATE while unfinished users have written to it, VMSRS_ERROR_ARGUMENT if there is
- * none. Any thread. */
+ * VMSRS_ERROR_STATE while unfinished users have written to it or another process has it,
+ * VMSRS_ERROR_ARGUMENT if there is none. Any thread. */
 int unprofile_named(const char* name);
 
 typedef enum vmsrs_outcome {

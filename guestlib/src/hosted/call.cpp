@@ -24,7 +24,7 @@ using transport::LaneResult;
 using transport::Link;
 
 // The connection, in a page that is read-only once it is made, and that is all zeroes in a child
-// after fork: a child is not attached.
+// after fork: a child is not attached, until it attaches itself.
 struct alignas(VMSRS_PAGE_BYTES) LinkPage {
   bool connected;
   Link link;
@@ -161,6 +161,7 @@ bool connect(char* problem, std::size_t problem_bytes) {
     page->thread_key = link_page_->thread_key;
   else
     pthread_key_create(&page->thread_key, give_lanes);
+  lanes_of_thread = {};
   page->connected = true;
   mprotect(memory, sizeof(LinkPage), PROT_READ);
   __atomic_store_n(&link_page_, page, __ATOMIC_RELEASE);
@@ -244,6 +245,66 @@ void forget_region() {
   message.a = newest_memory;
   newest_memory = 0;
   transport::ask(*link, message);
+}
+
+namespace {
+
+Joined not_joined(const char* what, vmsrs_status status) {
+  fail_status(what, status);
+  return Joined::kFailed;
+}
+
+}  // namespace
+
+Joined join_memory(std::uint64_t region, Part part, std::byte* wanted, std::byte*& at) {
+  newest_memory = 0;
+  const Link* const link = connected_link();
+  if (link == nullptr) return not_joined("joining", VMSRS_NOT_ATTACHED);
+  vmsrs_hosted_message found{};
+  found.type = VMSRS_HOSTED_MEMORY_FIND;
+  found.a = region;
+  found.b = static_cast<std::uint64_t>(part);
+  int descriptor = -1;
+  vmsrs_status status = transport::ask(*link, found, &descriptor);
+  if (status == VMSRS_NOT_FOUND) return Joined::kNone;
+  if (status != VMSRS_OK || descriptor < 0) return not_joined("joining, shared memory", status);
+  const std::size_t bytes = found.a, offset = found.c;
+  auto* place = reinterpret_cast<std::byte*>(found.b);  // it is mapped there
+  if (place == nullptr) {
+    auto* const hint = wanted != nullptr ? wanted - offset : nullptr;
+    const int fixed = wanted != nullptr ? MAP_FIXED : 0;
+    const bool aligned = reinterpret_cast<std::uintptr_t>(hint) % VMSRS_PAGE_BYTES == 0;
+    void* const mapped =
+        aligned ? mmap(hint, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | fixed, descriptor, 0)
+                : MAP_FAILED;
+    if (!aligned)
+      fail(VMSRS_ERROR_ARGUMENT,
+           "joining: the region begins %zu bytes into its page, so it must here",
+           offset % VMSRS_PAGE_BYTES);
+    else if (mapped == MAP_FAILED)
+      no_memory("joining: mmap of shared memory");
+    close(descriptor);
+    if (mapped == MAP_FAILED) return Joined::kFailed;
+    place = static_cast<std::byte*>(mapped);
+    vmsrs_hosted_message join{};
+    join.type = VMSRS_HOSTED_MEMORY_JOIN;
+    join.a = region;
+    join.b = static_cast<std::uint64_t>(part);
+    join.c = reinterpret_cast<std::uint64_t>(place);
+    status = transport::ask(*link, join);
+    if (status != VMSRS_OK) {
+      if (wanted == nullptr) munmap(place, bytes);
+      return not_joined("joining, shared memory", status);
+    }
+    newest_memory = join.a;
+  } else {
+    close(descriptor);
+  }
+  at = place + offset;
+  if (wanted == nullptr || at == wanted) return Joined::kDone;
+  fail(VMSRS_ERROR_ARGUMENT, "joining: this process has the region's pages at %p already",
+       static_cast<void*>(at));
+  return Joined::kFailed;
 }
 
 std::byte* call_buffer(std::size_t& bytes) {

@@ -104,4 +104,13 @@ int prepare_region(void* address, std::size_t bytes) {
               bytes, strerrordesc_np(errno));
 }
 
+// The hypervisor reaches each process's memory by that process's own page tables and would not
+// mind; but nobody hands the memory of one process to another here.
+Joined join_memory() {
+  fail(VMSRS_ERROR_STATE,
+       "another process of this server is attached: several of them can share regions on "
+       "vmsrs-hosted only, not yet on the hypervisor");
+  return Joined::kFailed;
+}
+
 }  // namespace vmsrs::guest::svm
