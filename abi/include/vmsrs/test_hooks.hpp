@@ -62,6 +62,7 @@ enum class Step : std::uint8_t {
   APPLY_mirror,
   FREE_count,
   FREE_tag,
+  FREED,
   SWEEP_claim,
   SWEEP_restore,
   // words of the window
