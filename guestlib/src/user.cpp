@@ -73,10 +73,11 @@ bool in_scope(const ThreadContext& context) {
   return control().areas != nullptr && context.depth != 0;
 }
 
-// A user that has just ended well: its thread keeps the slot for the next one.
+// A user that has just ended well: its thread keeps the slot for the next one, unless the slot rests.
 void keep_user(ThreadContext& context, std::uint64_t word) {
   const std::uint32_t slot = context.slot;
   reset_user(context);
+  if ((word & 3) != VMSRS_USER_ACTIVE) return leave_user();
   context.slot = slot;
   context.kept_word = word;
   seal(context);

@@ -18,14 +18,18 @@ Slot Server::owner_of_granule(const Claimant& claimant) const {
   return owned && !over(claimant) ? claimant.slot : kNoSlot;
 }
 
-// The tag becomes UNOWNED; its bytes are the mirror's. A reader of committed values
-// that finds the same tag twice has to know whether the granule was somebody's meanwhile: the count
-// first.
-void Server::free_granule(MappedGranule& granule) {
+void Server::count_freed() {
   freed_ += !hole(39);
   step(Step::FREE_count);
   if (vmsrs_window* const window = platform_->window(index_))
     store_word(window->status.freed, freed_);
+}
+
+// The tag becomes UNOWNED; its bytes are the mirror's. A reader of committed values
+// that finds the same tag twice has to know whether the granule was somebody's meanwhile: the count
+// first.
+void Server::free_granule(MappedGranule& granule) {
+  count_freed();
   step(Step::FREE_tag);
   granule.set_tag(VMSRS_TAG_UNOWNED);
   step(Step::FREED);

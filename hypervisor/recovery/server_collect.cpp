@@ -126,6 +126,7 @@ Reply Server::service(Thread thread) {
   if (const Reply reply = wanted_drain(); !reply.ok()) return reply;
   if (collect_requests_ > 0)
     if (const Reply reply = serve_collections(thread.memory); !reply.ok()) return reply;
+  if (const Reply reply = serve_resting_slots(thread.memory); !reply.ok()) return reply;
   return serve_walks(thread.memory);
 }
 

@@ -23,6 +23,7 @@ void Server::release_regions() {
       region.release(*pool_);
   }
   stop_walks();
+  wake_all_slots();
 }
 
 Reply Server::init_profile() {

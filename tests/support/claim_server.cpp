@@ -131,8 +131,11 @@ vmsrs_status ClaimThread::end(bool keep) {
       repeat(VMSRS_CALL_USER_END, handed_over ? address_of(buffer.data()) : 0,
              keep ? VMSRS_USER_KEEP : 0, fast_.set.masked, fast_.set.count, fast_.set.sum, mask_sum)
           .status);
-  if (answer == VMSRS_OK && keep) {
+  const bool kept = keep && (server_.window().users[slot] & 3) == VMSRS_USER_ACTIVE;
+  if (answer == VMSRS_OK && kept) {
     take_user();
+  } else if (answer == VMSRS_OK && keep) {  // the slot rests
+    return begin();
   } else if (answer == VMSRS_OK) {
     open = false;
     fast_.own = 0;

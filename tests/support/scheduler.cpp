@@ -73,7 +73,7 @@ const char* name_of(hooks::Step step) {
       "DRAIN_barrier",  "TS_tag",        "TS_take",     "TS_freeze",    "TS_contend",
       "TS_contend_tag", "TS_record",     "TS_repair",   "TL_tag",       "TL_data",
       "RESTORE_data",   "APPLY_mirror",  "FREE_count",  "FREE_tag",     "FREED",
-      "SWEEP_claim",    "SWEEP_restore", "PUBLISH_cst", "PUBLISH_user", "PUBLISH_mode"};
+      "AGE_clear", "SWEEP_claim",    "SWEEP_restore", "PUBLISH_cst", "PUBLISH_user", "PUBLISH_mode"};
   static_assert(std::size(kNames) == static_cast<std::size_t>(hooks::Step::kCount));
   return kNames[static_cast<std::size_t>(step)];
 }

@@ -63,6 +63,7 @@ enum class Step : std::uint8_t {
   FREE_count,
   FREE_tag,
   FREED,
+  AGE_clear,
   SWEEP_claim,
   SWEEP_restore,
   // words of the window

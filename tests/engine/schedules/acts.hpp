@@ -9,7 +9,8 @@ namespace vmsrs::test::acts {
 using K = Act::Kind;
 
 inline constexpr Act begin{K::kBegin}, end{K::kEnd}, keep{K::kKeep}, crash{K::kCrash},
-    serve{K::kServe}, scrub{K::kScrub}, hide_page{K::kHidePage};
+    serve{K::kServe}, scrub{K::kScrub}, hide_page{K::kHidePage}, come_to_last{K::kComeToLast},
+    come_back{K::kComeBack};
 constexpr Act store(std::size_t word) { return {K::kStore, word}; }
 constexpr Act faulty_store(std::size_t word) { return {K::kFaultyStore, word}; }
 constexpr Act load(std::size_t word) { return {K::kLoad, word}; }

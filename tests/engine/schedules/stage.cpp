@@ -164,6 +164,21 @@ void Stage::perform(Actor& actor, const Act& act) {
       if (result.status != VMSRS_OK) store(actor, act.what, false);
       return;
     }
+    case Act::Kind::kComeToLast:
+    case Act::Kind::kComeBack: {
+      auto& user =
+          recovery::EngineProbe::ledger(0).users[static_cast<recovery::Slot>(actor.thread.slot)];
+      if (act.kind == Act::Kind::kComeToLast) {
+        actor.old_generation = (user.generation - 1) & VMSRS_TAG_GENERATION_MASK;
+        user.generation = (user.generation | VMSRS_TAG_GENERATION_MASK) - 1;
+      } else if ((user.generation & VMSRS_TAG_GENERATION_MASK) != 0) {
+        return wrong("the slot's generation has not come round");
+      } else {
+        user.generation |= actor.old_generation;
+      }
+      server_.machine.platform.window(0)->users[actor.thread.slot] = user.word();
+      return;
+    }
     case Act::Kind::kFill:
       for (std::size_t i = 0; i < (server_.area_bytes - sizeof(vmsrs_user_area)) / 8; ++i)
         store(actor, act.what + i * play_.granule / 8, false);

@@ -23,21 +23,23 @@ struct Act {
     kFaultyStore,  // of two words, with a fault before the second
     kLoad,
     kLoadCommitted,
-    kEnd,        // an end that commits; of a crashed user: its end and collection
-    kKeep,       // an end that gives the thread its next user
-    kCrash,      // its own
-    kDeclare,    // thread `what` is declared crashed
-    kDrain,      // its window is seen closed by this thread
-    kReport,     // and that is reported
-    kKnock,      // a store that traps and is told to drain
-    kComeAgain,  // and its next trap, with the ticket of that
-    kFill,       // stores until the write set is full; the words from `what` on
-    kHidePage,   // the region's page is not present when the engine comes next
-    kServe,      // the service thread's part
-    kScrub,      // and a scrub of everything before it
-    kDamage,     // the tag of granule `what` is scribbled over
-    kStaleTag,   // granule `what` gets the frozen tag of a user long gone
-    kWild,       // a store behind the library's back
+    kEnd,         // an end that commits; of a crashed user: its end and collection
+    kKeep,        // an end that gives the thread its next user
+    kCrash,       // its own
+    kDeclare,     // thread `what` is declared crashed
+    kDrain,       // its window is seen closed by this thread
+    kReport,      // and that is reported
+    kKnock,       // a store that traps and is told to drain
+    kComeAgain,   // and its next trap, with the ticket of that
+    kComeToLast,  // the next user of its slot, which is free, is the last before tags come round
+    kComeBack,    // they have, and its next user gets the tags of the last one before kComeToLast
+    kFill,        // stores until the write set is full; the words from `what` on
+    kHidePage,    // the region's page is not present when the engine comes next
+    kServe,       // the service thread's part
+    kScrub,       // and a scrub of everything before it
+    kDamage,      // the tag of granule `what` is scribbled over
+    kStaleTag,    // granule `what` gets the frozen tag of a user long gone
+    kWild,        // a store behind the library's back
   } kind;
   std::size_t what = 0;
 };
@@ -90,6 +92,7 @@ class Stage {
     bool in_end = false;
     std::vector<std::uint8_t> before_commit;  // while it commits: what was committed until then
     std::uint64_t ticket = 0;
+    std::uint64_t old_generation = 0;
     std::uint64_t crash_epoch = 0;        // of whom it declared crashed
     std::optional<std::size_t> crashing;  // whom it is about to crash
     std::optional<std::size_t> storing;   // a word
