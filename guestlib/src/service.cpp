@@ -39,10 +39,9 @@ void* serve(void*) {
     if (window != nullptr) {
       const std::uint64_t request =
           __atomic_load_n(&window->status.service_request, __ATOMIC_ACQUIRE);
-      if (__atomic_load_n(&window->status.service_taken, __ATOMIC_ACQUIRE) == request)
-        served = request;
+      const std::uint64_t taken = __atomic_load_n(&window->status.service_taken, __ATOMIC_ACQUIRE);
       // A call that failed is repeated at the next turn: the request stands.
-      if (request != served && serve_request()) served = request;
+      if (request != served && request != taken && serve_request()) served = request;
     }
     const timespec pause = {0, kPollNs};
     clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, nullptr);

@@ -61,10 +61,14 @@ bool in_scope(const ThreadContext& context) {
   return control().areas != nullptr && context.depth != 0;
 }
 
-// A user that has just ended well: its thread keeps the slot for the next one.
-// `mode`: as it was before that was known.
+// A user that has just ended well: its thread keeps the slot for the next one, unless the slot
+// rests. `mode`: as it was before that was known.
 void keep_user(ThreadContext& context, std::uint64_t word, std::uint64_t mode) {
   const std::uint32_t slot = context.slot;
+  if ((word & 3) != VMSRS_USER_ACTIVE) {
+    reset_user(context);
+    return leave_user();
+  }
   forget_user(context);
   context.slot = slot;
   context.kept_word = word;

@@ -19,7 +19,7 @@ constexpr std::uint64_t kMostUncounted = 64;  // the counters are shared by all:
 // Reading the counter of cycles twice takes a tenth of a short call: one call in so many is timed.
 constexpr std::uint64_t kTimedOneIn = 8;
 constexpr std::uint64_t kServedBytes = 8192;  // swept at a time, so that calls need not wait long
-constexpr unsigned kMostSteps = 1u << 20;  // of a burial: depth, then pieces of collection
+constexpr unsigned kMostSteps = 1u << 20;     // of a burial: depth, then pieces of collection
 
 bool is_asked(std::uint32_t state) { return state == VMSRS_LANE_REQUEST; }
 
@@ -71,8 +71,8 @@ bool CallServer::serve_server() {
   constexpr std::uint64_t kNoThread = 0;
   monitor::dispatch({address_space_, kNoThread, 3, &memory_}, call);
   // Of several processes each reaches the regions that it has, and each must be asked.
-  if ((call.rax == VMSRS_OK || call.rax == VMSRS_AGAIN) && read_once(status.processes) == 0)
-    write_once(status.service_taken, request);
+  const bool taken = call.rax == VMSRS_OK || call.rax == VMSRS_AGAIN;
+  write_once(status.service_taken, taken && read_once(status.processes) == 0 ? request : 0);
   if (call.rax != VMSRS_AGAIN) service_done_ = request;
   return true;
 }

@@ -61,6 +61,9 @@ class MappedGranule {
 
   std::uint64_t tag() const { return load_word(claim_->tag); }
   Claimant claimant() const { return claimant_of(tag(), granule_); }
+  std::uint64_t unowned_tag() const {
+    return vmsrs_tag(vmsrs_tag_body(VMSRS_TAG_UNOWNED, 0, 0), granule_);
+  }
   void set_tag(vmsrs_tag_kind kind, std::uint64_t slot = 0, std::uint64_t generation = 0) {
     store_word(claim_->tag, vmsrs_tag(vmsrs_tag_body(kind, slot, generation), granule_));
   }

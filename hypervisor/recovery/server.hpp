@@ -113,7 +113,8 @@ class Server {
   Reply user_stuck(Thread thread);
   // Crashes the slot's user, of that generation, in the name of somebody else.
   Reply user_suppress(std::uint64_t slot, std::uint64_t generation, vmsrs_fault_kind kind);
-  // No store of the user that has been crashed since `epoch` is under way any more.
+  // No store of the user that has been crashed since `epoch` is under way any more; or, of every
+  // user, none that was under way when SERVICE gave `epoch`.
   Reply user_drained(std::uint64_t slot, std::uint64_t epoch, Thread thread);
   // The thread has died. True: it has no user any more, for that had stored nothing.
   bool end_idle_thread(Thread thread);
@@ -175,6 +176,13 @@ class Server {
   struct CheckCursor {
     enum class Part { kSlots, kRecords, kHeads, kTotals, kDone } part = Part::kDone;
     std::uint64_t at = 0;
+  };
+  // Clearing the old tags of slots that rest: where it goes on.
+  struct Aging {
+    std::uint64_t ticket = 0;  // 0: nothing is under way
+    bool cleared = false;
+    std::uint32_t region = 0;
+    std::uint64_t granule = 0;
   };
   struct Source;  // of a store's bytes
   struct Process {
@@ -251,6 +259,7 @@ class Server {
   // granules with claims (server_claims.cpp)
   bool over(const Claimant& claimant) const;
   Slot owner_of_granule(const Claimant& claimant) const;
+  void count_freed();
   void free_granule(MappedGranule& granule);
   Slot owner_of_granule(const Claimant& claimant, const Region& region, std::uint32_t index) const;
   void restore_granule(Region& region, std::uint32_t index, Slot owner, MappedGranule& granule,
@@ -272,6 +281,16 @@ class Server {
   Reply load_claimed(Region& region, const Piece& piece, GuestMemory& memory);
   Reply repair(Region& region, std::uint32_t index, std::uint64_t ticket, MappedGranule& granule,
                GuestMemory& memory);
+
+  // slots whose generations come round (server_age.cpp)
+  Reply serve_resting_slots(GuestMemory& memory);
+  Reply clear_old_tags(GuestMemory& memory);
+  MemoryOutcome clear_old_tag(const Region& region, std::uint32_t index, GuestMemory& memory);
+  Reply slots_aged(std::uint64_t ticket);
+  bool reaches_all_claims() const;
+  void wake_all_slots();
+  template <typename Wanted>
+  void wake_slots(Wanted wanted);
 
   // write sets (server_write_set.cpp)
   struct WriteSet {
@@ -382,6 +401,7 @@ class Server {
   Tally collect_requests_;
   Tally orphan_count_;
   std::uint64_t suppression_began_ns_ = 0;
+  Aging aging_;
   CheckCursor check_;
   Walk comparison_{};  // of a check
   Walk scrub_{};       // of sweeps and scrubs

@@ -18,16 +18,21 @@ Slot Server::owner_of_granule(const Claimant& claimant) const {
   return owned && !over(claimant) ? claimant.slot : kNoSlot;
 }
 
-// The tag becomes UNOWNED; its bytes are the mirror's. A reader of committed values
-// that finds the same tag twice has to know whether the granule was somebody's meanwhile: the count
-// first.
-void Server::free_granule(MappedGranule& granule) {
+void Server::count_freed() {
   freed_ += !hole(39);
   step(Step::FREE_count);
   if (vmsrs_window* const window = platform_->window(index_))
     store_word(window->status.freed, freed_);
+}
+
+// The tag becomes UNOWNED; its bytes are the mirror's. A reader of committed values
+// that finds the same tag twice has to know whether the granule was somebody's meanwhile: the count
+// first.
+void Server::free_granule(MappedGranule& granule) {
+  count_freed();
   step(Step::FREE_tag);
   granule.set_tag(VMSRS_TAG_UNOWNED);
+  step(Step::FREED);
 }
 
 // The same where the tag may be damaged: a frozen granule is known without it.
@@ -105,7 +110,8 @@ Reply Server::record_store(Region& region, const Piece& piece, Slot slot, Mapped
   return VMSRS_OK;
 }
 
-// Nobody owns the granule: the caller claims it itself, unless its write set has no room for it.
+// Nobody owned the granule when its tag was this: the caller claims it itself, unless its write set
+// has no room for it. Once the engine has freed it, another may have claimed it.
 Reply Server::store_unowned(Region& region, const Piece& piece, const StoreHints& hints, Slot slot,
                             std::uint64_t tag, MappedGranule& granule) {
   if (!hints.write_set_full) return VMSRS_REPEAT;
@@ -171,15 +177,15 @@ Reply Server::store_claimed(Region& region, const Piece& piece, const StoreHints
     case VMSRS_TAG_UNOWNED:
       return store_unowned(region, piece, hints, slot, tag, granule);
     case VMSRS_TAG_CONTENDED:
-      if (region.heads[piece.granule] != kNoRecord)
-        if (const auto outcome =
-                settle_claimed(region, piece.granule, memory, counters_.demand_restores);
-            !outcome)
-          return reply_for(outcome);
-      if (region.heads[piece.granule] == kNoRecord) {  // also: its last record was committed
-        free_granule(granule);
-        return store_unowned(region, piece, hints, slot, granule.tag(), granule);
+      if (region.heads[piece.granule] == kNoRecord) {
+        free_granule(granule);  // its last record was committed
+      } else if (const auto outcome =
+                     settle_claimed(region, piece.granule, memory, counters_.demand_restores);
+                 !outcome) {
+        return reply_for(outcome);
       }
+      if (region.heads[piece.granule] == kNoRecord)
+        return store_unowned(region, piece, hints, slot, granule.unowned_tag(), granule);
       return record_store(region, piece, slot, granule);
     case VMSRS_TAG_OWN:
     case VMSRS_TAG_FROZEN: {
@@ -193,7 +199,7 @@ Reply Server::store_claimed(Region& region, const Piece& piece, const StoreHints
       if (user.crashed()) {
         if (!user.drained && !hole(30)) return {VMSRS_WAIT, owner};
         restore_granule(region, piece.granule, owner, granule, counters_.demand_restores);
-        return store_unowned(region, piece, hints, slot, granule.tag(), granule);
+        return store_unowned(region, piece, hints, slot, granule.unowned_tag(), granule);
       }
       if (frozen) return store_frozen(region, piece, hints, slot, owner, granule, memory);
       if (owner == slot) return VMSRS_REPEAT;

@@ -131,6 +131,7 @@ Reply Server::service(std::uint64_t most_bytes, Thread thread) {
     if (const Reply reply = serve_orphans(thread.memory); !reply.ok()) return reply;
   if (collect_requests_ > 0)
     if (const Reply reply = serve_collections(thread.memory); !reply.ok()) return reply;
+  if (const Reply reply = serve_resting_slots(thread.memory); !reply.ok()) return reply;
   return serve_walks(most_bytes != 0 ? most_bytes : VMSRS_MAX_RANGE_BYTES, thread.memory);
 }
 

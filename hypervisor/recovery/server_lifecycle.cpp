@@ -41,6 +41,7 @@ void Server::close_user(Slot slot) {
   user.record_count = 0;
   ledger_.users.close(slot);
   publish_user(slot);
+  if (ledger_.users.resting(slot)) call_for_service();
 }
 
 }  // namespace vmsrs::recovery

@@ -155,6 +155,7 @@ void Server::leave(std::uint32_t process, Named named) {
   present_ = kNoProcess;
   if (--process_count_ > 0) return finish_orphans();
   stop_walks();
+  wake_all_slots();
   area_bytes_ = 0;
   shared_ = 0;
   publish_shared();

@@ -20,6 +20,7 @@ Reply Server::init_profile() {
     return VMSRS_BUSY;
   leave_regions(present_, Named::kGivenUp);
   stop_walks();
+  wake_all_slots();
   set_areas(0);
   area_bytes_ = 0;
   recent_count_ = 0;

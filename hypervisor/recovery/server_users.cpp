@@ -56,9 +56,9 @@ Reply Server::user_end(bool keep, const vmsrs_write_set& set, const HandedOver& 
   user.write_set = set;
   if (const Reply reply = commit(slot, handed_over, thread.memory); !reply.ok()) return reply;
   ++counters_.finished;
-  if (!keep) {
+  if (!keep || ledger_.users.comes_round(slot)) {
     close_user(slot);
-    return {VMSRS_OK, 0};
+    return {VMSRS_OK, 0, user.word()};
   }
   forget_request(user);
   ledger_.users.renew(slot);
@@ -143,6 +143,7 @@ Reply Server::user_suppress(std::uint64_t wanted, std::uint64_t generation, vmsr
 
 // A process without areas has seen no window of one that has.
 Reply Server::user_drained(std::uint64_t slot, std::uint64_t epoch, Thread thread) {
+  if (slot == VMSRS_EVERY_USER) return slots_aged(epoch);
   if (slot >= VMSRS_MAX_USERS) return VMSRS_NOT_FOUND;
   User& user = ledger_.users[static_cast<Slot>(slot)];
   if (!user.crashed() || (user.crash_epoch != epoch && !hole(22))) return VMSRS_WRONG_STATE;

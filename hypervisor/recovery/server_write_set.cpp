@@ -127,8 +127,10 @@ bool Server::holds(Slot slot, std::uint64_t entry, const Region& region,
   if (claimant.kind == VMSRS_TAG_OWN || claimant.kind == VMSRS_TAG_FROZEN)
     return claimant.slot == slot && !over(claimant);
   const bool damaged = claimant.kind == VMSRS_TAG_DAMAGED || claimant.kind == VMSRS_TAG_REPAIRING;
+  const bool contended = region.heads[granule_of(entry)] != kNoRecord &&
+                         ledger_.freeze_of(region, granule_of(entry), slot) == kNoRecord;
   return damaged && !ledger_.users[slot].crashed() && (entry & VMSRS_ENTRY_CONFIRMED) != 0 &&
-         region.heads[granule_of(entry)] == kNoRecord;
+         !contended;
 }
 
 // ---- the end of a user that has not crashed

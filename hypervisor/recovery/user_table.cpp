@@ -11,6 +11,8 @@ void UserTable::initialise(void* memory) {
   for (std::uint32_t i = 0; i < kPlaces; ++i) places_[i] = kNoSlot;
   for (std::uint32_t i = 0; i < VMSRS_MAX_USERS; ++i)
     free_[i] = static_cast<Slot>(VMSRS_MAX_USERS - 1 - i);
+  free_count_ = VMSRS_MAX_USERS;
+  resting_count_ = 0;
   open_count_.clear();
 }
 
@@ -22,8 +24,8 @@ Slot UserTable::find(ThreadId thread) const {
 }
 
 Slot UserTable::open(ThreadId thread) {
-  if (open_count_ == VMSRS_MAX_USERS) return kNoSlot;
-  const Slot slot = free_[VMSRS_MAX_USERS - 1 - open_count_];
+  if (free_count_ == 0) return kNoSlot;
+  const Slot slot = free_[--free_count_];
   open_count_.add(slot);
   User& user = users_[slot];
   const std::uint64_t generation = user.generation;
@@ -45,8 +47,19 @@ void UserTable::close(Slot slot) {
   user.state = VMSRS_USER_FREE;
   user.quiet = user.orphan = false;
   ++user.generation;
-  free_[VMSRS_MAX_USERS - open_count_] = slot;
   open_count_.remove(slot);
+  if (resting(slot))
+    ++resting_count_;
+  else
+    free_[free_count_++] = slot;
+}
+
+void UserTable::wake(Slot slot) {
+  User& user = users_[slot];
+  user.aging = false;
+  ++user.generation;
+  --resting_count_;
+  free_[free_count_++] = slot;
 }
 
 void UserTable::abandon(Slot slot) {

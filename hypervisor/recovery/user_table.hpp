@@ -48,6 +48,7 @@ struct User {
   bool heard;     // crashed, and its own thread knows
   bool seen_to;   // crashed, and its own process knows: its time is bounded
   bool orphan;    // crashed, for its process is gone: collected by the others
+  bool aging;     // the slot rests, and its old tags are being cleared
 
   bool crashed() const { return state >= VMSRS_USER_CRASHED; }
   bool unheard_of() const { return quiet && !crashed(); }
@@ -77,9 +78,17 @@ class UserTable {
   Slot open(ThreadId thread);
   // The slot's thread is no more; its user stays, as an orphan.
   void abandon(Slot slot);
-  // The slot is free again, with its next generation.
+  // The slot is free again, with its next generation; or it rests, if that is the last one before
+  // those in tags come round.
   void close(Slot slot);
-  // The same thread has the slot's next generation, ACTIVE, as its next user.
+  // Would the slot rest?
+  bool comes_round(Slot slot) const { return is_last(users_[slot].generation + 1); }
+  bool resting(Slot slot) const { return is_last(users_[slot].generation); }
+  std::uint32_t resting_count() const { return resting_count_; }
+  // The slot has rested: it is free, with its next generation.
+  void wake(Slot slot);
+  // The same thread has the slot's next generation, ACTIVE, as its next user. Not where that comes
+  // round.
   void renew(Slot slot);
   const Tally& open_count() const { return open_count_; }
   void begin_recount() { open_count_.begin_recount(); }
@@ -94,11 +103,17 @@ class UserTable {
     return static_cast<std::uint32_t>((number * 0x9e3779b97f4a7c15ull) >> 53);
   }
   void forget(ThreadId thread);
+  // No user has such a generation, so no tag says it.
+  static bool is_last(std::uint64_t generation) {
+    return (generation & VMSRS_TAG_GENERATION_MASK) == VMSRS_TAG_GENERATION_MASK;
+  }
 
   User* users_ = nullptr;
   Slot* places_ = nullptr;
   Slot* free_ = nullptr;  // a stack: the slot freed last is used first
-  Tally open_count_;      // by slot
+  std::uint32_t free_count_ = 0;
+  std::uint32_t resting_count_ = 0;
+  Tally open_count_;  // by slot
 };
 static_assert(2 * VMSRS_MAX_USERS == 1u << (64 - 53));
 

@@ -30,7 +30,7 @@ constexpr unsigned kMostProcesses = 3;
 struct Exercise {
   std::uint64_t operations, traps, drains, suppressed, restores, contended, crashes, repaired, kept,
       committed, older;
-  std::uint64_t declared, late, waits, heard_by_fault;
+  std::uint64_t declared, late, waits, heard_by_fault, rounds;
   std::uint64_t deaths, orphans, orphan_loads;
 };
 
@@ -74,6 +74,8 @@ class History {
     if (wrong.empty()) wrong = compare();
     const vmsrs_server_info info = server_.info();
     exercise_.restores += info.demand_restore_count + info.collect_restore_count;
+    for (std::uint64_t slot = 0; slot < 2 * kThreads; ++slot)
+      exercise_.rounds += server_.generation(slot) > VMSRS_TAG_GENERATION_MASK;
     exercise_.repaired += recovery::EngineProbe::counters(0).repaired_tags;
     if (wrong.empty() && (info.mode & VMSRS_MODE_SUPPRESSION) != 0) wrong = "still suppressing";
     if (wrong.empty() && info.record_count != 0) wrong = "records are left";
@@ -104,6 +106,7 @@ class History {
 
   std::string step(User& user) {
     if (!user.thread.open) {
+      if (below(8) == 0) come_round();
       if (user.thread.begin() != VMSRS_OK) return "begin refused";
       take_ids(user);
       return {};
@@ -129,6 +132,22 @@ class History {
       default:
         return below(2) == 0 ? store(user) : below(3) == 0 ? load_committed(user) : load(user);
     }
+  }
+
+  // Free slots come near the end of their generations, or to one that a tag may still say.
+  void come_round() {
+    for (std::uint64_t i = 0; i < 2 * kThreads; ++i) {
+      const auto slot = static_cast<recovery::Slot>(i);
+      recovery::UserTable& users = recovery::EngineProbe::ledger(0).users;
+      recovery::User& user = users[slot];
+      constexpr std::uint64_t kLast = VMSRS_TAG_GENERATION_MASK;
+      if (user.state != VMSRS_USER_FREE || (user.generation & kLast) > kLast / 2) continue;
+      if (user.generation > kLast)
+        user.generation += below(4);
+      else
+        user.generation = kLast - 1 - below(3);
+    }
+    recovery::EngineProbe::publish(0);
   }
 
   std::string end(User& user, bool keep) {
@@ -331,15 +350,16 @@ BOOST_AUTO_TEST_CASE(claims_and_model_agree) {
              << exercise.suppressed << " suppressed stores, " << exercise.restores << " restores, "
              << exercise.repaired << " repaired tags, " << exercise.kept
              << " users without a call to begin, " << exercise.declared << " declared crashed, "
-             << exercise.late << " late stores, " << exercise.waits << " waits, " << exercise.deaths
-             << " deaths of processes with " << exercise.orphans << " unfinished users, "
-             << exercise.orphan_loads << " loads before those were collected, "
-             << exercise.committed << " committed loads, in which " << exercise.older
+             << exercise.late << " late stores, " << exercise.rounds << " slots came round, "
+             << exercise.waits << " waits, " << exercise.deaths << " deaths of processes with "
+             << exercise.orphans << " unfinished users, " << exercise.orphan_loads
+             << " loads before those were collected, " << exercise.committed
+             << " committed loads, in which " << exercise.older
              << " bytes were older than what others had stored");
   for (const std::uint64_t count :
        {exercise.traps, exercise.drains, exercise.suppressed, exercise.restores, exercise.contended,
         exercise.repaired, exercise.kept, exercise.declared, exercise.late, exercise.waits,
-        exercise.heard_by_fault, exercise.committed, exercise.older, exercise.deaths,
-        exercise.orphans, exercise.orphan_loads})
+        exercise.heard_by_fault, exercise.rounds, exercise.committed, exercise.older,
+        exercise.deaths, exercise.orphans, exercise.orphan_loads})
     BOOST_TEST(count > 0u);
 }

@@ -193,8 +193,11 @@ vmsrs_status ClaimThread::end(bool keep) {
              (keep ? VMSRS_USER_KEEP : 0) | over.bytes << VMSRS_HANDED_OVER_SHIFT, fast_.set.masked,
              fast_.set.count, fast_.set.sum, over.sum)
           .status);
-  if (answer == VMSRS_OK && keep) {
+  const bool kept = keep && (server_.window().users[slot] & 3) == VMSRS_USER_ACTIVE;
+  if (answer == VMSRS_OK && kept) {
     take_user();
+  } else if (answer == VMSRS_OK && keep) {  // the slot rests
+    return begin();
   } else if (answer == VMSRS_OK) {
     open = false;
     fast_.own = 0;

@@ -24,7 +24,8 @@ struct vmsrs_claim {
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_claim) == 16, "layout");
 
 /* A tag: bits 0..2 kind, 3..12 slot, 13..51 generation (both 0 but for OWN and FROZEN), 52..63
- * check bits over all of that and the granule's number. No tag is zero. */
+ * check bits over all of that and the granule's number. No tag is zero. No user has the last
+ * generation: a slot rests in it until no tag of its earlier users is left. */
 enum vmsrs_tag_kind {
   VMSRS_TAG_DAMAGED = 0, /* what check bits that do not fit are taken for; never written */
   VMSRS_TAG_UNOWNED = 1,

@@ -62,6 +62,8 @@ enum class Step : std::uint8_t {
   APPLY_mirror,
   FREE_count,
   FREE_tag,
+  FREED,
+  AGE_clear,
   SWEEP_claim,
   SWEEP_restore,
   // words of the window
