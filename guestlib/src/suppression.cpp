@@ -46,13 +46,18 @@ CallResult crash_user(vmsrs_fault_kind kind, std::uint64_t address, std::uint64_
   // A user that was begun without a call: only its thread knows how deep it is in its scopes.
   const ThreadContext& before = thread_context();
   const bool tells = control().areas != nullptr && seal_holds(before);
-  const CallResult result = call(VMSRS_CALL_USER_CRASH,
-                                 {.rdi = to_register(&fault),
-                                  .rsi = tells ? before.label : 0,
-                                  .rdx = tells ? before.depth : 0,
-                                  .r10 = vmsrs_fast_thread.set.count,
-                                  .r8 = vmsrs_fast_thread.set.sum},
-                                 ReadOnlyRange{&fault, sizeof fault});
+  CallArguments arguments = {.rdi = to_register(&fault),
+                             .rsi = tells ? before.label : 0,
+                             .rdx = tells ? before.depth : 0,
+                             .r10 = vmsrs_fast_thread.set.count,
+                             .r8 = vmsrs_fast_thread.set.sum};
+  const ReadOnlyRange source = {&fault, sizeof fault};
+  CallResult result = call_to_end(VMSRS_CALL_USER_CRASH, arguments, source);
+  if (result.status == VMSRS_BAD_ADDRESS) {
+    // A page of an eager region is gone. Suppression is in force; what is left is for collection.
+    arguments.r9 = VMSRS_CRASH_UNRESTORED;
+    result = call_to_end(VMSRS_CALL_USER_CRASH, arguments, source);
+  }
   if (result.status == VMSRS_OK || result.status == VMSRS_CRASHED) close_window_of(result.second);
   if (result.status == VMSRS_OK) {
     ThreadContext& context = thread_context();
@@ -85,7 +90,7 @@ void hear_of_crash() {
 void see_to_declared(std::uint64_t slot, std::uint64_t crash_epoch) {
   start_time_bound_of(slot, crash_epoch);
   EngineCalls().drain(slot);
-  call(VMSRS_CALL_USER_DRAINED, {.rdi = slot, .rsi = crash_epoch});
+  call_to_end(VMSRS_CALL_USER_DRAINED, {.rdi = slot, .rsi = crash_epoch});
 }
 
 void unwind() {

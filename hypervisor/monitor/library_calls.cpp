@@ -43,7 +43,12 @@ Reply user_crash(const Context& c, Server& server, Thread thread) {
   if (const Reply reply = copy_in(thread.memory, c.registers.rdi, fault); !reply.ok()) return reply;
   if (const vmsrs_status status = check(fault); status != VMSRS_OK) return status;
   const CallRegisters& in = c.registers;
-  return server.user_crash(fault, in.rsi, in.rdx, {in.r10, 0, in.r8}, thread);
+  if ((in.r9 & ~std::uint64_t{VMSRS_CRASH_UNRESTORED}) != 0) return VMSRS_BAD_ARGUMENT;
+  return server.user_crash(fault, in.rsi, in.rdx, {in.r10, 0, in.r8}, in.r9 == 0, thread);
+}
+
+recovery::WantedRegion wanted_region(const ProfileCall& call) {
+  return {call.address, call.bytes, call.granule, call.claims, call.eager};
 }
 
 // Hands the name at `from` to the operation.
@@ -61,9 +66,8 @@ Reply region_call(const Context& c, Server& server, Thread thread) {
     case VMSRS_CALL_INIT_PROFILE:
       return server.init_profile();
     case VMSRS_CALL_PROFILE:
-      return decoded<ProfileCall>(in, [&](const ProfileCall& call) {
-        return server.profile(call.address, call.bytes, call.granule, call.claims, thread);
-      });
+      return decoded<ProfileCall>(
+          in, [&](const ProfileCall& call) { return server.profile(wanted_region(call), thread); });
     case VMSRS_CALL_PROFILE_FILL:
       return server.profile_fill(in.rdi, in.rsi, thread);
     case VMSRS_CALL_UNPROFILE:
@@ -75,8 +79,7 @@ Reply region_call(const Context& c, Server& server, Thread thread) {
     case VMSRS_CALL_PROFILE_NAMED:
       return decoded<ProfileCall>(in, [&](const ProfileCall& call) {
         return named(in.r10, thread, [&](const Server::RegionName& name) {
-          return server.profile_named(call.address, call.bytes, call.granule, call.claims, name,
-                                      thread);
+          return server.profile_named(wanted_region(call), name, thread);
         });
       });
     case VMSRS_CALL_UNPROFILE_NAMED:
@@ -106,7 +109,7 @@ Reply user_call(const Context& c, Server& server, Thread thread) {
     case VMSRS_CALL_USER_DECLARE:
       return server.user_suppress(c.registers.rdi, c.registers.rsi, VMSRS_FAULT_CHECK);
     case VMSRS_CALL_USER_DRAINED:
-      return server.user_drained(c.registers.rdi, c.registers.rsi);
+      return server.user_drained(c.registers.rdi, c.registers.rsi, thread);
     case VMSRS_CALL_SERVICE:
       return server.service(thread);
     default:

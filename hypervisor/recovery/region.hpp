@@ -19,6 +19,7 @@ struct Region {
 
   State state = State::kNone;
   bool fills_memory = false;  // while filling: from the mirror, which is whole
+  bool eager = false;         // restored at the crash, not on demand
   std::uint8_t granule_shift = 0;
   std::uint64_t address = 0;  // guest-virtual
   std::uint64_t claims = 0;   // guest-virtual, of its first vmsrs_claim; 0: every store traps

@@ -105,6 +105,28 @@ Reply Server::walk_piece(Walk& walk, Repair repair, GuestMemory& memory) {
   return comparison_.left > 0 || scrub_.left > 0 ? VMSRS_AGAIN : VMSRS_OK;
 }
 
+// The sweep of a user's crash, where it must not wait for the service thread.
+Reply Server::sweep_eager_regions(User& user, GuestMemory& memory) {
+  std::uint64_t budget = kPieceBytes;
+  for (; user.swept_region < VMSRS_MAX_REGIONS; ++user.swept_region, user.swept_bytes = 0) {
+    const Region& region = ledger_.regions[user.swept_region];
+    if (!region.eager || region.state != Region::State::kLive || user.swept_bytes >= region.bytes)
+      continue;
+    Walk walk{};
+    walk.offset = user.swept_bytes;
+    const std::uint64_t left = region.bytes - user.swept_bytes;
+    const std::uint64_t bytes = left < budget ? left : budget;
+    std::uint64_t done = 0;
+    const MemoryOutcome outcome = compare_run(walk, region, bytes, Repair::kRestore, memory, done);
+    if (outcome.result == MemoryResult::kBadAddress) done = bytes;
+    user.swept_bytes += done;
+    budget -= bytes;
+    if (outcome.result == MemoryResult::kTouch) return reply_for(outcome);
+    if (user.swept_bytes < region.bytes) return VMSRS_AGAIN;
+  }
+  return VMSRS_OK;
+}
+
 // `done` counts the bytes that need not be looked at again: all of them, unless memory fails or too
 // much differs.
 MemoryOutcome Server::compare_run(Walk& walk, const Region& region, std::uint64_t bytes,

@@ -17,6 +17,7 @@ void Server::info(vmsrs_server_info& out) const {
     }
     if (!region.in_use()) continue;
     ++out.region_count;
+    out.eager_region_count += region.eager;
     out.region_bytes += region.bytes;
   }
   out.storage_used_bytes = pool_->used_bytes(owner_of(index_));
@@ -41,6 +42,7 @@ void Server::info(vmsrs_server_info& out) const {
   out.load_count = from.loads;
   out.suppressed_store_count = from.suppressed_stores;
   out.demand_restore_count = from.demand_restores;
+  out.crash_restore_count = from.crash_restores;
   out.collect_restore_count = from.collect_restores;
   out.restore_cycles = from.restore_cycles;
   out.suppression_count = from.suppressions;

@@ -60,6 +60,9 @@ void Server::enter_suppression(Slot slot, CrashedBy by) {
   user.drained = by == CrashedBy::kItself;  // its thread stores nothing while it is here
   user.heard = by == CrashedBy::kItself;
   user.taken = 0;
+  user.eager_work = has_eager_region() ? EagerWork::kRestore : EagerWork::kNone;
+  user.swept_region = 0;
+  user.swept_bytes = 0;
   crashed_count_.add(slot);
   publish_user(slot);
   change_mode(true);
@@ -71,6 +74,7 @@ void Server::note_drained(User& user) {
   if (user.drained) return;
   change_mode(true);
   user.drained = true;
+  if (user.eager_work != EagerWork::kNone) call_for_service();  // unless the caller goes on with it
 }
 
 void Server::leave_suppression() {

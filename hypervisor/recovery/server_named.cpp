@@ -12,13 +12,8 @@ Region* Server::region_named(const RegionName& name) {
   return nullptr;
 }
 
-Reply Server::profile_named(std::uint64_t address, std::uint64_t bytes, std::uint32_t granule,
-                            std::uint64_t claims, const RegionName& name, Thread thread) {
-  Region wanted;
-  wanted.granule_shift = static_cast<std::uint8_t>(__builtin_ctz(granule));
-  wanted.address = address;
-  wanted.claims = claims;
-  wanted.bytes = bytes;
+Reply Server::profile_named(const WantedRegion& asked, const RegionName& name, Thread thread) {
+  Region wanted = region_wanted(asked);
   copy_bytes(wanted.name, name, sizeof name);
   Region* const known = region_named(name);
   if (known == nullptr) {
@@ -26,16 +21,17 @@ Reply Server::profile_named(std::uint64_t address, std::uint64_t bytes, std::uin
     return reply.ok() ? Reply{VMSRS_OK, reply.first, 0} : reply;
   }
   if (!known->waits()) return VMSRS_BUSY;
-  if (known->bytes != bytes || known->granule_shift != wanted.granule_shift)
+  if (known->bytes != wanted.bytes || known->granule_shift != wanted.granule_shift)
     return VMSRS_OTHER_SHAPE;
   for (const Region& other : ledger_.regions)
-    if (&other != known && other.overlaps(address, bytes)) return VMSRS_OVERLAP;
-  for (const std::uint64_t end : {address, address + bytes - 1})
+    if (&other != known && other.overlaps(wanted.address, wanted.bytes)) return VMSRS_OVERLAP;
+  for (const std::uint64_t end : {wanted.address, wanted.address + wanted.bytes - 1})
     if (const auto outcome = thread.memory.prepare(GuestVirtual{end}, 1, Access::kWrite); !outcome)
       return reply_for(outcome);
   if (const Reply reply = look_at_claims(wanted, thread.memory); !reply.ok()) return reply;
-  known->fill_memory_at(address);
-  known->claims = claims;
+  known->fill_memory_at(wanted.address);
+  known->claims = wanted.claims;
+  known->eager = wanted.eager;  // how this process reads it; nothing of what is kept depends on it
   return {VMSRS_OK, index_of(*known), 1};
 }
 

@@ -96,10 +96,23 @@ void Server::crash_without_fault(Slot slot, vmsrs_fault_kind kind, CrashedBy by)
   enter_suppression(slot, by);
 }
 
+// AGAIN and TOUCH: the call is repeated, and nothing of it counts twice.
 Reply Server::user_crash(const vmsrs_fault& fault, std::uint64_t label, std::uint64_t depth,
-                         const vmsrs_write_set& set, Thread thread) {
+                         const vmsrs_write_set& set, bool restores, Thread thread) {
   const Slot slot = ledger_.users.find(thread.id);
   if (slot == kNoSlot) return VMSRS_NO_USER;
+  User& user = ledger_.users[slot];
+  if (!user.telling)
+    if (const Reply reply = first_word_of_crash(slot, fault, label, depth, set); !reply.ok())
+      return reply;
+  if (!restores) user.eager_work = EagerWork::kNone;
+  const Reply reply = restore_eagerly(slot, thread.memory);
+  user.telling = !reply.ok();
+  return reply.ok() ? Reply{VMSRS_OK, user.fault_count, slot} : reply;
+}
+
+Reply Server::first_word_of_crash(Slot slot, const vmsrs_fault& fault, std::uint64_t label,
+                                  std::uint64_t depth, const vmsrs_write_set& set) {
   User& user = ledger_.users[slot];
   const bool declared = user.crashed();
   if (fault.kind != VMSRS_FAULT_NONE) {
@@ -123,7 +136,7 @@ Reply Server::user_crash(const vmsrs_fault& fault, std::uint64_t label, std::uin
     enter_suppression(slot, CrashedBy::kItself);
     request_scrub(kEveryByte);
   }
-  return {VMSRS_OK, user.fault_count, slot};
+  return VMSRS_OK;
 }
 
 Reply Server::user_suppress(std::uint64_t wanted, std::uint64_t generation, vmsrs_fault_kind kind) {
@@ -139,12 +152,13 @@ Reply Server::user_suppress(std::uint64_t wanted, std::uint64_t generation, vmsr
   return {VMSRS_OK, user.crash_epoch};
 }
 
-Reply Server::user_drained(std::uint64_t slot, std::uint64_t epoch) {
-  if (slot >= VMSRS_MAX_USERS) return VMSRS_NOT_FOUND;
-  User& user = ledger_.users[static_cast<Slot>(slot)];
+Reply Server::user_drained(std::uint64_t wanted, std::uint64_t epoch, Thread thread) {
+  if (wanted >= VMSRS_MAX_USERS) return VMSRS_NOT_FOUND;
+  const Slot slot = static_cast<Slot>(wanted);
+  User& user = ledger_.users[slot];
   if (!user.crashed() || user.crash_epoch != epoch) return VMSRS_WRONG_STATE;
   note_drained(user);
-  return VMSRS_OK;
+  return restore_eagerly(slot, thread.memory);
 }
 
 bool Server::end_idle_thread(Thread thread) {

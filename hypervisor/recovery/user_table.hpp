@@ -10,6 +10,9 @@
 
 namespace vmsrs::recovery {
 
+// What is left to do in eager regions because the user has crashed.
+enum class EagerWork : std::uint8_t { kNone, kRestore, kSweep };
+
 // A slot for an unfinished user.
 struct User {
   std::uint64_t generation;  // never goes back, not even when the server's process changes
@@ -26,6 +29,7 @@ struct User {
   vmsrs_write_set write_set;         // what it said of it at its end, or at its crash
   std::uint64_t masked_bytes;  // of its write set that the engine has taken over from the masks
   std::uint64_t taken;         // how far the write set, or its claims, were gone through
+  std::uint64_t swept_bytes;   // of the eager region swept_region, since its crash
   vmsrs_fault fault;
   RecordId records;
   std::uint32_t depth;  // 0 while crashed: at its end point
@@ -37,6 +41,9 @@ struct User {
   bool reader;    // it has said that it only reads: its stores are refused
   bool drained;   // crashed, and no store of its can be under way any more
   bool heard;     // crashed, and its own thread knows
+  bool telling;   // its thread's first USER_CRASH is to be repeated
+  EagerWork eager_work;
+  std::uint8_t swept_region;
 
   bool crashed() const { return state >= VMSRS_USER_CRASHED; }
   bool unheard_of() const { return quiet && !crashed(); }

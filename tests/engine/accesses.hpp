@@ -26,7 +26,7 @@ class Accesses {
   virtual ~Accesses() = default;
 
   virtual Result attach(const std::string& name, const Secret& secret, std::uint32_t process) = 0;
-  virtual Result profile(std::uint8_t* memory, std::size_t bytes, unsigned granule) = 0;
+  virtual Result profile(std::uint8_t* memory, std::size_t bytes, unsigned granule, bool eager) = 0;
   virtual Result detach() = 0;
 
   virtual Result begin(User user, std::uint64_t label) = 0;

@@ -171,6 +171,7 @@ BOOST_AUTO_TEST_CASE(profile) {
   for (const std::uint64_t granule : {0ull, 1ull, 4ull, 12ull, 128ull, (1ull << 32) + 8, ~0ull})
     refuse(a, VMSRS_BAD_ARGUMENT, VMSRS_CALL_PROFILE, at, 64, granule);
   refuse(a, VMSRS_BAD_LENGTH, VMSRS_CALL_PROFILE, at, 0, 8);
+  BOOST_TEST(a.call(VMSRS_CALL_PROFILE, at, 64, 8, 0, 0, 2).status == VMSRS_BAD_ARGUMENT);
   refuse(a, VMSRS_BAD_LENGTH, VMSRS_CALL_PROFILE, at, ~0ull - 63, 8);
   refuse(a, VMSRS_BAD_ADDRESS, VMSRS_CALL_PROFILE, at, kHuge, 8);
   refuse(a, VMSRS_UNALIGNED, VMSRS_CALL_PROFILE, at + 8, 64, 8);

@@ -28,6 +28,7 @@ struct Exercise {
   std::uint64_t operations, traps, drains, suppressed, restores, contended, crashes, repaired, kept,
       committed, older;
   std::uint64_t declared, late, waits, heard_by_fault;
+  std::uint64_t restored_at_crash, plain_looks;
 };
 
 class History {
@@ -36,12 +37,14 @@ class History {
       : random_(seed),
         exercise_(exercise),
         pieces_(random_() % 4 == 0),
-        server_({{kBytes[0], kGranules[random_() % 4]}, {kBytes[1], kGranules[random_() % 4]}},
+        eager_{random_() % 3 == 0, random_() % 3 == 0},
+        server_({{kBytes[0], kGranules[random_() % 4], eager_[0]},
+                 {kBytes[1], kGranules[random_() % 4], eager_[1]}},
                 1024) {
     for (std::size_t i = 0; i < 2; ++i)
       models_.emplace_back(
           std::vector<std::uint8_t>(server_.region(i), server_.region(i) + kBytes[i]),
-          std::size_t{1} << server_.regions[i].shift);
+          std::size_t{1} << server_.regions[i].shift, eager_[i]);
     for (unsigned i = 0; i < kThreads; ++i) {
       users_.push_back({ClaimThread(server_, 0xa000 + 0x1000 * i), {}, false, false, false});
       if (pieces_) users_[i].thread.client.memory.set_mapped_pages(8);
@@ -54,6 +57,7 @@ class History {
     for (unsigned i = 0; i < operations && wrong.empty(); ++i) {
       ++exercise_.operations;
       wrong = step(users_[below(kThreads)]);
+      if (wrong.empty()) wrong = compare_eager_regions();
     }
     for (User& user : users_) {
       if (!wrong.empty()) return wrong;
@@ -62,6 +66,7 @@ class History {
     if (wrong.empty()) wrong = compare();
     const vmsrs_server_info info = server_.info();
     exercise_.restores += info.demand_restore_count + info.collect_restore_count;
+    exercise_.restored_at_crash += info.crash_restore_count;
     exercise_.repaired += recovery::EngineProbe::counters(0).repaired_tags;
     if (wrong.empty() && (info.mode & VMSRS_MODE_SUPPRESSION) != 0) wrong = "still suppressing";
     if (wrong.empty() && info.record_count != 0) wrong = "records are left";
@@ -247,6 +252,24 @@ class History {
     return {};
   }
 
+  // What plain loads see. A user that was declared crashed must be drained first.
+  std::string compare_eager_regions() {
+    for (std::uint32_t slot = 0; slot < VMSRS_MAX_USERS; ++slot) {
+      const recovery::User& user =
+          recovery::EngineProbe::ledger(0).users[static_cast<std::uint16_t>(slot)];
+      if (user.crashed() && !user.drained) return {};
+    }
+    for (std::size_t region = 0; region < 2; ++region)
+      for (std::size_t at = 0; eager_[region] && at < kBytes[region]; ++at) {
+        ++exercise_.plain_looks;
+        if (server_.region(region)[at] != models_[region].value(at))
+          return "eager region " + std::to_string(region) + ", byte " + std::to_string(at) +
+                 " in memory is " + std::to_string(server_.region(region)[at]) +
+                 ", the model says " + std::to_string(models_[region].value(at));
+      }
+    return {};
+  }
+
   std::string compare() const {
     for (std::size_t region = 0; region < 2; ++region) {
       const std::uint8_t* const mirror = recovery::EngineProbe::ledger(0).regions[region].mirror;
@@ -262,6 +285,7 @@ class History {
   std::mt19937_64 random_;
   Exercise& exercise_;
   bool pieces_;
+  bool eager_[2];
   ClaimServer server_;
   std::vector<Model> models_;
   std::vector<User> users_;
@@ -292,10 +316,12 @@ BOOST_AUTO_TEST_CASE(claims_and_model_agree) {
              << " users without a call to begin, " << exercise.declared << " declared crashed, "
              << exercise.late << " late stores, " << exercise.waits << " waits, "
              << exercise.committed << " committed loads, in which " << exercise.older
-             << " bytes were older than what others had stored");
+             << " bytes were older than what others had stored, " << exercise.restored_at_crash
+             << " restores at the crash");
   for (const std::uint64_t count :
        {exercise.traps, exercise.drains, exercise.suppressed, exercise.restores, exercise.contended,
         exercise.repaired, exercise.kept, exercise.declared, exercise.late, exercise.waits,
-        exercise.heard_by_fault, exercise.committed, exercise.older})
+        exercise.heard_by_fault, exercise.committed, exercise.older, exercise.restored_at_crash,
+        exercise.plain_looks})
     BOOST_TEST(count > 0u);
 }

@@ -98,6 +98,7 @@ bool tell(const Options& options, const Exercise& all, double seconds) {
     std::uint64_t value;
   };
   const Count counts[] = {{"restored on demand", all.demand_restores},
+                          {"restored at the crash", all.crash_restores},
                           {"restored at collection", all.collect_restores},
                           {"restored by sweeps", all.sweep_restores},
                           {"wild stores", all.wild},

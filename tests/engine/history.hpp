@@ -44,14 +44,18 @@ struct History {
   std::uint64_t seed;
   std::uint32_t servers, users;
   bool tight;  // a quota that leaves one page, 31 records, beside the regions
-  std::vector<std::vector<std::uint32_t>> regions;  // of each server: granule sizes
+  struct RegionShape {
+    std::uint32_t granule;
+    bool eager;
+  };
+  std::vector<std::vector<RegionShape>> regions;  // of each server
   std::vector<Operation> operations;
 };
 
 // What the mechanism did: a run in which it did nothing proves nothing.
 struct Exercise {
-  std::uint64_t operations, demand_restores, collect_restores, sweep_restores, suppressed,
-      contended, touches, full, forced, wild, older;
+  std::uint64_t operations, demand_restores, crash_restores, collect_restores, sweep_restores,
+      suppressed, contended, touches, full, forced, wild, older;
 };
 
 constexpr std::uint32_t kRegionBytes = 192;

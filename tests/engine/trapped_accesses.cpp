@@ -20,9 +20,10 @@ Result TrappedAccesses::attach(const std::string& name, const Secret& secret,
   return clients_[0].attach(name, secret, process);
 }
 
-Result TrappedAccesses::profile(std::uint8_t* memory, std::size_t bytes, unsigned granule) {
+Result TrappedAccesses::profile(std::uint8_t* memory, std::size_t bytes, unsigned granule,
+                                bool eager) {
   regions_.push_back({memory, bytes});
-  return clients_[0].profile(memory, bytes, granule);
+  return clients_[0].profile(memory, bytes, granule, eager);
 }
 
 Result TrappedAccesses::begin(User user, std::uint64_t label) {
@@ -30,9 +31,12 @@ Result TrappedAccesses::begin(User user, std::uint64_t label) {
 }
 
 Result TrappedAccesses::crash(User user) {
-  Result result = clients_[user].crash();
-  while (result.status == VMSRS_TOUCH) result = clients_[user].crash();
-  return result;
+  for (;;) {
+    const Result result = clients_[user].crash();
+    if (result.status != VMSRS_TOUCH) return result;
+    ++touch_count_;
+    clients_[user].memory.touch(result.rdx);
+  }
 }
 
 Result TrappedAccesses::collect(User user) {

@@ -13,7 +13,7 @@ class TrappedAccesses final : public Accesses {
   TrappedAccesses(std::uint32_t server, std::uint32_t users);
 
   Result attach(const std::string& name, const Secret& secret, std::uint32_t process) override;
-  Result profile(std::uint8_t* memory, std::size_t bytes, unsigned granule) override;
+  Result profile(std::uint8_t* memory, std::size_t bytes, unsigned granule, bool eager) override;
   Result detach() override { return clients_[0].call(VMSRS_CALL_DETACH); }
 
   Result begin(User user, std::uint64_t label) override;

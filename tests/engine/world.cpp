@@ -47,12 +47,12 @@ World::World(const History& history, const Accesses::Factory& accesses, Exercise
     server.accesses = accesses(i, history.users);
     server.users.resize(history.users);
     (void)server.accesses->attach("server" + std::to_string(i), secret_of(1), 100 + i);
-    for (const std::uint32_t granule : history.regions[i]) {
+    for (const auto& [granule, eager] : history.regions[i]) {
       Memory& memory = *server.memory.emplace_back(std::make_unique<Memory>());
       for (std::uint8_t& byte : memory.bytes) byte = static_cast<std::uint8_t>(random());
       server.models.emplace_back(
-          std::vector<std::uint8_t>(memory.bytes, memory.bytes + kRegionBytes), granule);
-      (void)server.accesses->profile(memory.bytes, kRegionBytes, granule);
+          std::vector<std::uint8_t>(memory.bytes, memory.bytes + kRegionBytes), granule, eager);
+      (void)server.accesses->profile(memory.bytes, kRegionBytes, granule, eager);
     }
   }
 }
@@ -143,7 +143,10 @@ World::Wrong World::crash(ServerState& server, std::uint32_t index) {
   if (wanted != VMSRS_OK) return {};
   user.crashed = true;
   server.sweep_due = true;
-  for (std::size_t i = 0; i < server.models.size(); ++i) server.models[i].crash(user.ids[i]);
+  for (std::size_t i = 0; i < server.models.size(); ++i) {
+    server.models[i].crash(user.ids[i]);
+    if (server.models[i].eager()) server.models[i].sweep();
+  }
   return {};
 }
 
@@ -279,8 +282,8 @@ World::Wrong World::load_committed(ServerState& server, const Operation& operati
   return {};
 }
 
-// Whatever is not waiting to be restored is in memory as the model says; in normal mode that is
-// everything.
+// Whatever is not waiting to be restored is in memory as the model says; in normal mode, and in
+// eager regions, that is everything.
 World::Wrong World::compare(const ServerState& server) const {
   for (std::size_t i = 0; i < server.models.size(); ++i)
     for (std::size_t at = 0; at < kRegionBytes; ++at)
@@ -341,6 +344,7 @@ World::Wrong World::finish() {
 World::Wrong World::detach(ServerState& server) {
   const recovery::Counters& counters = EngineProbe::counters(server.index);
   exercise_.demand_restores += counters.demand_restores;
+  exercise_.crash_restores += counters.crash_restores;
   exercise_.collect_restores += counters.collect_restores;
   exercise_.sweep_restores += counters.sweep_restores;
   exercise_.touches += server.accesses->touch_count();

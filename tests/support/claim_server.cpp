@@ -25,8 +25,9 @@ ClaimServer::ClaimServer(std::vector<Part> parts, std::size_t bytes)
     claims.push_back(std::make_unique<Pages>(part.bytes / part.granule * sizeof(vmsrs_claim)));
     std::uint8_t* const data = memory.back()->data();
     for (std::size_t i = 0; i < part.bytes; ++i) data[i] = static_cast<std::uint8_t>(i * 7);
-    const Result region = service.call(VMSRS_CALL_PROFILE, address_of(data), part.bytes,
-                                       part.granule, 0, address_of(claims.back()->data()));
+    const Result region =
+        service.call(VMSRS_CALL_PROFILE, address_of(data), part.bytes, part.granule, 0,
+                     address_of(claims.back()->data()), part.eager);
     Result fill{region.status == VMSRS_OK ? VMSRS_AGAIN : region.status, 0, 0};
     while (fill.status == VMSRS_AGAIN)
       fill = service.call(VMSRS_CALL_PROFILE_FILL, region.rdx, fill.rdx);
@@ -55,7 +56,8 @@ void ClaimServer::serve() {
     const Result result = service.call(VMSRS_CALL_SERVICE);
     if (result.status == VMSRS_DRAIN) {
       see_windows_closed(result.rdx);
-      (void)service.call(VMSRS_CALL_USER_DRAINED, result.rdx, result.rsi);
+      while (service.call(VMSRS_CALL_USER_DRAINED, result.rdx, result.rsi).status == VMSRS_AGAIN) {
+      }
     } else if (result.status != VMSRS_AGAIN) {
       return;
     }

@@ -38,6 +38,7 @@ class ClaimServer {
   struct Part {
     std::size_t bytes;
     unsigned granule;
+    bool eager = false;
   };
 
   ClaimServer(std::vector<Part> parts, std::size_t area_bytes = 4096);

@@ -131,6 +131,8 @@ enum vmsrs_status {
 #define VMSRS_SECRET_BYTES 32u
 #define VMSRS_USER_READER 1u           /* USER_BEGIN: this user only reads */
 #define VMSRS_USER_KEEP 1u             /* USER_END: the thread goes on with the slot's next user */
+#define VMSRS_PROFILE_EAGER 1u         /* PROFILE...: restored at the crash, for plain loads */
+#define VMSRS_CRASH_UNRESTORED 1u      /* USER_CRASH: leave eager regions to the collection */
 #define VMSRS_STORE_WRITE_SET_FULL 1u /* STORE...: the caller cannot claim the granule */
 #define VMSRS_EVERY_USER (~0ull) /* DRAIN: the windows of all users */
 #define VMSRS_HASH_BYTES 32u   /* SHA-256 */
@@ -327,13 +329,16 @@ struct vmsrs_server_info {
   uint64_t sweep_restore_count; /* granules restored that nobody owned: changed behind the library */
   uint64_t unprotected_store_count; /* stores that went on without: VMSRS_STORAGE_UNPROTECTED */
   uint64_t kept_bytes;              /* size of the kept regions */
-  uint64_t reserved[1];
+  uint64_t crash_restore_count;     /* granules restored by the crash's own call: eager regions */
+  uint32_t eager_region_count;      /* of region_count */
+  uint32_t reserved0;
+  uint64_t reserved[4];
 };
 /* Upper bounds, in ms, of suppression_histogram's first 11 buckets; the twelfth has none. */
 #define VMSRS_SUPPRESSION_BUCKETS_MS \
   { 1, 5, 10, 50, 100, 500, 1000, 5000, 10000, 60000, 300000 }
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_server_info) ==
-                        48 + 24 + 16 + 16 + 8 * 12 + 8 * 10 + 8 * 12 + 8 * 4 + 32,
+                        48 + 24 + 16 + 16 + 8 * 12 + 8 * 10 + 8 * 12 + 8 * 4 + 24 + 48,
                     "layout");
 
 /* MGMT_USERS: users under suppression, active ones and the recently collected. */

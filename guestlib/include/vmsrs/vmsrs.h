@@ -79,6 +79,24 @@ typedef enum vmsrs_profiled {
  * memory is where it was. Given up by vmsrs_detach, Init_profile and unprofile_named, not by
  * exit(). As profile(), one call at a time. */
 int profile_named(void* address, size_t bytes, unsigned granule_bytes, const char* name);
+/* How a region is to be kept. All zeroes: as profile() does it. */
+typedef struct vmsrs_profile_options {
+  const char* name; /* as in profile_named(); NULL: the region ends with this process */
+  bool eager;       /* for programs that read the region with plain loads: what a crashed user wrote
+                       is restored by the library call that tells of the crash, and the server's eager
+                       regions are compared whole with what is committed, before on_crash is called.
+                       Of a user that somebody else declared crashed: before vmsrs_user_suppress
+                       returns, or the service thread is done. A crash in a large region takes as
+                       long as reading it. false: restored where vmsrs_load... needs it (on demand) */
+} vmsrs_profile_options;
+
+/* profile() and profile_named() with options. Plain loads of other threads see whole aligned words,
+ * but several words of one user's while they are being restored; on the hypervisor, too, other
+ * processors are not held meanwhile. Stores go through this library under either policy. A kept
+ * region gets the policy of the process that profiles it. Returns a vmsrs_profiled or a negative
+ * vmsrs_error. */
+int vmsrs_profile(void* address, size_t bytes, unsigned granule_bytes,
+                  const vmsrs_profile_options* options);
 /* Gives up a named region, whether this process has profiled it or it is kept. Fails with
  * VMSRS_ERROR_STATE while unfinished users have written to it, VMSRS_ERROR_ARGUMENT if there is
  * none. Any thread. */
