@@ -33,6 +33,7 @@ vmsrs_server_info shop() {
   info.load_count = 700;
   info.suppressed_store_count = 33;
   info.demand_restore_count = 21;
+  info.crash_restore_count = 13;
   info.collect_restore_count = 8;
   info.restore_cycles = 123456;
   info.suppression_count = 4;
@@ -45,6 +46,7 @@ vmsrs_server_info shop() {
   info.no_storage_count = 9;
   info.sweep_restore_count = 2;
   info.unprotected_store_count = 14;
+  info.eager_region_count = 1;
   info.kept_region_count = 1;
   info.kept_bytes = 1 << 16;
   return info;

@@ -22,6 +22,9 @@ bool collect_regions(Scrape& scrape, Families& families) {
   add_for_servers(
       families.gauge("vmsrs_server_region_bytes", "Size of the server's profiled regions."),
       *servers, &Info::region_bytes);
+  add_for_servers(
+      families.gauge("vmsrs_server_eager_regions", "Of these, regions restored at the crash."),
+      *servers, &Info::eager_region_count);
   add_for_servers(families.gauge("vmsrs_server_kept_regions",
                                  "Named regions of a process that has died, kept for the next."),
                   *servers, &Info::kept_region_count);
