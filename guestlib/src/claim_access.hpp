@@ -15,8 +15,10 @@
 //   CallResult store(address, bytes, count, ticket, write_set_full)   T_STORE, within one granule
 //   CallResult load(address, count)                                    T_LOAD, at most 8 bytes
 //   CallResult load_committed(from, to, count)                         of a region's live bytes
-//   void drain(slot)            every window of the slot (or of all) has been closed once since
-//   void wait(attempt)          a little
+//   bool drain(slot)            every window of the slot (or of all) has been closed once since;
+//                               false: not within the bound, its user is stuck now
+//   void wait(slot, attempt)    a little, for that user; past the bound it is stuck
+//   bool came_out(slot, epoch)  a stuck user is found outside of stores, and the engine knows
 namespace vmsrs::guest {
 
 enum class Access {
@@ -58,12 +60,14 @@ class ClaimAccess {
         case VMSRS_REPEAT:
           break;
         case VMSRS_WAIT:
-          calls_.wait(attempt);
+          calls_.wait(result.first, attempt);
           break;
         case VMSRS_DRAIN:
-          calls_.drain(result.first);
-          ticket = result.second;
+          if (calls_.drain(result.first)) ticket = result.second;
           break;
+        case VMSRS_OWNER_STUCK:
+          if (calls_.came_out(result.first, result.second)) break;
+          [[fallthrough]];
         default:
           status_ = result.status;
           return Access::kRefused;
@@ -164,7 +168,8 @@ class ClaimAccess {
   bool note_mode(std::uint64_t mode) {
     if (crashed_at(mode)) return false;
     thread_.seen_any = mode;
-    thread_.seen = (mode & VMSRS_MODE_SUPPRESSION) == 0 ? mode : fast::kNever;
+    const bool normal = (mode & VMSRS_MODE_SUPPRESSION) == 0;
+    thread_.seen = normal && thread_.sampled == 0 ? mode : fast::kNever;
     return true;
   }
 
@@ -267,6 +272,9 @@ class ClaimAccess {
     const std::uint64_t tag = __atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE);
     const vmsrs_tag_kind kind = vmsrs_tag_kind_of(tag, granule);
     if (kind != VMSRS_TAG_UNOWNED && kind != VMSRS_TAG_OWN) return Step::kTrap;
+    if (thread_.sampled != 0 && kind == VMSRS_TAG_OWN && !over(tag) &&
+        tag != vmsrs_tag_of(thread_.own, thread_.own_check, granule))
+      return Step::kTrap;  // the engine notes who wrote
     value = get(from, count);
     fast::barrier();
     if (kind == VMSRS_TAG_OWN && !over(tag) && counts_as_crashed(vmsrs_tag_slot(tag), mode))

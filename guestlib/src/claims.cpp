@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bounds.hpp"
 #include "control.hpp"
 #include "error.hpp"
 #include "guest_call.hpp"
@@ -52,6 +53,35 @@ const fast::Region* claimed_region_numbered(std::uint64_t number) {
 
 vmsrs_user_area& area_of(std::uint64_t slot) {
   return *reinterpret_cast<vmsrs_user_area*>(control().areas + slot * control().area_bytes);
+}
+
+// Is this one of the users whose loads are looked at?
+bool is_sampled() {
+  const std::uint32_t every = control().exposed_sample_every;
+  return every != 0 && (__builtin_ia32_rdtsc() * VMSRS_TAG_BODY_FACTOR >> 32) % every == 0;
+}
+
+void make_processors_agree() { syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0); }
+
+constexpr unsigned kSpins = 64;
+constexpr unsigned kYields = 64;
+constexpr unsigned kPausesPerMs = 20;
+
+void pause_for(unsigned attempt) {
+  if (attempt < kSpins) {
+    __builtin_ia32_pause();
+  } else if (attempt < kSpins + kYields) {
+    sched_yield();
+  } else {
+    const timespec pause = {0, 1'000'000 / kPausesPerMs};
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, nullptr);
+  }
+}
+
+// Counted in the waiting thread's own pauses, not by a clock: a process that is stopped as a whole
+// must not find its own threads late when it goes on.
+bool past_patience(unsigned attempt) {
+  return attempt >= kSpins + kYields + control().stuck_limit_ms * kPausesPerMs;
 }
 
 }  // namespace
@@ -148,7 +178,8 @@ void take_user(std::uint64_t slot, std::uint64_t user_word, bool reader) {
   constexpr std::uint64_t kOutermost = 1;
   fast::Thread& thread = claims_thread(attached_window());
   thread.reader = reader;
-  if (reader) thread.seen = fast::kNever;
+  thread.sampled = !reader && is_sampled();
+  if (reader || thread.sampled != 0) thread.seen = fast::kNever;
   const std::uint64_t own = vmsrs_tag_body(VMSRS_TAG_OWN, slot, user_word >> 2);
   if (thread.own == own) return set_scope_depth(kOutermost);  // it has begun: its write set stands
   thread.region.bytes = 0;
@@ -199,6 +230,7 @@ void leave_user() {
   thread.region.bytes = 0;
   thread.own = 0;
   thread.reader = 0;
+  thread.sampled = 0;
   // What it looks at is the library's, whatever its user has written over it.
   thread.mode = &kNoMode;
   thread.seen = thread.seen_any = fast::kNever;
@@ -230,7 +262,7 @@ bool any_open_scope() {
   return false;
 }
 
-void note_trapped_store() {
+void note_trapped() {
   ThreadContext& context = thread_context();
   if (context.trapped != 0 || !seal_holds(context)) return;
   context.trapped = 1;
@@ -239,7 +271,7 @@ void note_trapped_store() {
 
 CallResult EngineCalls::store(std::uint64_t to, const void* from, std::size_t bytes,
                               std::uint64_t ticket, bool write_set_full) {
-  note_trapped_store();
+  note_trapped();
   return call(VMSRS_CALL_STORE_RANGE,
               {.rdi = to,
                .rsi = to_register(from),
@@ -249,45 +281,67 @@ CallResult EngineCalls::store(std::uint64_t to, const void* from, std::size_t by
               {from, bytes});
 }
 
+// Of a sampled user the engine must not forget at its end what it has read.
 CallResult EngineCalls::load(std::uint64_t from, std::size_t bytes) {
-  return call(VMSRS_CALL_LOAD, {.rdi = from, .rsi = bytes});
+  const bool sampled = vmsrs_fast_thread.sampled != 0;
+  if (sampled) note_trapped();
+  return call(sampled ? VMSRS_CALL_LOAD_SAMPLED : VMSRS_CALL_LOAD, {.rdi = from, .rsi = bytes});
 }
 
 CallResult EngineCalls::load_committed(std::uint64_t from, void* to, std::size_t bytes) {
   return call(VMSRS_CALL_LOAD_COMMITTED, {.rdi = from, .rsi = bytes, .rdx = to_register(to)});
 }
 
-// A thread that is descheduled in its window is waited for: it stores its word and goes on.
-void EngineCalls::drain(std::uint64_t wanted) {
-  syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+// Its thread may come back: then its time is bounded as any crashed user's is.
+static void abandon(std::uint64_t slot, std::uint64_t user_word) {
+  const CallResult result = call(VMSRS_CALL_USER_ABANDON, {.rdi = slot, .rsi = user_word >> 2});
+  if (result.status == VMSRS_OK) start_time_bound_of(slot, result.first);
+}
+
+// A thread that is descheduled in its window is waited for: it stores its word and goes on. One
+// that does not is given up, so that nobody waits for ever.
+bool EngineCalls::drain(std::uint64_t wanted) {
+  make_processors_agree();
   const vmsrs_window* const window = attached_window();
-  if (control().areas == nullptr) return;  // every store is a call: none is under way
+  if (control().areas == nullptr) return true;  // every store is a call: none is under way
   const bool all = wanted == VMSRS_EVERY_USER;
   const std::uint64_t end = all ? VMSRS_MAX_USERS : wanted + 1;
+  bool drained = true;
   for (std::uint64_t slot = all ? 0 : wanted; window != nullptr && slot < end; ++slot) {
-    if (slot >= VMSRS_MAX_USERS) return;
+    if (slot >= VMSRS_MAX_USERS) return drained;
     const std::uint64_t word = __atomic_load_n(&window->users[slot], __ATOMIC_ACQUIRE);
     for (unsigned attempt = 0; (word & 3) != VMSRS_USER_FREE; ++attempt) {
       if (__atomic_load_n(&area_of(slot).window, __ATOMIC_ACQUIRE) != 1) break;
       // Its user has ended since: so has its store.
       if (__atomic_load_n(&window->users[slot], __ATOMIC_ACQUIRE) >> 2 != word >> 2) break;
-      wait(attempt);
+      if (past_patience(attempt)) {
+        abandon(slot, word);
+        drained = false;
+        break;
+      }
+      pause_for(attempt);
     }
   }
+  return drained;
 }
 
-void EngineCalls::wait(unsigned attempt) {
-  if (attempt < 64) {
-    __builtin_ia32_pause();
-  } else if (attempt < 128) {
-    sched_yield();
-  } else {
-    const timespec pause = {0, 50'000};
-    clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, nullptr);
-  }
+void EngineCalls::wait(std::uint64_t slot, unsigned attempt) {
+  const vmsrs_window* const window = attached_window();
+  if (past_patience(attempt) && window != nullptr && slot < VMSRS_MAX_USERS)
+    abandon(slot, __atomic_load_n(&window->users[slot], __ATOMIC_ACQUIRE));
+  else
+    pause_for(attempt);
+}
+
+bool EngineCalls::came_out(std::uint64_t slot, std::uint64_t crash_epoch) {
+  make_processors_agree();
+  if (control().areas == nullptr || slot >= VMSRS_MAX_USERS) return false;
+  if (__atomic_load_n(&area_of(slot).window, __ATOMIC_ACQUIRE) == 1) return false;
+  call_to_end(VMSRS_CALL_USER_DRAINED, {.rdi = slot, .rsi = crash_epoch});
+  return true;
 }
 
 }  // namespace vmsrs::guest
 
 __thread vmsrs::fast::Thread vmsrs_fast_thread = {
-    &vmsrs::guest::kNoMode, vmsrs::fast::kNever, vmsrs::fast::kNever, 0, 0, nullptr, {}, {}, 0};
+    &vmsrs::guest::kNoMode, vmsrs::fast::kNever, vmsrs::fast::kNever, 0, 0, nullptr, {}, {}, 0, 0};

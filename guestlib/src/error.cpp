@@ -60,7 +60,8 @@ constexpr StatusText kStatusTexts[] = {
     kUnknownStatus,
     kUnknownStatus,
     kUnknownStatus,
-    kUnknownStatus,
+    {VMSRS_ERROR_STATE, "a user that is stuck within a store may still be storing to these bytes",
+     "see vmsrsctl users list"},
     {VMSRS_ERROR_STATE, "the name is kept with another size or granule",
      "ask for the same, or give its content up with unprofile_named"},
 };

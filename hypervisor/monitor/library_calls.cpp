@@ -110,6 +110,10 @@ Reply user_call(const Context& c, Server& server, Thread thread) {
       return server.user_suppress(c.registers.rdi, c.registers.rsi, VMSRS_FAULT_CHECK);
     case VMSRS_CALL_USER_DRAINED:
       return server.user_drained(c.registers.rdi, c.registers.rsi, thread);
+    case VMSRS_CALL_USER_EXPOSED:
+      return server.user_exposed(thread);
+    case VMSRS_CALL_USER_ABANDON:
+      return server.user_abandon(c.registers.rdi, c.registers.rsi);
     case VMSRS_CALL_SERVICE:
       return server.service(thread);
     default:
@@ -139,6 +143,10 @@ Reply memory_call(const Context& c, Server& server, Thread thread) {
     case VMSRS_CALL_LOAD:
       return decoded<LoadCall>(
           in, [&](const LoadCall& call) { return server.load(call.address, call.bytes, thread); });
+    case VMSRS_CALL_LOAD_SAMPLED:
+      return decoded<LoadCall>(in, [&](const LoadCall& call) {
+        return server.load_sampled(call.address, call.bytes, thread);
+      });
     case VMSRS_CALL_LOAD_RANGE:
       return decoded<LoadRangeCall>(in, [&](const LoadRangeCall& call) {
         return server.load_range(call.address, call.bytes, thread);
@@ -154,8 +162,8 @@ Reply memory_call(const Context& c, Server& server, Thread thread) {
 
 bool known(std::uint64_t call) {
   return (call >= VMSRS_CALL_ATTACH && call <= VMSRS_CALL_UNPROFILE_NAMED) ||
-         (call >= VMSRS_CALL_USER_BEGIN && call <= VMSRS_CALL_USER_DRAINED) ||
-         (call >= VMSRS_CALL_STORE && call <= VMSRS_CALL_LOAD_COMMITTED) ||
+         (call >= VMSRS_CALL_USER_BEGIN && call <= VMSRS_CALL_USER_ABANDON) ||
+         (call >= VMSRS_CALL_STORE && call <= VMSRS_CALL_LOAD_SAMPLED) ||
          call == VMSRS_CALL_SERVICE;
 }
 

@@ -45,6 +45,7 @@ struct Counters {
   std::uint64_t suppressions, suppression_ns, ended_suppression_ns;
   std::uint64_t suppression_histogram[12];
   std::uint64_t no_storage, unprotected_stores;
+  std::uint64_t exposed;
 };
 
 // One protected program. All members but lock() and those marked so need the server's lock; every
@@ -100,6 +101,8 @@ class Server {
   Reply user_suppress(std::uint64_t slot, std::uint64_t generation, vmsrs_fault_kind kind);
   // No store of the user that has been crashed since `epoch` is under way any more.
   Reply user_drained(std::uint64_t slot, std::uint64_t epoch, Thread thread);
+  // The same as user_suppress for a user that does not come out of a store; it is stuck then.
+  Reply user_abandon(std::uint64_t slot, std::uint64_t generation);
   // The thread has died. True: it has no user any more, for that had stored nothing.
   bool end_idle_thread(Thread thread);
 
@@ -114,6 +117,12 @@ class Server {
   Reply load_range(std::uint64_t address, std::uint32_t bytes, Thread thread);
   // Committed values, all of one instant.
   Reply load_committed(std::uint64_t from, std::uint64_t to, std::uint32_t bytes, Thread thread);
+
+  // ---- exposed reads (server_exposed.cpp)
+  // A load that takes note of whose unfinished bytes it gives.
+  Reply load_sampled(std::uint64_t address, std::uint32_t bytes, Thread thread);
+  // Has the caller's user read, in such a load, from one that has crashed since?
+  Reply user_exposed(Thread thread) const;
 
   // ---- collection and service (server_collect.cpp)
   Reply user_collect(Thread thread);
@@ -161,6 +170,7 @@ class Server {
     std::uint64_t at = 0;
   };
   struct Source;  // of a store's bytes
+  struct Writers;
 
   // windows and mode (server_mode.cpp)
   void publish_everything();
@@ -169,6 +179,7 @@ class Server {
   enum class CrashedBy { kItself, kAnother };
   void enter_suppression(Slot slot, CrashedBy by);
   void note_drained(User& user);
+  void enter_stuck(User& user);
   void leave_suppression();
   void change_mode(bool suppression);
   bool suppressing() const { return (mode_ & VMSRS_MODE_SUPPRESSION) != 0; }
@@ -224,6 +235,15 @@ class Server {
   Reply load_claimed(Region& region, const Piece& piece, GuestMemory& memory);
   Reply repair(Region& region, std::uint32_t index, std::uint64_t ticket, MappedGranule& granule,
                GuestMemory& memory);
+  Slot abandoned_user() const;
+  Reply refused_for(Slot owner) const;
+
+  // exposed reads (server_exposed.cpp)
+  void find_writers(const Region& region, const Piece& piece, GuestMemory& memory,
+                    Writers& writers);
+  bool may_be_storing(Slot slot, GuestMemory& memory) const;
+  void note_read(User& reader, Slot writer);
+  void expose_readers(Slot slot);
 
   // write sets (server_write_set.cpp)
   struct WriteSet {

@@ -145,11 +145,13 @@ Reply Server::serve_eager_regions(GuestMemory& memory) {
   return VMSRS_OK;
 }
 
-// A user that was declared crashed and may still be storing.
+// A user that was declared crashed and may still be storing. One that does not come out of its
+// store is not waited for again: it says so itself, or who stores to what it owns sees it.
 Reply Server::wanted_drain() const {
   for (std::uint32_t slot = 0; slot < VMSRS_MAX_USERS && crashed_count_ > 0; ++slot) {
     const User& user = ledger_.users[static_cast<Slot>(slot)];
-    if (user.crashed() && !user.drained) return {VMSRS_DRAIN, slot, user.crash_epoch};
+    if (user.state == VMSRS_USER_CRASHED && !user.drained)
+      return {VMSRS_DRAIN, slot, user.crash_epoch};
   }
   return VMSRS_OK;
 }

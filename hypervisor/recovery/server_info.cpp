@@ -54,6 +54,7 @@ void Server::info(vmsrs_server_info& out) const {
   out.no_storage_count = from.no_storage;
   out.sweep_restore_count = from.sweep_restores;
   out.unprotected_store_count = from.unprotected_stores;
+  out.exposed_user_count = from.exposed;
 }
 
 void Server::describe(Slot slot, vmsrs_user_info& out) const {
@@ -72,6 +73,7 @@ void Server::describe(Slot slot, vmsrs_user_info& out) const {
   out.suppressed_store_count = user.suppressed_store_count;
   out.restore_count = user.restore_count;
   out.record_count = user.record_count;
+  out.exposed = user.exposed;
 }
 
 // Cursor: a slot, then (past all slots) the running number of a collected user.

@@ -161,6 +161,14 @@ Reply Server::user_drained(std::uint64_t wanted, std::uint64_t epoch, Thread thr
   return restore_eagerly(slot, thread.memory);
 }
 
+Reply Server::user_abandon(std::uint64_t wanted, std::uint64_t generation) {
+  const Reply reply = user_suppress(wanted, generation, VMSRS_FAULT_CHECK);
+  if (!reply.ok()) return reply;
+  User& user = ledger_.users[static_cast<Slot>(wanted)];
+  if (!user.drained) enter_stuck(user);
+  return reply;
+}
+
 bool Server::end_idle_thread(Thread thread) {
   const Slot slot = ledger_.users.find(thread.id);
   if (slot == kNoSlot) return true;
@@ -180,10 +188,7 @@ Reply Server::user_stuck(Thread thread) {
   User& user = ledger_.users[slot];
   if (!user.crashed()) return VMSRS_WRONG_STATE;
   note_drained(user);  // its thread stores nothing any more
-  if (user.state == VMSRS_USER_STUCK) return VMSRS_OK;
-  user.state = VMSRS_USER_STUCK;
-  stuck_count_.add(slot);
-  publish_user(slot);
+  enter_stuck(user);
   return VMSRS_OK;
 }
 

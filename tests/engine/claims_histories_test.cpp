@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <random>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -28,7 +29,7 @@ struct Exercise {
   std::uint64_t operations, traps, drains, suppressed, restores, contended, crashes, repaired, kept,
       committed, older;
   std::uint64_t declared, late, waits, heard_by_fault;
-  std::uint64_t restored_at_crash, plain_looks;
+  std::uint64_t restored_at_crash, plain_looks, exposed, missed;
 };
 
 class History {
@@ -46,7 +47,7 @@ class History {
           std::vector<std::uint8_t>(server_.region(i), server_.region(i) + kBytes[i]),
           std::size_t{1} << server_.regions[i].shift, eager_[i]);
     for (unsigned i = 0; i < kThreads; ++i) {
-      users_.push_back({ClaimThread(server_, 0xa000 + 0x1000 * i), {}, false, false, false});
+      users_.push_back({ClaimThread(server_, 0xa000 + 0x1000 * i), {}, false, false, false, {}});
       if (pieces_) users_[i].thread.client.memory.set_mapped_pages(8);
     }
     server_.while_waiting = [this] { serve(); };
@@ -58,6 +59,7 @@ class History {
       ++exercise_.operations;
       wrong = step(users_[below(kThreads)]);
       if (wrong.empty()) wrong = compare_eager_regions();
+      if (wrong.empty()) wrong = compare_exposed();
     }
     for (User& user : users_) {
       if (!wrong.empty()) return wrong;
@@ -86,6 +88,7 @@ class History {
     bool crashed;
     bool unheard;  // declared crashed by somebody else: its thread does not know yet
     bool late;     // and may be in the middle of a store
+    std::set<Model::UserId> read_from[2];  // whose unfinished bytes it has read
   };
 
   std::uint64_t below(std::uint64_t n) { return random_() % n; }
@@ -93,10 +96,12 @@ class History {
   void take_ids(User& user) {
     for (std::size_t i = 0; i < 2; ++i) user.ids[i] = models_[i].begin();
     user.crashed = user.unheard = user.late = false;
+    for (auto& writers : user.read_from) writers.clear();
   }
 
   std::string step(User& user) {
     if (!user.thread.open) {
+      user.thread.sampled = below(2) == 0;
       if (user.thread.begin() != VMSRS_OK) return "begin refused";
       take_ids(user);
       return {};
@@ -191,7 +196,7 @@ class History {
     const std::uint64_t garbage = below(2) * random_();
     // One word in 4,096 passes for a tag; the user whose granule that was is told at its end.
     if (recovery::claimant_of(garbage, index).kind == VMSRS_TAG_DAMAGED)
-      server_.claim(region, index).tag = garbage;
+      server_.claim(region, index).tag = garbage, ++damages_;
     return {};
   }
 
@@ -224,6 +229,10 @@ class History {
     if (user.crashed) return {};
     if (outcome != Access::kDone)
       return "load refused, status " + std::to_string(user.thread.status);
+    for (std::size_t i = 0; i < bytes; ++i) {
+      const auto writer = models_[region].unfinished_writer(at + i);
+      if (writer && *writer != user.ids[region]) user.read_from[region].insert(*writer);
+    }
     for (std::size_t i = 0; i < bytes; ++i)
       if (value[i] != models_[region].value(at + i))
         return "load of byte " + std::to_string(at + i) + " of region " + std::to_string(region) +
@@ -251,6 +260,28 @@ class History {
     }
     return {};
   }
+
+  // Nobody is called exposed that is not; who is sampled, and has read from few, is missed by none.
+  std::string compare_exposed() {
+    for (User& user : users_) {
+      if (!user.thread.open || user.crashed) continue;
+      bool truly = false;
+      std::size_t writers = 0;
+      for (std::size_t i = 0; i < 2; ++i) {
+        for (const Model::UserId writer : user.read_from[i])
+          truly = truly || models_[i].has_crashed(writer);
+        writers += user.read_from[i].size();
+      }
+      const bool exposed = user.thread.exposed();
+      exercise_.exposed += exposed;
+      exercise_.missed += truly && !exposed;
+      if (exposed && !truly) return "a user is called exposed that is not";
+      if (truly && !exposed && sampled(user) && writers <= 4 && damages_ == 0)
+        return "an exposed user was missed";
+    }
+    return {};
+  }
+  static bool sampled(const User& user) { return user.thread.sampled; }
 
   // What plain loads see. A user that was declared crashed must be drained first.
   std::string compare_eager_regions() {
@@ -285,6 +316,7 @@ class History {
   std::mt19937_64 random_;
   Exercise& exercise_;
   bool pieces_;
+  unsigned damages_ = 0;  // tags: whose the granule is cannot always be told
   bool eager_[2];
   ClaimServer server_;
   std::vector<Model> models_;
@@ -317,11 +349,12 @@ BOOST_AUTO_TEST_CASE(claims_and_model_agree) {
              << exercise.late << " late stores, " << exercise.waits << " waits, "
              << exercise.committed << " committed loads, in which " << exercise.older
              << " bytes were older than what others had stored, " << exercise.restored_at_crash
-             << " restores at the crash");
+             << " restores at the crash, " << exercise.exposed << " looks at exposed users, "
+             << exercise.missed << " at exposed users that were not seen");
   for (const std::uint64_t count :
        {exercise.traps, exercise.drains, exercise.suppressed, exercise.restores, exercise.contended,
         exercise.repaired, exercise.kept, exercise.declared, exercise.late, exercise.waits,
         exercise.heard_by_fault, exercise.committed, exercise.older, exercise.restored_at_crash,
-        exercise.plain_looks})
+        exercise.plain_looks, exercise.exposed, exercise.missed})
     BOOST_TEST(count > 0u);
 }

@@ -107,7 +107,8 @@ bool tell(const Options& options, const Exercise& all, double seconds) {
                           {"touches", all.touches},
                           {"full storage", all.full},
                           {"forced collections", all.forced},
-                          {"older bytes committed", all.older}};
+                          {"older bytes committed", all.older},
+                          {"looks at exposed users", all.exposed}};
   std::printf("%" PRIu64 " histories from seed %" PRIu64 ", %" PRIu64
               " operations in %.1f s: engine and model agree\n",
               options.histories, options.seed, all.operations, seconds);

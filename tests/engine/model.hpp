@@ -57,6 +57,18 @@ class Model {
       if (fates_[write->user] == Fate::kFinished) return write->value;
     return initial_[at];
   }
+  // Whose the byte is, if that user has not finished.
+  std::optional<UserId> unfinished_writer(std::size_t at) const {
+    for (auto write = writes_[at].rbegin(); write != writes_[at].rend(); ++write)
+      if (fates_[write->user] == Fate::kActive)
+        return write->user;
+      else if (fates_[write->user] == Fate::kFinished)
+        return {};
+    return {};
+  }
+  bool has_crashed(UserId user) const {
+    return fates_[user] == Fate::kCrashed || fates_[user] == Fate::kCollected;
+  }
   // May a normal user read this? A wild byte may have been restored early, with its granule.
   bool readable(std::size_t at, std::uint8_t byte) const {
     return byte == value(at) || wild_[at] == byte;

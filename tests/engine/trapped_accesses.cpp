@@ -57,17 +57,21 @@ Result TrappedAccesses::store(User user, std::uint8_t* to, const std::uint8_t* f
 }
 
 Result TrappedAccesses::load(User user, const std::uint8_t* from, std::uint8_t* to,
-                             std::uint32_t bytes) {
+                             std::uint32_t bytes, bool sampled) {
   const bool word = word_size(bytes);
+  const std::uint64_t call = !word     ? VMSRS_CALL_LOAD_RANGE
+                             : sampled ? VMSRS_CALL_LOAD_SAMPLED
+                                       : VMSRS_CALL_LOAD;
   const Result result =
-      retry(clients_[user], Refusal::kChangesNothing,
-            word ? VMSRS_CALL_LOAD : VMSRS_CALL_LOAD_RANGE, address_of(from), bytes);
+      retry(clients_[user], Refusal::kChangesNothing, call, address_of(from), bytes);
   if (word)
     std::memcpy(to, &result.rdx, bytes);
   else
     std::memcpy(to, from, bytes);
   return result;
 }
+
+Result TrappedAccesses::exposed(User user) { return clients_[user].call(VMSRS_CALL_USER_EXPOSED); }
 
 Result TrappedAccesses::store_range(User user, std::uint8_t* to, const std::uint8_t* from,
                                     std::uint32_t bytes) {

@@ -24,7 +24,9 @@ class TrappedAccesses final : public Accesses {
   Result service() override;
 
   Result store(User user, std::uint8_t* to, const std::uint8_t* from, std::uint32_t bytes) override;
-  Result load(User user, const std::uint8_t* from, std::uint8_t* to, std::uint32_t bytes) override;
+  Result load(User user, const std::uint8_t* from, std::uint8_t* to, std::uint32_t bytes,
+              bool sampled) override;
+  Result exposed(User user) override;
   Result store_range(User user, std::uint8_t* to, const std::uint8_t* from,
                      std::uint32_t bytes) override;
   Result fill(User user, std::uint8_t* to, std::uint8_t value, std::uint32_t bytes) override;

@@ -67,7 +67,8 @@ World::Wrong World::perform(const Operation& operation) {
   Wrong wrong = dispatch(server, operation);
   exercise_.contended += EngineProbe::ledger(operation.server).contended_granules;
   if (!wrong) wrong = server.accesses->complaint();
-  return wrong ? wrong : compare(server);
+  if (!wrong) wrong = compare(server);
+  return wrong ? wrong : compare_exposed(server);
 }
 
 World::Wrong World::dispatch(ServerState& server, const Operation& operation) {
@@ -114,7 +115,8 @@ World::Wrong World::begin(ServerState& server, const Operation& operation) {
   if (result.status != wanted) return unexpected("begin", result.status, wanted);
   if (at_end) return {};
   if (!user.open) {
-    user = UserState{true, false, 0, result.rdx, {}};
+    user = UserState{true, false, 0, result.rdx, {}, {}};
+    user.read_from.resize(server.models.size());
     for (Model& model : server.models) user.ids.push_back(model.begin());
   }
   if (result.rsi != ++user.depth) return "begin: wrong depth";
@@ -241,12 +243,13 @@ World::Wrong World::store(ServerState& server, const Operation& operation) {
 }
 
 World::Wrong World::load(ServerState& server, const Operation& operation) {
-  const UserState& user = server.users[operation.user];
+  UserState& user = server.users[operation.user];
   const std::uint8_t* const from = server.memory[operation.region]->bytes + operation.at;
   std::uint8_t got[kRegionBytes];
+  const bool sampled = operation.value % 2 == 0;
   Result result{};
   if (operation.kind == Kind::kLoad) {
-    result = server.accesses->load(operation.user, from, got, operation.bytes);
+    result = server.accesses->load(operation.user, from, got, operation.bytes, sampled);
   } else {
     result = server.accesses->load_range(operation.user, from, operation.bytes);
     std::memcpy(got, from, operation.bytes);
@@ -255,6 +258,11 @@ World::Wrong World::load(ServerState& server, const Operation& operation) {
   if (result.status != wanted) return unexpected("load", result.status, wanted);
   if (user.crashed) return {};
   const Model& model = server.models[operation.region];
+  if (user.open && sampled && operation.kind == Kind::kLoad)
+    for (std::uint32_t i = 0; i < operation.bytes; ++i)
+      if (const auto writer = model.unfinished_writer(operation.at + i);
+          writer && *writer != user.ids[operation.region])
+        user.read_from[operation.region].insert(*writer);
   for (std::uint32_t i = 0; i < operation.bytes; ++i)
     if (!model.readable(operation.at + i, got[i]))
       return "load of " + place(operation.region, operation.at + i) + " gave " +
@@ -290,6 +298,22 @@ World::Wrong World::compare(const ServerState& server) const {
       if (!server.models[i].holds(at, server.memory[i]->bytes[at]))
         return place(i, at) + " is " + std::to_string(server.memory[i]->bytes[at]) +
                " in memory, the model says " + std::to_string(server.models[i].value(at));
+  return {};
+}
+
+// Nobody is called exposed that is not.
+World::Wrong World::compare_exposed(ServerState& server) {
+  for (std::uint32_t i = 0; i < server.users.size(); ++i) {
+    const UserState& user = server.users[i];
+    if (!user.open || user.crashed) continue;
+    bool truly = false;
+    for (std::size_t region = 0; region < server.models.size(); ++region)
+      for (const Model::UserId writer : user.read_from[region])
+        truly = truly || server.models[region].has_crashed(writer);
+    const bool exposed = server.accesses->exposed(i).rdx == 1;
+    exercise_.exposed += exposed;
+    if (exposed && !truly) return "user " + std::to_string(i) + " is called exposed, and is not";
+  }
   return {};
 }
 

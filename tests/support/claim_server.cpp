@@ -55,7 +55,11 @@ void ClaimServer::serve() {
   for (;;) {
     const Result result = service.call(VMSRS_CALL_SERVICE);
     if (result.status == VMSRS_DRAIN) {
-      see_windows_closed(result.rdx);
+      std::uint64_t stuck = 0;
+      if (!see_windows_closed(result.rdx, stuck)) {
+        (void)service.call(VMSRS_CALL_USER_ABANDON, stuck, generation(stuck));
+        continue;
+      }
       while (service.call(VMSRS_CALL_USER_DRAINED, result.rdx, result.rsi).status == VMSRS_AGAIN) {
       }
     } else if (result.status != VMSRS_AGAIN) {
@@ -64,13 +68,18 @@ void ClaimServer::serve() {
   }
 }
 
-void ClaimServer::see_windows_closed(std::uint64_t slot) {
+bool ClaimServer::see_windows_closed(std::uint64_t slot, std::uint64_t& stuck) {
   syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
   for (std::uint64_t i = 0; i < VMSRS_MAX_USERS; ++i) {
     if (slot != VMSRS_EVERY_USER && slot != i) continue;
     if (slot == VMSRS_EVERY_USER && window().users[i] == 0) continue;
-    while (__atomic_load_n(&area(i).window, __ATOMIC_ACQUIRE) == 1) sched_yield();
+    for (std::uint64_t left = patience; __atomic_load_n(&area(i).window, __ATOMIC_ACQUIRE) == 1;) {
+      stuck = i;
+      if (left-- == 0) return false;
+      sched_yield();
+    }
   }
+  return true;
 }
 
 vmsrs_status ClaimServer::suppress(std::uint64_t slot, std::uint64_t generation) {
@@ -104,6 +113,8 @@ void ClaimThread::take_user() {
   fast_.area = &server_.area(slot);
   fast_.area->count = 0;
   fast_.set = {0, 0, fast_.own};
+  fast_.sampled = sampled;
+  if (sampled) fast_.seen = fast::kNever;
   open = true;
 }
 
@@ -249,7 +260,7 @@ guest::CallResult ClaimThread::store(std::uint64_t to, const void* from, std::si
 
 guest::CallResult ClaimThread::load(std::uint64_t from, std::size_t bytes) {
   ++traps;
-  return repeat(VMSRS_CALL_LOAD, from, bytes, 0);
+  return repeat(fast_.sampled != 0 ? VMSRS_CALL_LOAD_SAMPLED : VMSRS_CALL_LOAD, from, bytes, 0);
 }
 
 guest::CallResult ClaimThread::load_committed(std::uint64_t from, void* to, std::size_t bytes) {
@@ -257,17 +268,32 @@ guest::CallResult ClaimThread::load_committed(std::uint64_t from, void* to, std:
   return repeat(VMSRS_CALL_LOAD_COMMITTED, from, bytes, address_of(to));
 }
 
-void ClaimThread::drain(std::uint64_t wanted) {
+bool ClaimThread::drain(std::uint64_t wanted) {
   ++drains;
-  server_.see_windows_closed(wanted);
+  std::uint64_t stuck = 0;
+  if (server_.see_windows_closed(wanted, stuck)) return true;
+  ++abandoned;
+  (void)repeat(VMSRS_CALL_USER_ABANDON, stuck, server_.generation(stuck), 0);
+  return false;
 }
 
-void ClaimThread::wait(unsigned) {
+void ClaimThread::wait(std::uint64_t owner, unsigned attempt) {
   ++waits;
-  if (server_.while_waiting)
+  if (attempt >= server_.patience)
+    (void)repeat(VMSRS_CALL_USER_ABANDON, owner, server_.generation(owner), 0);
+  else if (server_.while_waiting)
     server_.while_waiting();
   else
     sched_yield();
 }
+
+bool ClaimThread::came_out(std::uint64_t owner, std::uint64_t crash_epoch) {
+  syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+  if (__atomic_load_n(&server_.area(owner).window, __ATOMIC_ACQUIRE) == 1) return false;
+  (void)report_drained(owner, crash_epoch);
+  return true;
+}
+
+bool ClaimThread::exposed() { return repeat(VMSRS_CALL_USER_EXPOSED, 0, 0, 0).first == 1; }
 
 }  // namespace vmsrs::test

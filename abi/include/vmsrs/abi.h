@@ -61,12 +61,15 @@ enum vmsrs_call {
   VMSRS_CALL_USER_STUCK = 0x114,
   VMSRS_CALL_USER_DECLARE = 0x115,
   VMSRS_CALL_USER_DRAINED = 0x116,
+  VMSRS_CALL_USER_EXPOSED = 0x117,
+  VMSRS_CALL_USER_ABANDON = 0x118,
   VMSRS_CALL_STORE = 0x120,
   VMSRS_CALL_STORE_RANGE = 0x121,
   VMSRS_CALL_FILL_RANGE = 0x122,
   VMSRS_CALL_LOAD = 0x123,
   VMSRS_CALL_LOAD_RANGE = 0x124,
   VMSRS_CALL_LOAD_COMMITTED = 0x125,
+  VMSRS_CALL_LOAD_SAMPLED = 0x126,
   VMSRS_CALL_SERVICE = 0x130,
 
   /* Management calls: need a capability. */
@@ -114,6 +117,7 @@ enum vmsrs_status {
   VMSRS_DRAIN = 23,       /* see that the windows named by RDX are closed, call again with ticket RSI */
   VMSRS_WAIT = 24,        /* a user declared crashed may still be storing: call again a little later */
   VMSRS_READ_ONLY = 25,   /* the calling user has said that it only reads: nothing was changed */
+  VMSRS_OWNER_STUCK = 29, /* a stuck user, in slot RDX, may still be storing: not for now */
   VMSRS_OTHER_SHAPE = 30, /* the named region is kept with another size or granule */
   VMSRS_STATUS_COUNT = 31
 };
@@ -154,7 +158,7 @@ enum vmsrs_user_state {
   VMSRS_USER_FREE = 0,
   VMSRS_USER_ACTIVE = 1,
   VMSRS_USER_CRASHED = 2,
-  VMSRS_USER_STUCK = 3 /* crashed and could not be brought to its end point */
+  VMSRS_USER_STUCK = 3 /* crashed, and could not be brought to its end point or out of a store */
 };
 
 struct vmsrs_status_page {
@@ -332,7 +336,8 @@ struct vmsrs_server_info {
   uint64_t crash_restore_count;     /* granules restored by the crash's own call: eager regions */
   uint32_t eager_region_count;      /* of region_count */
   uint32_t reserved0;
-  uint64_t reserved[4];
+  uint64_t exposed_user_count; /* users seen to have read from one that then crashed */
+  uint64_t reserved[3];
 };
 /* Upper bounds, in ms, of suppression_histogram's first 11 buckets; the twelfth has none. */
 #define VMSRS_SUPPRESSION_BUCKETS_MS \
@@ -356,8 +361,10 @@ struct vmsrs_user_info {
   uint64_t suppressed_store_count;
   uint64_t restore_count; /* granules of this user's that were restored */
   uint64_t record_count;  /* records it holds, now: one or more for each granule it wrote */
+  uint32_t exposed;       /* 1: it was seen to read from a user that then crashed */
+  uint32_t reserved;
 };
-VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_user_info) == 104, "layout");
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_user_info) == 112, "layout");
 
 /* MGMT_CHECK: SEMANTICS of each invariant: docs/invariants.md. */
 enum vmsrs_invariant {

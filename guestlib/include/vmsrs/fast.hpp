@@ -30,6 +30,7 @@ struct Thread {
   vmsrs_write_set set;   // of its user
   Region region;         // where its user last stored
   std::uint64_t reader;  // not 0: its user sees committed values only, and seen stays kNever
+  std::uint64_t sampled;  // not 0: whom its user reads from is noted, and seen stays kNever
 };
 constexpr std::uint64_t kNever = 1;  // a mode that is never published: epoch 0, suppression
 
