@@ -42,6 +42,7 @@ vmsrs_server_info shop() {
   info.suppression_histogram[11] = 2;
   info.ended_suppression_ns = 700 * kSecond;
   info.contended_granules = 6;
+  info.exposed_user_count = 15;
   info.record_count = 17;
   info.no_storage_count = 9;
   info.sweep_restore_count = 2;
@@ -59,6 +60,7 @@ vmsrs_user_info user(std::uint32_t slot, std::uint32_t state) {
   info.label = 100 + slot;
   info.state = state;
   info.begin_age_ns = 2 * kSecond;
+  info.exposed = state == VMSRS_USER_ACTIVE;
   if (state == VMSRS_USER_ACTIVE) return info;
   info.fault_count = 1;
   info.fault = {VMSRS_FAULT_WILD, 77, 0xdeadbeef000, 0x401000};

@@ -74,6 +74,7 @@ Json server_document(const vmsrs_server_info& info) {
           {"users_begun", info.user_count},
           {"users_finished", info.finished_count},
           {"users_collected", info.collected_count},
+          {"users_exposed", info.exposed_user_count},
           {"stores", info.store_count},
           {"loads", info.load_count},
           {"suppressed_stores", info.suppressed_store_count},
@@ -103,7 +104,8 @@ Json user_document(const vmsrs_user_info& info, const std::string& server) {
           {"suppressed_seconds", seconds(info.suppressed_ns)},
           {"suppressed_stores", info.suppressed_store_count},
           {"restores", info.restore_count},
-          {"records", info.record_count}};
+          {"records", info.record_count},
+          {"exposed", info.exposed != 0}};
 }
 
 Json exits_document(const std::vector<vmsrs_exits>& cpus) {
