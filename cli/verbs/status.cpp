@@ -39,6 +39,7 @@ void print_status(const Json& status) {
   host.add({"Faults", fault_words(status.at("faults"))});
   host.add({"Suppressed stores", words(status.at("suppressed_stores"))});
   host.add({"Restored granules", words(restores.at("demand")) + " on demand, " +
+                                     words(restores.at("crash")) + " at the crash, " +
                                      words(restores.at("collection")) + " at collection, " +
                                      words(restores.at("sweep")) + " by sweeps"});
   host.add({"Recovery storage", size_words(status.at("storage_used_bytes")) + " of " +

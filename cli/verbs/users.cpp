@@ -18,7 +18,7 @@ void print_users(const Json& users) {
     return;
   }
   Table table({"SERVER", "SLOT", "LABEL", "STATE", "FAULTS", "FIRST FAULT", "AGE", "SUPPRESSED FOR",
-               "DROPPED STORES", "RESTORED", "RECORDS"});
+               "DROPPED STORES", "RESTORED", "RECORDS", "EXPOSED"});
   for (const Json& user : users) {
     const bool crashed = user.at("state") != "active";
     table.add({words(user.at("server")), words(user.at("slot")), words(user.at("label")),
@@ -26,7 +26,7 @@ void print_users(const Json& users) {
                first_fault_words(user.at("first_fault")), duration_words(user.at("age_seconds")),
                crashed ? duration_words(user.at("suppressed_seconds")) : "-",
                words(user.at("suppressed_stores")), words(user.at("restores")),
-               words(user.at("records"))});
+               words(user.at("records")), user.at("exposed").get<bool>() ? "yes" : "-"});
   }
   table.print();
 }

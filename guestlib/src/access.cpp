@@ -75,7 +75,7 @@ void load_claimed(const vmsrs_window& window, const fast::Region& region, std::b
 // In a region without claims, or in none.
 template <typename T>
 T load_by_call(const T* from, T data) {
-  const CallResult result = call(VMSRS_CALL_LOAD, {.rdi = to_register(from), .rsi = sizeof(T)});
+  const CallResult result = EngineCalls().load(to_register(from), sizeof(T));
   if (result.status == VMSRS_OK) return static_cast<T>(result.first);
   if (result.status == VMSRS_CRASHED) meet_crash();
   return data;
@@ -306,7 +306,7 @@ template <typename T>
     if (region != nullptr)
       if (const fast::Region* all = claimed_region_at(address, sizeof(T)))
         return store_claimed(*window, *all, address, bytes, sizeof(T));
-    note_trapped_store();
+    note_trapped();
     return call(VMSRS_CALL_STORE, {.rdi = address, .rsi = value, .rdx = sizeof(T)}).status;
   });
 }
@@ -340,7 +340,7 @@ void fill_piece(std::byte* to, std::uint8_t value, std::size_t bytes) {
     return;
   }
   in_a_scope(address, [&]() -> std::uint64_t {
-    note_trapped_store();
+    note_trapped();
     return call(VMSRS_CALL_FILL_RANGE, {.rdi = address, .rsi = value, .rdx = bytes}).status;
   });
 }

@@ -32,6 +32,8 @@ namespace {
 constexpr const char* kDefaultWindowsDirectory = "/run/vmsrs/windows";
 constexpr std::uint32_t kDefaultFaultLimit = 1000;
 constexpr std::uint32_t kDefaultSuppressionLimitMs = 10'000;
+constexpr std::uint32_t kDefaultStuckLimitMs = 1000;
+constexpr std::uint32_t kLongestStuckLimitMs = 30'000;  // within what an access repeats
 
 int check_window(const vmsrs_window* window, std::uint32_t server) {
   if (window->status.magic != VMSRS_WINDOW_MAGIC || window->status.server != server)
@@ -79,6 +81,9 @@ int set_up(const vmsrs_options& options, std::uint32_t server) {
   block.process = getpid();
   block.fault_limit = options.fault_limit != 0 ? options.fault_limit : kDefaultFaultLimit;
   block.signal_mask_stays = options.signal_mask_stays;
+  block.stuck_limit_ms =
+      options.stuck_limit_ms != 0 ? options.stuck_limit_ms : kDefaultStuckLimitMs;
+  block.exposed_sample_every = options.exposed_sample_every;
   block.suppression_limit_ns =
       std::uint64_t{options.suppression_limit_ms != 0 ? options.suppression_limit_ms
                                                       : kDefaultSuppressionLimitMs} *
@@ -175,6 +180,9 @@ using namespace vmsrs::guest;
 int vmsrs_attach(const vmsrs_options* options) {
   if (options == nullptr || options->server_name == nullptr || options->secret_file == nullptr)
     return fail(VMSRS_ERROR_ARGUMENT, "vmsrs_attach: server_name and secret_file are needed");
+  if (options->stuck_limit_ms > kLongestStuckLimitMs)
+    return fail(VMSRS_ERROR_ARGUMENT, "vmsrs_attach: stuck_limit_ms is at most %u",
+                kLongestStuckLimitMs);
   const bool attached = attach_gate.exchange(1) != 0;
   const bool in_child = attached && attached_window() != nullptr && control().process != getpid();
   if (attached && !in_child)

@@ -69,7 +69,8 @@ UserOfTimer user_of(std::uint64_t cookie) {
   if (cookie == kNoCookie) return UserOfTimer::kUnknown;
   const std::uint64_t slot = cookie & (VMSRS_MAX_USERS - 1);
   const std::uint64_t word = __atomic_load_n(&window->users[slot], __ATOMIC_ACQUIRE);
-  if ((word & 3u) != VMSRS_USER_CRASHED) return UserOfTimer::kGone;
+  if ((word & 3u) != VMSRS_USER_CRASHED && (word & 3u) != VMSRS_USER_STUCK)
+    return UserOfTimer::kGone;
   constexpr std::uint64_t kGenerationMask = ~0ull >> kSlotBits;
   return ((word >> 2) & kGenerationMask) == cookie >> kSlotBits ? UserOfTimer::kCrashed
                                                                 : UserOfTimer::kGone;

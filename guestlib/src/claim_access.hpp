@@ -15,8 +15,10 @@
 //   CallResult store(address, bytes, count, ticket, write_set_full)   T_STORE, within one granule
 //   CallResult load(address, count)                                    T_LOAD, at most 8 bytes
 //   CallResult load_committed(from, to, count)                         of a region's live bytes
-//   void drain(slot)            every window of the slot (or of all) has been closed once since
-//   void wait(attempt)          a little
+//   bool drain(slot)            every window of the slot (or of all) has been closed once since;
+//                               false: not within the bound, its user is stuck now
+//   void wait(slot, attempt)    a little, for that user; past the bound it is stuck
+//   bool came_out(slot, epoch)  a stuck user is found outside of stores, and the engine knows
 namespace vmsrs::guest {
 
 using hooks::hole, hooks::step, hooks::Step;
@@ -35,24 +37,29 @@ struct HandedOver {
 
 // The guest's part of DRAIN: returns once every window of the slot (or of all, VMSRS_EVERY_USER)
 // has been seen closed since. `area_of(slot)` is where a window lies, barrier() makes all
-// processors agree on what was stored, wait(attempt) lets others run: a thread that is descheduled
-// in its window is waited for.
+// processors agree on what was stored, wait(slot, user_word, attempt) lets others run: a thread
+// that is descheduled in its window is waited for, until wait() gives it up by `false`. False: one
+// was.
 template <typename AreaOf, typename Barrier, typename Wait>
-void see_windows_closed(const vmsrs_window& window, std::uint64_t wanted, AreaOf area_of,
+bool see_windows_closed(const vmsrs_window& window, std::uint64_t wanted, AreaOf area_of,
                         Barrier barrier, Wait wait) {
   step(Step::DRAIN_barrier);
   if (!hole(17) && !hole(18)) barrier();
   const bool all = wanted == VMSRS_EVERY_USER;
   const std::uint64_t end = all ? VMSRS_MAX_USERS : wanted + 1;
+  bool drained = true;
   for (std::uint64_t slot = all ? 0 : wanted; slot < end && slot < VMSRS_MAX_USERS; ++slot) {
     const std::uint64_t word = __atomic_load_n(&window.users[slot], __ATOMIC_ACQUIRE);
     for (unsigned attempt = 0; (word & 3) != VMSRS_USER_FREE; ++attempt) {
       if (__atomic_load_n(&area_of(slot).window, __ATOMIC_ACQUIRE) != 1) break;
       // Its user has ended since: so has its store.
       if (__atomic_load_n(&window.users[slot], __ATOMIC_ACQUIRE) >> 2 != word >> 2) break;
-      wait(attempt);
+      if (wait(slot, word, attempt)) continue;
+      drained = false;
+      break;
     }
   }
+  return drained;
 }
 
 template <typename Calls>
@@ -89,12 +96,14 @@ class ClaimAccess {
         case VMSRS_REPEAT:
           break;
         case VMSRS_WAIT:
-          calls_.wait(attempt);
+          calls_.wait(result.first, attempt);
           break;
         case VMSRS_DRAIN:
-          calls_.drain(result.first);
-          ticket = result.second;
+          if (calls_.drain(result.first)) ticket = result.second;
           break;
+        case VMSRS_OWNER_STUCK:
+          if (calls_.came_out(result.first, result.second)) break;
+          [[fallthrough]];
         default:
           status_ = result.status;
           return Access::kRefused;
@@ -214,7 +223,8 @@ class ClaimAccess {
     const bool crashed = crashed_at(mode);
     if (crashed && !hole(13)) return false;
     thread_.seen_any = mode;
-    thread_.seen = (mode & VMSRS_MODE_SUPPRESSION) == 0 ? mode : fast::kNever;
+    const bool normal = (mode & VMSRS_MODE_SUPPRESSION) == 0;
+    thread_.seen = normal && thread_.sampled == 0 ? mode : fast::kNever;
     return !crashed;
   }
 

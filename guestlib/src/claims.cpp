@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bounds.hpp"
 #include "control.hpp"
 #include "error.hpp"
 #include "guest_call.hpp"
@@ -17,7 +18,7 @@
 namespace vmsrs::guest {
 namespace {
 
-constexpr std::uint64_t kNoMode = 0;        // what a thread looks at before its first access
+constexpr std::uint64_t kNoMode = 0;  // what a thread looks at before its first access
 // A write set of as many granules as one call commits; more go through calls. Mapped, not used,
 // until there are so many; and not a power of two, so that the users' heads do not share the same
 // few places of a cache.
@@ -65,6 +66,42 @@ void demote_lines(const std::byte* lines, std::size_t bytes) {
 
 vmsrs_user_area& area_of(std::uint64_t slot) {
   return *reinterpret_cast<vmsrs_user_area*>(control().areas + slot * control().area_bytes);
+}
+
+// Is this one of the users whose loads are looked at?
+bool is_sampled() {
+  const std::uint32_t every = control().exposed_sample_every;
+  return every != 0 && (__builtin_ia32_rdtsc() * VMSRS_TAG_BODY_FACTOR >> 32) % every == 0;
+}
+
+// Those of this server's other processes too, if it has had any.
+void make_processors_agree() {
+  const vmsrs_window* const window = attached_window();
+  const bool alone =
+      window == nullptr || __atomic_load_n(&window->status.processes, __ATOMIC_ACQUIRE) == 0;
+  syscall(SYS_membarrier,
+          alone ? MEMBARRIER_CMD_PRIVATE_EXPEDITED : MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
+}
+
+constexpr unsigned kSpins = 64;
+constexpr unsigned kYields = 64;
+constexpr unsigned kPausesPerMs = 20;
+
+void pause_for(unsigned attempt) {
+  if (attempt < kSpins) {
+    __builtin_ia32_pause();
+  } else if (attempt < kSpins + kYields) {
+    sched_yield();
+  } else {
+    const timespec pause = {0, 1'000'000 / kPausesPerMs};
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, nullptr);
+  }
+}
+
+// Counted in the waiting thread's own pauses, not by a clock: a process that is stopped as a whole
+// must not find its own threads late when it goes on.
+bool past_patience(unsigned attempt) {
+  return attempt >= kSpins + kYields + control().stuck_limit_ms * kPausesPerMs;
 }
 
 }  // namespace
@@ -205,7 +242,8 @@ void take_user(std::uint64_t slot, std::uint64_t user_word, bool reader) {
   constexpr std::uint64_t kOutermost = 1;
   fast::Thread& thread = claims_thread(attached_window());
   thread.reader = reader;
-  if (reader) thread.seen = fast::kNever;
+  thread.sampled = !reader && is_sampled();
+  if (reader || thread.sampled != 0) thread.seen = fast::kNever;
   const std::uint64_t own = vmsrs_tag_body(VMSRS_TAG_OWN, slot, user_word >> 2);
   if (thread.own == own) return set_scope_depth(kOutermost);  // it has begun: its write set stands
   thread.region.bytes = 0;
@@ -258,6 +296,7 @@ void leave_user() {
   thread.region.bytes = 0;
   thread.own = 0;
   thread.reader = 0;
+  thread.sampled = 0;
   // What it looks at is the library's, whatever its user has written over it.
   thread.mode = &kNoMode;
   thread.seen = thread.seen_any = fast::kNever;
@@ -291,7 +330,7 @@ bool any_open_scope() {
   return false;
 }
 
-void note_trapped_store() {
+void note_trapped() {
   ThreadContext& context = thread_context();
   if (context.trapped != 0 || !seal_holds(context)) return;
   context.trapped = 1;
@@ -300,7 +339,7 @@ void note_trapped_store() {
 
 CallResult EngineCalls::store(std::uint64_t to, const void* from, std::size_t bytes,
                               std::uint64_t ticket, bool write_set_full) {
-  note_trapped_store();
+  note_trapped();
   return call(VMSRS_CALL_STORE_RANGE,
               {.rdi = to,
                .rsi = to_register(from),
@@ -310,39 +349,57 @@ CallResult EngineCalls::store(std::uint64_t to, const void* from, std::size_t by
               {from, bytes});
 }
 
+// Of a sampled user the engine must not forget at its end what it has read.
 CallResult EngineCalls::load(std::uint64_t from, std::size_t bytes) {
-  return call(VMSRS_CALL_LOAD, {.rdi = from, .rsi = bytes});
+  const bool sampled = vmsrs_fast_thread.sampled != 0;
+  if (sampled) note_trapped();
+  return call(sampled ? VMSRS_CALL_LOAD_SAMPLED : VMSRS_CALL_LOAD, {.rdi = from, .rsi = bytes});
 }
 
 CallResult EngineCalls::load_committed(std::uint64_t from, void* to, std::size_t bytes) {
   return call(VMSRS_CALL_LOAD_COMMITTED, {.rdi = from, .rsi = bytes, .rdx = to_register(to)});
 }
 
-// A thread that is descheduled in its window is waited for: it stores its word and goes on. One
-// whose process dies there is no thread of any user's any more.
-void EngineCalls::drain(std::uint64_t wanted) {
-  const vmsrs_window* const window = attached_window();
-  if (window == nullptr || control().areas == nullptr) return;  // no store without a call
-  const auto barrier = [window] {
-    const bool alone = __atomic_load_n(&window->status.processes, __ATOMIC_ACQUIRE) == 0;
-    syscall(SYS_membarrier,
-            alone ? MEMBARRIER_CMD_PRIVATE_EXPEDITED : MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
-  };
-  see_windows_closed(*window, wanted, area_of, barrier, wait);
+// Its thread may come back: then its time is bounded as any crashed user's is.
+static void abandon(std::uint64_t slot, std::uint64_t user_word) {
+  const CallResult result = call(VMSRS_CALL_USER_ABANDON, {.rdi = slot, .rsi = user_word >> 2});
+  if (result.status == VMSRS_OK) start_time_bound_of(slot, result.first);
 }
 
-void EngineCalls::wait(unsigned attempt) {
-  if (attempt < 64) {
-    __builtin_ia32_pause();
-  } else if (attempt < 128) {
-    sched_yield();
-  } else {
-    const timespec pause = {0, 50'000};
-    clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, nullptr);
-  }
+// A thread that is descheduled in its window is waited for: it stores its word and goes on. One
+// that does not is given up, so that nobody waits for ever. One whose process dies there is no
+// thread of any user's any more.
+bool EngineCalls::drain(std::uint64_t wanted) {
+  const vmsrs_window* const window = attached_window();
+  if (window == nullptr || control().areas == nullptr) return true;  // no store without a call
+  return see_windows_closed(*window, wanted, area_of, make_processors_agree,
+                            [](std::uint64_t slot, std::uint64_t word, unsigned attempt) {
+                              if (past_patience(attempt)) {
+                                abandon(slot, word);
+                                return false;
+                              }
+                              pause_for(attempt);
+                              return true;
+                            });
+}
+
+void EngineCalls::wait(std::uint64_t slot, unsigned attempt) {
+  const vmsrs_window* const window = attached_window();
+  if (past_patience(attempt) && window != nullptr && slot < VMSRS_MAX_USERS)
+    abandon(slot, __atomic_load_n(&window->users[slot], __ATOMIC_ACQUIRE));
+  else
+    pause_for(attempt);
+}
+
+bool EngineCalls::came_out(std::uint64_t slot, std::uint64_t crash_epoch) {
+  make_processors_agree();
+  if (control().areas == nullptr || slot >= VMSRS_MAX_USERS) return false;
+  if (__atomic_load_n(&area_of(slot).window, __ATOMIC_ACQUIRE) == 1) return false;
+  call_to_end(VMSRS_CALL_USER_DRAINED, {.rdi = slot, .rsi = crash_epoch});
+  return true;
 }
 
 }  // namespace vmsrs::guest
 
 __thread vmsrs::fast::Thread vmsrs_fast_thread = {
-    &vmsrs::guest::kNoMode, vmsrs::fast::kNever, vmsrs::fast::kNever, 0, 0, nullptr, {}, {}, 0};
+    &vmsrs::guest::kNoMode, vmsrs::fast::kNever, vmsrs::fast::kNever, 0, 0, nullptr, {}, {}, 0, 0};

@@ -35,7 +35,7 @@ void set_scope_depth(std::uint64_t depth);
 // May the user have stored anything that an end must commit?
 bool may_have_stored(std::uint64_t user_word);
 // The end of the calling thread's user needs a call.
-void note_trapped_store();
+void note_trapped();
 // The slot's thread is not within a store any more.
 void close_window_of(std::uint64_t slot);
 // Is any thread of this process within a scope?
@@ -50,8 +50,9 @@ struct EngineCalls {
                    bool write_set_full);
   CallResult load(std::uint64_t from, std::size_t bytes);
   CallResult load_committed(std::uint64_t from, void* to, std::size_t bytes);
-  void drain(std::uint64_t slot);
-  static void wait(unsigned attempt);
+  bool drain(std::uint64_t slot);
+  void wait(std::uint64_t slot, unsigned attempt);
+  bool came_out(std::uint64_t slot, std::uint64_t crash_epoch);
 };
 using Claims = ClaimAccess<EngineCalls>;
 

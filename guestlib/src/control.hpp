@@ -26,6 +26,8 @@ struct ControlBlock {
   std::uint64_t seal_key;      // see ThreadContext
   std::uint64_t suppression_limit_ns;
   std::uint32_t fault_limit;
+  std::uint32_t stuck_limit_ms;
+  std::uint32_t exposed_sample_every;  // 0: no user is sampled
   std::uint32_t server;
   std::int32_t process;  // that is attached; a child of fork has its parent's
   int time_signal;       // of the timer that bounds a crashed user's time

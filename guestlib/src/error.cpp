@@ -61,7 +61,8 @@ constexpr StatusText kStatusTexts[] = {
      "join it with vmsrs_profile_join; if that process is dead, wait until it has been reaped"},
     kUnknownStatus,
     kUnknownStatus,
-    kUnknownStatus,
+    {VMSRS_ERROR_STATE, "a user that is stuck within a store may still be storing to these bytes",
+     "see vmsrsctl users list"},
     {VMSRS_ERROR_STATE, "the name is there with another size or granule, or another mechanism",
      "ask for the same, or give its content up with unprofile_named"},
 };

@@ -68,10 +68,10 @@ CallResult call(vmsrs_call number, const CallArguments& arguments, ReadOnlyRange
   return {VMSRS_BAD_ADDRESS, 0, 0};
 }
 
-CallResult call_to_end(vmsrs_call number, const CallArguments& arguments) {
+CallResult call_to_end(vmsrs_call number, const CallArguments& arguments, ReadOnlyRange source) {
   CallResult result;
   for (unsigned again = 0; again < kAgainLimit; ++again) {
-    result = call(number, arguments);
+    result = call(number, arguments, source);
     if (result.status != VMSRS_AGAIN) break;
   }
   return result;

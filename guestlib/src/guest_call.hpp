@@ -22,7 +22,8 @@ struct ReadOnlyRange {
 CallResult call(vmsrs_call number, const CallArguments& arguments = {}, ReadOnlyRange source = {});
 
 // Repeats while the answer is AGAIN as well; VMSRS_AGAIN is returned when the bound is reached.
-CallResult call_to_end(vmsrs_call number, const CallArguments& arguments = {});
+CallResult call_to_end(vmsrs_call number, const CallArguments& arguments = {},
+                       ReadOnlyRange source = {});
 
 // Makes the page present (and writable, if asked for) without changing it. False: it cannot be.
 bool touch_page(std::uint64_t address, bool writable);

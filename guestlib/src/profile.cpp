@@ -57,7 +57,8 @@ std::uint64_t fill(std::uint64_t region, std::size_t bytes) {
 }
 
 // `name`: nullptr for none.
-int profile_as(const RegionName* name, void* address, std::size_t bytes, unsigned granule_bytes) {
+int profile_as(const RegionName* name, void* address, std::size_t bytes, unsigned granule_bytes,
+               bool eager) {
   if (const int error = check_place(address, bytes, granule_bytes); error != 0) return error;
   vmsrs_claim* claims = nullptr;
   if (control().areas != nullptr) {
@@ -65,8 +66,11 @@ int profile_as(const RegionName* name, void* address, std::size_t bytes, unsigne
     if (claims == nullptr) return VMSRS_ERROR_STORAGE;
   }
   if (const int error = prepare_region(address, bytes); error != 0) return error;
-  CallArguments arguments = {
-      .rdi = to_register(address), .rsi = bytes, .rdx = granule_bytes, .r8 = to_register(claims)};
+  CallArguments arguments = {.rdi = to_register(address),
+                             .rsi = bytes,
+                             .rdx = granule_bytes,
+                             .r8 = to_register(claims),
+                             .r9 = eager ? VMSRS_PROFILE_EAGER : 0u};
   if (name != nullptr) arguments.r10 = to_register(name);
   const CallResult region = name == nullptr
                                 ? call(VMSRS_CALL_PROFILE, arguments)
@@ -134,9 +138,10 @@ int join(const RegionName& name, void* wanted, void** at, std::size_t* bytes) {
                                  {&name, sizeof name});
   if (region.status != VMSRS_OK) return fail_status("vmsrs_profile_join", region.status);
   if (has_claims)
-    add_claimed_region({to_register(place), found.second, reinterpret_cast<vmsrs_claim*>(claims),
-                        static_cast<std::uint32_t>(__builtin_ctzll(granule)),
-                        static_cast<std::uint32_t>(region.first)});
+    add_claimed_region(
+        fast::make_region(to_register(place), found.second, reinterpret_cast<vmsrs_claim*>(claims),
+                          static_cast<std::uint32_t>(__builtin_ctzll(granule)),
+                          static_cast<std::uint32_t>(region.first)));
   if (at != nullptr) *at = place;
   if (bytes != nullptr) *bytes = found.second;
   return 0;
@@ -156,13 +161,23 @@ int Init_profile(void) {
 }
 
 int profile(void* address, size_t bytes, unsigned granule_bytes) {
-  return profile_as(nullptr, address, bytes, granule_bytes);
+  return profile_as(nullptr, address, bytes, granule_bytes, false);
 }
 
 int profile_named(void* address, size_t bytes, unsigned granule_bytes, const char* name) {
   RegionName text;
   if (const int error = read_name("profile_named", name, text); error != 0) return error;
-  return profile_as(&text, address, bytes, granule_bytes);
+  return profile_as(&text, address, bytes, granule_bytes, false);
+}
+
+int vmsrs_profile(void* address, size_t bytes, unsigned granule_bytes,
+                  const vmsrs_profile_options* options) {
+  if (options == nullptr) return fail(VMSRS_ERROR_ARGUMENT, "vmsrs_profile: options is NULL");
+  RegionName text;
+  const bool named = options->name != nullptr;
+  if (named)
+    if (const int error = read_name("vmsrs_profile", options->name, text); error != 0) return error;
+  return profile_as(named ? &text : nullptr, address, bytes, granule_bytes, options->eager);
 }
 
 int vmsrs_profile_join(const char* name, void* address, void** at, size_t* bytes) {

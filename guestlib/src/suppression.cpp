@@ -46,13 +46,18 @@ CallResult crash_user(vmsrs_fault_kind kind, std::uint64_t address, std::uint64_
   // A user that was begun without a call: only its thread knows how deep it is in its scopes.
   const ThreadContext& before = thread_context();
   const bool tells = control().areas != nullptr && seal_holds(before);
-  const CallResult result = call(VMSRS_CALL_USER_CRASH,
-                                 {.rdi = to_register(&fault),
-                                  .rsi = tells ? before.label : 0,
-                                  .rdx = tells ? before.depth : 0,
-                                  .r10 = vmsrs_fast_thread.set.count,
-                                  .r8 = vmsrs_fast_thread.set.sum},
-                                 ReadOnlyRange{&fault, sizeof fault});
+  CallArguments arguments = {.rdi = to_register(&fault),
+                             .rsi = tells ? before.label : 0,
+                             .rdx = tells ? before.depth : 0,
+                             .r10 = vmsrs_fast_thread.set.count,
+                             .r8 = vmsrs_fast_thread.set.sum};
+  const ReadOnlyRange source = {&fault, sizeof fault};
+  CallResult result = call_to_end(VMSRS_CALL_USER_CRASH, arguments, source);
+  if (result.status == VMSRS_BAD_ADDRESS) {
+    // A page of an eager region is gone. Suppression is in force; what is left is for collection.
+    arguments.r9 = VMSRS_CRASH_UNRESTORED;
+    result = call_to_end(VMSRS_CALL_USER_CRASH, arguments, source);
+  }
   if (result.status == VMSRS_OK || result.status == VMSRS_CRASHED) close_window_of(result.second);
   if (result.status == VMSRS_OK) {
     ThreadContext& context = thread_context();
@@ -84,8 +89,8 @@ void hear_of_crash() {
 
 void see_to_declared(std::uint64_t slot, std::uint64_t crash_epoch) {
   start_time_bound_of(slot, crash_epoch);
-  EngineCalls().drain(slot);
-  call(VMSRS_CALL_USER_DRAINED, {.rdi = slot, .rsi = crash_epoch});
+  if (EngineCalls().drain(slot))
+    call_to_end(VMSRS_CALL_USER_DRAINED, {.rdi = slot, .rsi = crash_epoch});
 }
 
 void unwind() {
@@ -132,8 +137,17 @@ bool vmsrs_user_crashed(void) { return user_is_crashed(); }
 uint64_t vmsrs_user_number(void) {
   const ThreadContext& context = thread_context();
   if (attached_window() == nullptr || !seal_holds(context) || context.depth == 0) return 0;
-  note_trapped_store();  // else its thread's next user might be the same to the engine
+  note_trapped();  // else its thread's next user might be the same to the engine
   return ((context.user_word >> 2) + 1) << kSlotBits | context.slot;
+}
+
+int vmsrs_exposed(void) {
+  if (attached_window() == nullptr) return fail_status("vmsrs_exposed", VMSRS_NOT_ATTACHED);
+  if (vmsrs_fast_thread.own == 0) return fail_status("vmsrs_exposed", VMSRS_NO_USER);
+  if (vmsrs_fast_thread.sampled == 0) return 0;
+  const CallResult result = call(VMSRS_CALL_USER_EXPOSED);
+  if (result.status != VMSRS_OK) return fail_status("vmsrs_exposed", result.status);
+  return static_cast<int>(result.first);
 }
 
 int vmsrs_user_suppress(uint64_t user) {

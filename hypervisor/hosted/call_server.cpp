@@ -177,7 +177,9 @@ void CallServer::bury(std::uint64_t thread) {
     call(request);
     return request.registers;
   };
-  const std::uint64_t crash = step(VMSRS_CALL_USER_CRASH, kOwnAddress).rax;
+  std::uint64_t crash = VMSRS_AGAIN;
+  for (unsigned i = 0; i < kMostSteps && crash == VMSRS_AGAIN; ++i)
+    crash = step(VMSRS_CALL_USER_CRASH, kOwnAddress).rax;
   if (crash != VMSRS_OK && crash != VMSRS_CRASHED) return;
   for (unsigned i = 0; i < kMostSteps; ++i) {
     const monitor::CallRegisters end = step(VMSRS_CALL_USER_END, 0);

@@ -38,7 +38,9 @@ vmsrs_status check_range(std::uint64_t address, std::uint64_t bytes) {
 vmsrs_status decode(const CallRegisters& registers, ProfileCall& call) {
   const std::uint64_t granule = registers.rdx;
   if (granule != 8 && granule != 16 && granule != 32 && granule != 64) return VMSRS_BAD_ARGUMENT;
-  call = {registers.rdi, registers.rsi, static_cast<std::uint32_t>(granule), registers.r8};
+  if ((registers.r9 & ~std::uint64_t{VMSRS_PROFILE_EAGER}) != 0) return VMSRS_BAD_ARGUMENT;
+  call = {registers.rdi, registers.rsi, static_cast<std::uint32_t>(granule), registers.r8,
+          registers.r9 != 0};
   if (const vmsrs_status status = check_range(call.address, call.bytes); status != VMSRS_OK)
     return status;
   if (call.claims != 0)

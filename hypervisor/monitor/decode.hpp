@@ -15,6 +15,7 @@ struct ProfileCall {
   std::uint64_t address, bytes;
   std::uint32_t granule;
   std::uint64_t claims;  // 0: none
+  bool eager;
 };
 vmsrs_status decode(const CallRegisters& registers, ProfileCall& call);
 

@@ -43,7 +43,12 @@ Reply user_crash(const Context& c, Server& server, Thread thread) {
   if (const Reply reply = copy_in(thread.memory, c.registers.rdi, fault); !reply.ok()) return reply;
   if (const vmsrs_status status = check(fault); status != VMSRS_OK) return status;
   const CallRegisters& in = c.registers;
-  return server.user_crash(fault, in.rsi, in.rdx, {in.r10, 0, in.r8}, thread);
+  if ((in.r9 & ~std::uint64_t{VMSRS_CRASH_UNRESTORED}) != 0) return VMSRS_BAD_ARGUMENT;
+  return server.user_crash(fault, in.rsi, in.rdx, {in.r10, 0, in.r8}, in.r9 == 0, thread);
+}
+
+recovery::WantedRegion wanted_region(const ProfileCall& call) {
+  return {call.address, call.bytes, call.granule, call.claims, call.eager};
 }
 
 Reply user_end(const Context& c, Server& server, Thread thread) {
@@ -69,9 +74,8 @@ Reply region_call(const Context& c, Server& server, Thread thread) {
     case VMSRS_CALL_INIT_PROFILE:
       return server.init_profile();
     case VMSRS_CALL_PROFILE:
-      return decoded<ProfileCall>(in, [&](const ProfileCall& call) {
-        return server.profile(call.address, call.bytes, call.granule, call.claims, thread);
-      });
+      return decoded<ProfileCall>(
+          in, [&](const ProfileCall& call) { return server.profile(wanted_region(call), thread); });
     case VMSRS_CALL_PROFILE_FILL:
       return server.profile_fill(in.rdi, in.rsi, thread);
     case VMSRS_CALL_UNPROFILE:
@@ -83,8 +87,7 @@ Reply region_call(const Context& c, Server& server, Thread thread) {
     case VMSRS_CALL_PROFILE_NAMED:
       return decoded<ProfileCall>(in, [&](const ProfileCall& call) {
         return named(in.r10, thread, [&](const Server::RegionName& name) {
-          return server.profile_named(call.address, call.bytes, call.granule, call.claims, name,
-                                      thread);
+          return server.profile_named(wanted_region(call), name, thread);
         });
       });
     case VMSRS_CALL_USER_AREAS_JOIN:
@@ -126,6 +129,10 @@ Reply user_call(const Context& c, Server& server, Thread thread) {
       return server.user_suppress(c.registers.rdi, c.registers.rsi, VMSRS_FAULT_CHECK);
     case VMSRS_CALL_USER_DRAINED:
       return server.user_drained(c.registers.rdi, c.registers.rsi, thread);
+    case VMSRS_CALL_USER_EXPOSED:
+      return server.user_exposed(thread);
+    case VMSRS_CALL_USER_ABANDON:
+      return server.user_abandon(c.registers.rdi, c.registers.rsi);
     case VMSRS_CALL_SERVICE:
       if (c.registers.rdi > VMSRS_MAX_RANGE_BYTES) return VMSRS_BAD_LENGTH;
       return server.service(c.registers.rdi, thread);
@@ -156,6 +163,10 @@ Reply memory_call(const Context& c, Server& server, Thread thread) {
     case VMSRS_CALL_LOAD:
       return decoded<LoadCall>(
           in, [&](const LoadCall& call) { return server.load(call.address, call.bytes, thread); });
+    case VMSRS_CALL_LOAD_SAMPLED:
+      return decoded<LoadCall>(in, [&](const LoadCall& call) {
+        return server.load_sampled(call.address, call.bytes, thread);
+      });
     case VMSRS_CALL_LOAD_RANGE:
       return decoded<LoadRangeCall>(in, [&](const LoadRangeCall& call) {
         return server.load_range(call.address, call.bytes, thread);
@@ -171,8 +182,8 @@ Reply memory_call(const Context& c, Server& server, Thread thread) {
 
 bool known(std::uint64_t call) {
   return (call >= VMSRS_CALL_ATTACH && call <= VMSRS_CALL_USER_AREAS_JOIN) ||
-         (call >= VMSRS_CALL_USER_BEGIN && call <= VMSRS_CALL_USER_DRAINED) ||
-         (call >= VMSRS_CALL_STORE && call <= VMSRS_CALL_LOAD_COMMITTED) ||
+         (call >= VMSRS_CALL_USER_BEGIN && call <= VMSRS_CALL_USER_ABANDON) ||
+         (call >= VMSRS_CALL_STORE && call <= VMSRS_CALL_LOAD_SAMPLED) ||
          call == VMSRS_CALL_SERVICE;
 }
 

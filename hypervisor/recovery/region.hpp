@@ -25,6 +25,7 @@ struct Region {
   bool fills_memory = false;  // while filling: from the mirror, which is whole
   bool has_claims = false;    // false: every store traps
   bool has_orphans = false;   // may users own granules here that no process has any more?
+  bool eager = false;         // restored at the crash, not on demand
   std::uint8_t granule_shift = 0;
   std::uint16_t processes = 0;  // that have it in their memory: a bit each
   // Guest-virtual, in the process whose call is under way; kNowhere: it has not joined the region.

@@ -15,6 +15,14 @@ struct Thread {
   GuestMemory& memory;
 };
 
+// What PROFILE asks for.
+struct WantedRegion {
+  std::uint64_t address, bytes;
+  std::uint32_t granule;
+  std::uint64_t claims;  // where the server keeps the region's claims; 0: every store traps
+  bool eager;            // what a crashed user wrote is restored by the call that ends the crash
+};
+
 // What a store to a granule with claims may say beside its bytes.
 struct StoreHints {
   std::uint64_t ticket = 0;     // of the DRAIN that was carried out; 0: none
@@ -34,11 +42,12 @@ struct Counters {
   std::uint64_t faults[VMSRS_FAULT_KIND_COUNT];
   std::uint64_t begun, finished, collected, reaped;
   std::uint64_t stores, loads, suppressed_stores;
-  std::uint64_t demand_restores, collect_restores, sweep_restores, restore_cycles;
+  std::uint64_t demand_restores, crash_restores, collect_restores, sweep_restores, restore_cycles;
   std::uint64_t repaired_tags;
   std::uint64_t suppressions, suppression_ns, ended_suppression_ns;
   std::uint64_t suppression_histogram[12];
   std::uint64_t no_storage, unprotected_stores;
+  std::uint64_t exposed;
 };
 
 // One protected program: one or more processes. All members but lock() and those marked so need the
@@ -80,9 +89,7 @@ class Server {
 
   // ---- regions (server_regions.cpp)
   Reply init_profile();
-  // `claims`: where the server keeps the region's claims; 0: every store traps.
-  Reply profile(std::uint64_t address, std::uint64_t bytes, std::uint32_t granule,
-                std::uint64_t claims, Thread thread);
+  Reply profile(const WantedRegion& wanted, Thread thread);
   Reply profile_fill(std::uint64_t region, std::uint64_t offset, Thread thread);
   Reply unprofile(std::uint64_t region);
   // Where the areas of the users are: VMSRS_MAX_USERS of `bytes` each.
@@ -92,8 +99,7 @@ class Server {
 
   // ---- regions that outlive their process (server_named.cpp)
   using RegionName = char[VMSRS_NAME_BYTES];  // not empty, zeroes after its end
-  Reply profile_named(std::uint64_t address, std::uint64_t bytes, std::uint32_t granule,
-                      std::uint64_t claims, const RegionName& name, Thread thread);
+  Reply profile_named(const WantedRegion& wanted, const RegionName& name, Thread thread);
   Reply unprofile_named(const RegionName& name);
   Reply profile_find(const RegionName& name);
   // The caller's process has at these addresses what another process has profiled.
@@ -107,15 +113,18 @@ class Server {
   Reply user_end(bool keep, const vmsrs_write_set& set, const HandedOver& handed_over,
                  Thread thread);
   // `depth`: scopes that a user begun without a call has open, and its label; 0: as counted here.
-  // FAULT_NONE: its thread has found it crashed.
+  // FAULT_NONE: its thread has found it crashed. `restores`: what it wrote goes from eager regions
+  // now.
   Reply user_crash(const vmsrs_fault& fault, std::uint64_t label, std::uint64_t depth,
-                   const vmsrs_write_set& set, Thread thread);
+                   const vmsrs_write_set& set, bool restores, Thread thread);
   Reply user_stuck(Thread thread);
   // Crashes the slot's user, of that generation, in the name of somebody else.
   Reply user_suppress(std::uint64_t slot, std::uint64_t generation, vmsrs_fault_kind kind);
   // No store of the user that has been crashed since `epoch` is under way any more; or, of every
   // user, none that was under way when SERVICE gave `epoch`.
   Reply user_drained(std::uint64_t slot, std::uint64_t epoch, Thread thread);
+  // The same as user_suppress for a user that does not come out of a store; it is stuck then.
+  Reply user_abandon(std::uint64_t slot, std::uint64_t generation);
   // The thread has died. True: it has no user any more, for that had stored nothing.
   bool end_idle_thread(Thread thread);
 
@@ -130,6 +139,12 @@ class Server {
   Reply load_range(std::uint64_t address, std::uint32_t bytes, Thread thread);
   // Committed values, all of one instant.
   Reply load_committed(std::uint64_t from, std::uint64_t to, std::uint32_t bytes, Thread thread);
+
+  // ---- exposed reads (server_exposed.cpp)
+  // A load that takes note of whose unfinished bytes it gives.
+  Reply load_sampled(std::uint64_t address, std::uint32_t bytes, Thread thread);
+  // Has the caller's user read, in such a load, from one that has crashed since?
+  Reply user_exposed(Thread thread) const;
 
   // ---- collection and service (server_collect.cpp)
   Reply user_collect(Thread thread);
@@ -197,6 +212,7 @@ class Server {
     } regions[VMSRS_MAX_REGIONS];
   };
   enum class Named { kKept, kGivenUp };
+  struct Writers;
 
   // windows and mode (server_mode.cpp)
   void publish_everything();
@@ -207,6 +223,7 @@ class Server {
   void enter_suppression(Slot slot, CrashedBy by);
   void note_drained(User& user);
   void note_seen_to(User& user);
+  void enter_stuck(User& user);
   void leave_suppression();
   void change_mode(bool suppression);
   bool suppressing() const { return (mode_ & VMSRS_MODE_SUPPRESSION) != 0; }
@@ -218,6 +235,7 @@ class Server {
   }
   Region* region_named(const RegionName& name);
   Reply look_at_claims(const Region& region, GuestMemory& memory);
+  static Region region_wanted(const WantedRegion& wanted);
   Reply profile_new(const Region& wanted, Thread thread);
   Reply look_at_ends(std::uint64_t address, std::uint64_t bytes, Access access, Thread thread);
   void close_user(Slot slot);
@@ -255,6 +273,8 @@ class Server {
                        std::uint64_t& restored);
   Reply commit(Slot slot, const HandedOver& handed_over, GuestMemory& memory);
   void crash_without_fault(Slot slot, vmsrs_fault_kind kind, CrashedBy by);
+  Reply first_word_of_crash(Slot slot, const vmsrs_fault& fault, std::uint64_t label,
+                            std::uint64_t depth, const vmsrs_write_set& set);
 
   // granules with claims (server_claims.cpp)
   bool over(const Claimant& claimant) const;
@@ -281,6 +301,15 @@ class Server {
   Reply load_claimed(Region& region, const Piece& piece, GuestMemory& memory);
   Reply repair(Region& region, std::uint32_t index, std::uint64_t ticket, MappedGranule& granule,
                GuestMemory& memory);
+  Slot abandoned_user() const;
+  Reply refused_for(Slot owner) const;
+
+  // exposed reads (server_exposed.cpp)
+  void find_writers(const Region& region, const Piece& piece, GuestMemory& memory,
+                    Writers& writers);
+  bool may_be_storing(Slot slot, GuestMemory& memory) const;
+  void note_read(User& reader, Slot writer);
+  void expose_readers(Slot slot);
 
   // slots whose generations come round (server_age.cpp)
   Reply serve_resting_slots(GuestMemory& memory);
@@ -338,12 +367,16 @@ class Server {
   void forget_request(User& user);
   Reply wanted_drain(const Thread& thread) const;
   Reply serve_collections(GuestMemory& memory);
+  Reply serve_eager_regions(GuestMemory& memory);
+  bool has_eager_region() const;
+  Reply restore_eagerly(Slot slot, GuestMemory& memory);
   std::uint64_t live_bytes() const;
   void lengthen_walks(std::uint64_t bytes);
   void stop_walks();
   Reply serve_walks(std::uint64_t most_bytes, GuestMemory& memory);
   const Region* next_region(Walk& walk) const;
   Reply walk_piece(Walk& walk, Repair repair, std::uint64_t most_bytes, GuestMemory& memory);
+  Reply sweep_eager_regions(User& user, GuestMemory& memory);
   MemoryOutcome compare_run(Walk& walk, const Region& region, std::uint64_t bytes, Repair repair,
                             GuestMemory& memory, std::uint64_t& done);
   MemoryOutcome examine_claimed(Walk& walk, const Region& region, std::uint32_t index,

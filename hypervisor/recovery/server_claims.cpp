@@ -197,7 +197,7 @@ Reply Server::store_claimed(Region& region, const Piece& piece, const StoreHints
       const Slot owner = claimant.slot;
       const User& user = ledger_.users[owner];
       if (user.crashed()) {
-        if (!user.drained && !hole(30)) return {VMSRS_WAIT, owner};
+        if (!user.drained && !hole(30)) return refused_for(owner);
         restore_granule(region, piece.granule, owner, granule, counters_.demand_restores);
         return store_unowned(region, piece, hints, slot, granule.unowned_tag(), granule);
       }
@@ -255,6 +255,22 @@ Reply Server::load_claimed(Region& region, const Piece& piece, GuestMemory& memo
   return {VMSRS_OK, value};
 }
 
+// The granule is a user's that may still be storing to it.
+Reply Server::refused_for(Slot owner) const {
+  const User& user = ledger_.users[owner];
+  const bool stuck = user.state == VMSRS_USER_STUCK;
+  return {stuck ? VMSRS_OWNER_STUCK : VMSRS_WAIT, owner, user.crash_epoch};
+}
+
+// One that is stuck within a store: whose that store will be cannot be told.
+Slot Server::abandoned_user() const {
+  for (std::uint32_t i = 0; i < VMSRS_MAX_USERS && stuck_count_ > 0; ++i) {
+    const User& user = ledger_.users[static_cast<Slot>(i)];
+    if (user.state == VMSRS_USER_STUCK && !user.drained) return static_cast<Slot>(i);
+  }
+  return kNoSlot;
+}
+
 // TS_damaged: the tag cannot be believed. Unless what is hidden says whose the granule is, nobody
 // may be within a store when that is decided: a claim may have been made and not yet confirmed.
 Reply Server::repair(Region& region, std::uint32_t index, std::uint64_t ticket,
@@ -268,6 +284,7 @@ Reply Server::repair(Region& region, std::uint32_t index, std::uint64_t ticket,
     ++counters_.repaired_tags;
     return VMSRS_REPEAT;
   }
+  if (const Slot slot = abandoned_user(); slot != kNoSlot) return refused_for(slot);
   if (granule.claimant().kind != VMSRS_TAG_REPAIRING) {
     granule.set_tag(VMSRS_TAG_REPAIRING);
     repair_began_ = ++ledger_.sequence;

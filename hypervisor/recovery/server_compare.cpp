@@ -82,8 +82,7 @@ const Region* Server::next_region(Walk& walk) const {
   return nullptr;
 }
 
-Reply Server::walk_piece(Walk& walk, Repair repair, std::uint64_t most_bytes,
-                         GuestMemory& memory) {
+Reply Server::walk_piece(Walk& walk, Repair repair, std::uint64_t most_bytes, GuestMemory& memory) {
   const Region* const region = next_region(walk);
   if (region == nullptr) {
     walk.left = 0;
@@ -107,6 +106,28 @@ Reply Server::walk_piece(Walk& walk, Repair repair, std::uint64_t most_bytes,
   walk.left -= done < walk.left ? done : walk.left;
   if (outcome.result == MemoryResult::kTouch) return reply_for(outcome);
   return comparison_.left > 0 || scrub_.left > 0 ? VMSRS_AGAIN : VMSRS_OK;
+}
+
+// The sweep of a user's crash, where it must not wait for the service thread.
+Reply Server::sweep_eager_regions(User& user, GuestMemory& memory) {
+  std::uint64_t budget = VMSRS_MAX_RANGE_BYTES;
+  for (; user.swept_region < VMSRS_MAX_REGIONS; ++user.swept_region, user.swept_bytes = 0) {
+    const Region& region = ledger_.regions[user.swept_region];
+    if (!region.eager || region.state != Region::State::kLive || user.swept_bytes >= region.bytes)
+      continue;
+    Walk walk{};
+    walk.offset = user.swept_bytes;
+    const std::uint64_t left = region.bytes - user.swept_bytes;
+    const std::uint64_t bytes = left < budget ? left : budget;
+    std::uint64_t done = 0;
+    const MemoryOutcome outcome = compare_run(walk, region, bytes, Repair::kRestore, memory, done);
+    if (outcome.result == MemoryResult::kBadAddress) done = bytes;
+    user.swept_bytes += done;
+    budget -= bytes;
+    if (outcome.result == MemoryResult::kTouch) return reply_for(outcome);
+    if (user.swept_bytes < region.bytes) return VMSRS_AGAIN;
+  }
+  return VMSRS_OK;
 }
 
 // `done` counts the bytes that need not be looked at again: all of them, unless memory fails or too

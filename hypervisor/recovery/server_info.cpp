@@ -25,6 +25,7 @@ void Server::info(vmsrs_server_info& out) const {
     }
     if (!region.in_use()) continue;
     ++out.region_count;
+    out.eager_region_count += region.eager;
     out.region_bytes += region.bytes;
   }
   out.storage_used_bytes = pool_->used_bytes(owner_of(index_));
@@ -49,6 +50,7 @@ void Server::info(vmsrs_server_info& out) const {
   out.load_count = from.loads;
   out.suppressed_store_count = from.suppressed_stores;
   out.demand_restore_count = from.demand_restores;
+  out.crash_restore_count = from.crash_restores;
   out.collect_restore_count = from.collect_restores;
   out.restore_cycles = from.restore_cycles;
   out.suppression_count = from.suppressions;
@@ -60,6 +62,7 @@ void Server::info(vmsrs_server_info& out) const {
   out.no_storage_count = from.no_storage;
   out.sweep_restore_count = from.sweep_restores;
   out.unprotected_store_count = from.unprotected_stores;
+  out.exposed_user_count = from.exposed;
 }
 
 void Server::describe(Slot slot, vmsrs_user_info& out) const {
@@ -78,6 +81,7 @@ void Server::describe(Slot slot, vmsrs_user_info& out) const {
   out.suppressed_store_count = user.suppressed_store_count;
   out.restore_count = user.restore_count;
   out.record_count = user.record_count;
+  out.exposed = user.exposed;
 }
 
 // Cursor: a slot, then (past all slots) the running number of a collected user.

@@ -72,7 +72,11 @@ void Server::enter_suppression(Slot slot, CrashedBy by) {
   user.drained = by == CrashedBy::kItself || hole(4);  // its thread stores nothing while it is here
   user.heard = user.seen_to = by == CrashedBy::kItself;
   user.taken = 0;
+  user.eager_work = has_eager_region() ? EagerWork::kRestore : EagerWork::kNone;
+  user.swept_region = 0;
+  user.swept_bytes = 0;
   crashed_count_.add(slot);
+  expose_readers(slot);
   publish_user(slot);
   change_mode(true);
 }
@@ -81,8 +85,23 @@ void Server::enter_suppression(Slot slot, CrashedBy by) {
 // unowned before its last claim must not take it for the same when it is unowned again.
 void Server::note_drained(User& user) {
   if (user.drained) return;
+  if (user.state == VMSRS_USER_STUCK) {  // not any more: it has come out of its store
+    const Slot slot = ledger_.users.slot_of(user);
+    user.state = VMSRS_USER_CRASHED;
+    stuck_count_.remove(slot);
+    publish_user(slot);
+  }
   if (!hole(27)) change_mode(true);
   user.drained = true;
+  if (user.eager_work != EagerWork::kNone) call_for_service();  // unless the caller goes on with it
+}
+
+void Server::enter_stuck(User& user) {
+  if (user.state == VMSRS_USER_STUCK) return;
+  const Slot slot = ledger_.users.slot_of(user);
+  user.state = VMSRS_USER_STUCK;
+  stuck_count_.add(slot);
+  publish_user(slot);
 }
 
 // The same, and its own process knows of it.

@@ -12,14 +12,8 @@ Region* Server::region_named(const RegionName& name) {
   return nullptr;
 }
 
-Reply Server::profile_named(std::uint64_t address, std::uint64_t bytes, std::uint32_t granule,
-                            std::uint64_t claims, const RegionName& name, Thread thread) {
-  Region wanted;
-  wanted.granule_shift = static_cast<std::uint8_t>(__builtin_ctz(granule));
-  wanted.address = address;
-  wanted.claims = claims;
-  wanted.has_claims = claims != 0;
-  wanted.bytes = bytes;
+Reply Server::profile_named(const WantedRegion& asked, const RegionName& name, Thread thread) {
+  Region wanted = region_wanted(asked);
   copy_bytes(wanted.name, name, sizeof name);
   Region* const known = region_named(name);
   if (known == nullptr) {
@@ -28,16 +22,18 @@ Reply Server::profile_named(std::uint64_t address, std::uint64_t bytes, std::uin
   }
   if (known->processes != 0 && !known->joined()) return VMSRS_JOIN;
   if (!known->waits()) return VMSRS_BUSY;
-  if (known->bytes != bytes || known->granule_shift != wanted.granule_shift)
+  if (known->bytes != wanted.bytes || known->granule_shift != wanted.granule_shift)
     return VMSRS_OTHER_SHAPE;
   for (const Region& other : ledger_.regions)
-    if (&other != known && other.overlaps(address, bytes)) return VMSRS_OVERLAP;
-  if (const Reply reply = look_at_ends(address, bytes, Access::kWrite, thread); !reply.ok())
+    if (&other != known && other.overlaps(wanted.address, wanted.bytes)) return VMSRS_OVERLAP;
+  if (const Reply reply = look_at_ends(wanted.address, wanted.bytes, Access::kWrite, thread);
+      !reply.ok())
     return reply;
   if (const Reply reply = look_at_claims(wanted, thread.memory); !reply.ok()) return reply;
   known->fill_memory();
   known->has_claims = wanted.has_claims;
-  set_place(*known, address, claims);
+  known->eager = wanted.eager;  // how this process reads it; nothing of what is kept depends on it
+  set_place(*known, wanted.address, wanted.claims);
   return {VMSRS_OK, index_of(*known), 1};
 }
 

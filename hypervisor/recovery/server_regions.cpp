@@ -27,15 +27,19 @@ Reply Server::init_profile() {
   return VMSRS_OK;
 }
 
-Reply Server::profile(std::uint64_t address, std::uint64_t bytes, std::uint32_t granule,
-                      std::uint64_t claims, Thread thread) {
+Region Server::region_wanted(const WantedRegion& wanted) {
   Region region;
-  region.granule_shift = static_cast<std::uint8_t>(__builtin_ctz(granule));
-  region.address = address;
-  region.claims = claims;
-  region.has_claims = claims != 0;
-  region.bytes = bytes;
-  return profile_new(region, thread);
+  region.granule_shift = static_cast<std::uint8_t>(__builtin_ctz(wanted.granule));
+  region.address = wanted.address;
+  region.claims = wanted.claims;
+  region.has_claims = wanted.claims != 0;
+  region.bytes = wanted.bytes;
+  region.eager = wanted.eager;
+  return region;
+}
+
+Reply Server::profile(const WantedRegion& wanted, Thread thread) {
+  return profile_new(region_wanted(wanted), thread);
 }
 
 // A region with claims needs users with areas, and claims that can be written; all of them are when

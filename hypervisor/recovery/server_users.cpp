@@ -98,10 +98,23 @@ void Server::crash_without_fault(Slot slot, vmsrs_fault_kind kind, CrashedBy by)
   enter_suppression(slot, by);
 }
 
+// AGAIN and TOUCH: the call is repeated, and nothing of it counts twice.
 Reply Server::user_crash(const vmsrs_fault& fault, std::uint64_t label, std::uint64_t depth,
-                         const vmsrs_write_set& set, Thread thread) {
+                         const vmsrs_write_set& set, bool restores, Thread thread) {
   const Slot slot = ledger_.users.find(thread.id);
   if (slot == kNoSlot) return VMSRS_NO_USER;
+  User& user = ledger_.users[slot];
+  if (!user.telling)
+    if (const Reply reply = first_word_of_crash(slot, fault, label, depth, set); !reply.ok())
+      return reply;
+  if (!restores) user.eager_work = EagerWork::kNone;
+  const Reply reply = restore_eagerly(slot, thread.memory);
+  user.telling = !reply.ok();
+  return reply.ok() ? Reply{VMSRS_OK, user.fault_count, slot} : reply;
+}
+
+Reply Server::first_word_of_crash(Slot slot, const vmsrs_fault& fault, std::uint64_t label,
+                                  std::uint64_t depth, const vmsrs_write_set& set) {
   User& user = ledger_.users[slot];
   const bool declared = user.crashed();
   if (fault.kind != VMSRS_FAULT_NONE) {
@@ -125,7 +138,7 @@ Reply Server::user_crash(const vmsrs_fault& fault, std::uint64_t label, std::uin
     enter_suppression(slot, CrashedBy::kItself);
     request_scrub(kEveryByte);
   }
-  return {VMSRS_OK, user.fault_count, slot};
+  return VMSRS_OK;
 }
 
 Reply Server::user_suppress(std::uint64_t wanted, std::uint64_t generation, vmsrs_fault_kind kind) {
@@ -142,10 +155,11 @@ Reply Server::user_suppress(std::uint64_t wanted, std::uint64_t generation, vmsr
 }
 
 // A process without areas has seen no window of one that has.
-Reply Server::user_drained(std::uint64_t slot, std::uint64_t epoch, Thread thread) {
-  if (slot == VMSRS_EVERY_USER) return slots_aged(epoch);
-  if (slot >= VMSRS_MAX_USERS) return VMSRS_NOT_FOUND;
-  User& user = ledger_.users[static_cast<Slot>(slot)];
+Reply Server::user_drained(std::uint64_t wanted, std::uint64_t epoch, Thread thread) {
+  if (wanted == VMSRS_EVERY_USER) return slots_aged(epoch);
+  if (wanted >= VMSRS_MAX_USERS) return VMSRS_NOT_FOUND;
+  const Slot slot = static_cast<Slot>(wanted);
+  User& user = ledger_.users[slot];
   if (!user.crashed() || (user.crash_epoch != epoch && !hole(22))) return VMSRS_WRONG_STATE;
   const bool own = user.thread.process == thread.id.process;
   if (own)
@@ -154,7 +168,15 @@ Reply Server::user_drained(std::uint64_t slot, std::uint64_t epoch, Thread threa
     note_drained(user);
   else
     return VMSRS_WRONG_STATE;
-  return VMSRS_OK;
+  return restore_eagerly(slot, thread.memory);
+}
+
+Reply Server::user_abandon(std::uint64_t wanted, std::uint64_t generation) {
+  const Reply reply = user_suppress(wanted, generation, VMSRS_FAULT_CHECK);
+  if (!reply.ok()) return reply;
+  User& user = ledger_.users[static_cast<Slot>(wanted)];
+  if (!user.drained) enter_stuck(user);
+  return reply;
 }
 
 bool Server::end_idle_thread(Thread thread) {
@@ -176,10 +198,7 @@ Reply Server::user_stuck(Thread thread) {
   User& user = ledger_.users[slot];
   if (!user.crashed()) return VMSRS_WRONG_STATE;
   note_seen_to(user);  // its thread stores nothing any more
-  if (user.state == VMSRS_USER_STUCK) return VMSRS_OK;
-  user.state = VMSRS_USER_STUCK;
-  stuck_count_.add(slot);
-  publish_user(slot);
+  enter_stuck(user);
   return VMSRS_OK;
 }
 

@@ -342,7 +342,8 @@ Reply Server::scan_claims(Slot slot, GuestMemory& memory, Visit visit) {
       const Claimant claimant = claimant_of(tag, index);
       const bool damaged = claimant.kind == VMSRS_TAG_DAMAGED;
       if (!damaged && owner_of_granule(claimant) != slot) continue;
-      const std::uint64_t entry = vmsrs_entry(index_of(region), index, user.generation);
+      std::uint64_t entry = vmsrs_entry(index_of(region), index, user.generation);
+      if (damaged && confirmed_owner(region, index, memory) == slot) entry |= VMSRS_ENTRY_CONFIRMED;
       if (const Reply reply = visit(region, entry); !reply.ok()) return reply;
     }
     position = 0;

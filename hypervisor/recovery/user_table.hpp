@@ -17,6 +17,8 @@ struct ThreadId {
 
   bool operator==(const ThreadId&) const = default;
 };
+// What is left to do in eager regions because the user has crashed.
+enum class EagerWork : std::uint8_t { kNone, kRestore, kSweep };
 
 // A slot for an unfinished user.
 struct User {
@@ -35,6 +37,9 @@ struct User {
   vmsrs_write_set write_set;         // what it said of it at its end, or at its crash
   std::uint64_t masked_bytes;  // of its write set that the engine has taken over from the masks
   std::uint64_t taken;         // how far the write set, or its claims, were gone through
+  std::uint64_t
+      read_from[4];  // unfinished users of which it was seen to read: their OWN tags' bodies
+  std::uint64_t swept_bytes;  // of the eager region swept_region, since its crash
   vmsrs_fault fault;
   RecordId records;
   std::uint32_t depth;  // 0 while crashed: at its end point
@@ -49,6 +54,12 @@ struct User {
   bool seen_to;   // crashed, and its own process knows: its time is bounded
   bool orphan;    // crashed, for its process is gone: collected by the others
   bool aging;     // the slot rests, and its old tags are being cleared
+  bool telling;   // its thread's first USER_CRASH is to be repeated
+  EagerWork eager_work;
+  std::uint8_t swept_region;
+  std::uint8_t read_count;  // places of read_from that were used, and used again
+  bool was_read;            // another has it in its read_from
+  bool exposed;             // one of its read_from has crashed
 
   bool crashed() const { return state >= VMSRS_USER_CRASHED; }
   bool unheard_of() const { return quiet && !crashed(); }

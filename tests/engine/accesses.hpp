@@ -32,7 +32,7 @@ class Accesses {
                         std::uint32_t process_id) = 0;
   // By the first process: memory.data(p) is the region in process p. Everywhere else it is named by
   // its address in the first one.
-  virtual Result profile(const Pages& memory, std::size_t bytes, unsigned granule) = 0;
+  virtual Result profile(const Pages& memory, std::size_t bytes, unsigned granule, bool eager) = 0;
   virtual Result detach(std::uint32_t process) = 0;
 
   virtual Result begin(User user, std::uint64_t label) = 0;
@@ -45,13 +45,17 @@ class Accesses {
   // 1 to 64 bytes at any address.
   virtual Result store(User user, std::uint8_t* to, const std::uint8_t* from,
                        std::uint32_t bytes) = 0;
-  virtual Result load(User user, const std::uint8_t* from, std::uint8_t* to,
-                      std::uint32_t bytes) = 0;
+  // Sampled: whom the user reads from is noted, where the bytes are a word.
+  virtual Result load(User user, const std::uint8_t* from, std::uint8_t* to, std::uint32_t bytes,
+                      bool sampled) = 0;
   virtual Result store_range(User user, std::uint8_t* to, const std::uint8_t* from,
                              std::uint32_t bytes) = 0;
   virtual Result fill(User user, std::uint8_t* to, std::uint8_t value, std::uint32_t bytes) = 0;
   // Makes the range readable in place.
   virtual Result load_range(User user, const std::uint8_t* from, std::uint32_t bytes) = 0;
+
+  // RDX: 1 if the user was seen to read from one that has crashed since.
+  virtual Result exposed(User user) = 0;
 
   // Committed values.
   virtual Result load_committed(User user, const std::uint8_t* from, std::uint8_t* to,

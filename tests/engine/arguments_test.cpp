@@ -80,9 +80,9 @@ BOOST_AUTO_TEST_CASE(unknown_calls) {
                                    0x0ffull,
                                    0x10cull,
                                    0x10full,
-                                   0x117ull,
+                                   0x119ull,
                                    0x11full,
-                                   0x126ull,
+                                   0x127ull,
                                    0x12full,
                                    0x131ull,
                                    0x1ffull,
@@ -137,7 +137,8 @@ BOOST_AUTO_TEST_CASE(library_calls_from_ring_0_or_elsewhere) {
         VMSRS_CALL_PROFILE_FILL,    VMSRS_CALL_UNPROFILE,      VMSRS_CALL_PROFILE_NAMED,
         VMSRS_CALL_UNPROFILE_NAMED, VMSRS_CALL_USER_BEGIN,     VMSRS_CALL_USER_END,
         VMSRS_CALL_USER_CRASH,      VMSRS_CALL_USER_COLLECT,   VMSRS_CALL_USER_STUCK,
-        VMSRS_CALL_USER_DECLARE,    VMSRS_CALL_USER_DRAINED,   VMSRS_CALL_STORE,
+        VMSRS_CALL_USER_DECLARE,    VMSRS_CALL_USER_DRAINED,   VMSRS_CALL_USER_EXPOSED,
+        VMSRS_CALL_USER_ABANDON,    VMSRS_CALL_LOAD_SAMPLED,   VMSRS_CALL_STORE,
         VMSRS_CALL_STORE_RANGE,     VMSRS_CALL_FILL_RANGE,     VMSRS_CALL_LOAD,
         VMSRS_CALL_LOAD_RANGE,      VMSRS_CALL_LOAD_COMMITTED, VMSRS_CALL_SERVICE,
         VMSRS_CALL_PROFILE_FIND,    VMSRS_CALL_PROFILE_JOIN,   VMSRS_CALL_USER_AREAS_JOIN}) {
@@ -172,6 +173,7 @@ BOOST_AUTO_TEST_CASE(profile) {
   for (const std::uint64_t granule : {0ull, 1ull, 4ull, 12ull, 128ull, (1ull << 32) + 8, ~0ull})
     refuse(a, VMSRS_BAD_ARGUMENT, VMSRS_CALL_PROFILE, at, 64, granule);
   refuse(a, VMSRS_BAD_LENGTH, VMSRS_CALL_PROFILE, at, 0, 8);
+  BOOST_TEST(a.call(VMSRS_CALL_PROFILE, at, 64, 8, 0, 0, 2).status == VMSRS_BAD_ARGUMENT);
   refuse(a, VMSRS_BAD_LENGTH, VMSRS_CALL_PROFILE, at, ~0ull - 63, 8);
   refuse(a, VMSRS_BAD_ADDRESS, VMSRS_CALL_PROFILE, at, kHuge, 8);
   refuse(a, VMSRS_UNALIGNED, VMSRS_CALL_PROFILE, at + 8, 64, 8);
@@ -257,6 +259,7 @@ BOOST_AUTO_TEST_CASE(users) {
   for (const std::uint64_t slot :
        {std::uint64_t{1}, std::uint64_t{VMSRS_MAX_USERS}, ~std::uint64_t{0}}) {
     refuse(a, VMSRS_NOT_FOUND, VMSRS_CALL_USER_DECLARE, slot, 0);
+    refuse(a, VMSRS_NOT_FOUND, VMSRS_CALL_USER_ABANDON, slot, 0);
     refuse(a, slot == 1 ? VMSRS_WRONG_STATE : VMSRS_NOT_FOUND, VMSRS_CALL_USER_DRAINED, slot, 0);
   }
   refuse(a, VMSRS_NOT_FOUND, VMSRS_CALL_USER_DECLARE, 0, ~0ull);
@@ -379,7 +382,7 @@ BOOST_AUTO_TEST_CASE(management_buffers) {
     refuse(manager, wanted, VMSRS_CALL_MGMT_STATS, token, to, 64);
     refuse(manager, wanted, VMSRS_CALL_MGMT_EXITS, token, 0, to, 64);
     refuse(manager, wanted, VMSRS_CALL_MGMT_SERVER, token, 0, to, 64);
-    refuse(manager, wanted, VMSRS_CALL_MGMT_USERS, token, 0, 0, to, 104);
+    refuse(manager, wanted, VMSRS_CALL_MGMT_USERS, token, 0, 0, to, sizeof(vmsrs_user_info));
     refuse(manager, wanted, VMSRS_CALL_MGMT_CHECK, token, 1, to, 64);
   });
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_STATS, token, at, 0);
@@ -398,7 +401,8 @@ BOOST_AUTO_TEST_CASE(management_numbers) {
   for (const std::uint64_t number :
        {std::uint64_t{1}, std::uint64_t{16}, std::uint64_t{1} << 32, ~std::uint64_t{0}}) {
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_SERVER, token, number, at, 64);
-    refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_USERS, token, number, 0, at, 104);
+    refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_USERS, token, number, 0, at,
+           sizeof(vmsrs_user_info));
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_COLLECT, token, number, 0);
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_REAP, token, number, kServerProcess);
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_SUPPRESS, token, number, 0, 0);

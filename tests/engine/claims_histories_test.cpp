@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <random>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -32,6 +33,7 @@ struct Exercise {
       committed, older;
   std::uint64_t declared, late, waits, heard_by_fault, rounds;
   std::uint64_t deaths, orphans, orphan_loads;
+  std::uint64_t restored_at_crash, plain_looks, exposed, missed;
 };
 
 class History {
@@ -41,12 +43,14 @@ class History {
         exercise_(exercise),
         pieces_(random_() % 4 == 0),
         processes_(1 + static_cast<unsigned>(random_() % kMostProcesses)),
-        server_({{kBytes[0], kGranules[random_() % 4]}, {kBytes[1], kGranules[random_() % 4]}},
+        eager_{random_() % 3 == 0, random_() % 3 == 0},
+        server_({{kBytes[0], kGranules[random_() % 4], true, eager_[0]},
+                 {kBytes[1], kGranules[random_() % 4], true, eager_[1]}},
                 1024, processes_) {
     for (std::size_t i = 0; i < 2; ++i)
       models_.emplace_back(
           std::vector<std::uint8_t>(server_.region(i), server_.region(i) + kBytes[i]),
-          std::size_t{1} << server_.regions[i].shift);
+          std::size_t{1} << server_.regions[i].shift, eager_[i]);
     for (unsigned i = 0; i < kThreads; ++i) {
       // Threads of different processes have the same FS base.
       const unsigned process = i % processes_;
@@ -54,7 +58,8 @@ class History {
                         {},
                         false,
                         false,
-                        false});
+                        false,
+                        {}});
       if (pieces_) users_[i].thread.client.memory.set_mapped_pages(8);
     }
     server_.while_waiting = [this] { serve(); };
@@ -65,6 +70,8 @@ class History {
     for (unsigned i = 0; i < operations && wrong.empty(); ++i) {
       ++exercise_.operations;
       wrong = step(users_[below(kThreads)]);
+      if (wrong.empty()) wrong = compare_eager_regions();
+      if (wrong.empty()) wrong = compare_exposed();
     }
     for (User& user : users_) {
       if (!wrong.empty()) return wrong;
@@ -76,6 +83,7 @@ class History {
     exercise_.restores += info.demand_restore_count + info.collect_restore_count;
     for (std::uint64_t slot = 0; slot < 2 * kThreads; ++slot)
       exercise_.rounds += server_.generation(slot) > VMSRS_TAG_GENERATION_MASK;
+    exercise_.restored_at_crash += info.crash_restore_count;
     exercise_.repaired += recovery::EngineProbe::counters(0).repaired_tags;
     if (wrong.empty() && (info.mode & VMSRS_MODE_SUPPRESSION) != 0) wrong = "still suppressing";
     if (wrong.empty() && info.record_count != 0) wrong = "records are left";
@@ -95,6 +103,7 @@ class History {
     bool crashed;
     bool unheard;  // declared crashed by somebody else: its thread does not know yet
     bool late;     // and may be in the middle of a store
+    std::set<Model::UserId> read_from[2];  // whose unfinished bytes it has read
   };
 
   std::uint64_t below(std::uint64_t n) { return random_() % n; }
@@ -102,11 +111,13 @@ class History {
   void take_ids(User& user) {
     for (std::size_t i = 0; i < 2; ++i) user.ids[i] = models_[i].begin();
     user.crashed = user.unheard = user.late = false;
+    for (auto& writers : user.read_from) writers.clear();
   }
 
   std::string step(User& user) {
     if (!user.thread.open) {
       if (below(8) == 0) come_round();
+      user.thread.sampled = below(2) == 0;
       if (user.thread.begin() != VMSRS_OK) return "begin refused";
       take_ids(user);
       return {};
@@ -243,7 +254,7 @@ class History {
     const std::uint64_t garbage = below(2) * random_();
     // One word in 4,096 passes for a tag; the user whose granule that was is told at its end.
     if (recovery::claimant_of(garbage, index).kind == VMSRS_TAG_DAMAGED)
-      server_.claim(region, index).tag = garbage;
+      server_.claim(region, index).tag = garbage, ++damages_;
     return {};
   }
 
@@ -277,6 +288,10 @@ class History {
     if (user.crashed) return {};
     if (outcome != Access::kDone)
       return "load refused, status " + std::to_string(user.thread.status);
+    for (std::size_t i = 0; i < bytes; ++i) {
+      const auto writer = models_[region].unfinished_writer(at + i);
+      if (writer && *writer != user.ids[region]) user.read_from[region].insert(*writer);
+    }
     for (std::size_t i = 0; i < bytes; ++i)
       if (value[i] != models_[region].value(at + i))
         return "load of byte " + std::to_string(at + i) + " of region " + std::to_string(region) +
@@ -305,6 +320,46 @@ class History {
     return {};
   }
 
+  // Nobody is called exposed that is not; who is sampled, and has read from few, is missed by none.
+  std::string compare_exposed() {
+    for (User& user : users_) {
+      if (!user.thread.open || user.crashed) continue;
+      bool truly = false;
+      std::size_t writers = 0;
+      for (std::size_t i = 0; i < 2; ++i) {
+        for (const Model::UserId writer : user.read_from[i])
+          truly = truly || models_[i].has_crashed(writer);
+        writers += user.read_from[i].size();
+      }
+      const bool exposed = user.thread.exposed();
+      exercise_.exposed += exposed;
+      exercise_.missed += truly && !exposed;
+      if (exposed && !truly) return "a user is called exposed that is not";
+      if (truly && !exposed && sampled(user) && writers <= 4 && damages_ == 0)
+        return "an exposed user was missed";
+    }
+    return {};
+  }
+  static bool sampled(const User& user) { return user.thread.sampled; }
+
+  // What plain loads see. A user that was declared crashed must be drained first.
+  std::string compare_eager_regions() {
+    for (std::uint32_t slot = 0; slot < VMSRS_MAX_USERS; ++slot) {
+      const recovery::User& user =
+          recovery::EngineProbe::ledger(0).users[static_cast<std::uint16_t>(slot)];
+      if (user.crashed() && !user.drained) return {};
+    }
+    for (std::size_t region = 0; region < 2; ++region)
+      for (std::size_t at = 0; eager_[region] && at < kBytes[region]; ++at) {
+        ++exercise_.plain_looks;
+        if (server_.region(region)[at] != models_[region].value(at))
+          return "eager region " + std::to_string(region) + ", byte " + std::to_string(at) +
+                 " in memory is " + std::to_string(server_.region(region)[at]) +
+                 ", the model says " + std::to_string(models_[region].value(at));
+      }
+    return {};
+  }
+
   std::string compare() const {
     for (std::size_t region = 0; region < 2; ++region) {
       const std::uint8_t* const mirror = recovery::EngineProbe::ledger(0).regions[region].mirror;
@@ -322,6 +377,8 @@ class History {
   bool pieces_;
   bool orphans_ = false;  // not yet collected
   unsigned processes_;
+  unsigned damages_ = 0;  // tags: whose the granule is cannot always be told
+  bool eager_[2];
   ClaimServer server_;
   std::vector<Model> models_;
   std::vector<User> users_;
@@ -355,11 +412,16 @@ BOOST_AUTO_TEST_CASE(claims_and_model_agree) {
              << exercise.orphans << " unfinished users, " << exercise.orphan_loads
              << " loads before those were collected, " << exercise.committed
              << " committed loads, in which " << exercise.older
-             << " bytes were older than what others had stored");
+             << " bytes were older than what others had stored, " << exercise.restored_at_crash
+             << " restores at the crash, " << exercise.exposed << " looks at exposed users, "
+             << exercise.missed << " at exposed users that were not seen");
   for (const std::uint64_t count :
-       {exercise.traps, exercise.drains, exercise.suppressed, exercise.restores, exercise.contended,
-        exercise.repaired, exercise.kept, exercise.declared, exercise.late, exercise.waits,
-        exercise.heard_by_fault, exercise.rounds, exercise.committed, exercise.older,
-        exercise.deaths, exercise.orphans, exercise.orphan_loads})
+       {exercise.traps,       exercise.drains,         exercise.suppressed,
+        exercise.restores,    exercise.contended,      exercise.repaired,
+        exercise.kept,        exercise.declared,       exercise.late,
+        exercise.waits,       exercise.heard_by_fault, exercise.rounds,
+        exercise.committed,   exercise.older,          exercise.deaths,
+        exercise.orphans,     exercise.orphan_loads,   exercise.restored_at_crash,
+        exercise.plain_looks, exercise.exposed,        exercise.missed})
     BOOST_TEST(count > 0u);
 }

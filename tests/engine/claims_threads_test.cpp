@@ -24,11 +24,13 @@ constexpr unsigned kWords =
 constexpr unsigned kRounds = 400;
 constexpr unsigned kVictims = 2;  // of the threads, where some are declared crashed
 constexpr unsigned kDeclared = 300;
+constexpr unsigned kAbandoned = 3;  // users held in a store for too long
+constexpr unsigned kRefused = 200;  // stores to granules of users that are stuck
 
 struct Tally {
   std::atomic<std::uint64_t> wrong{0}, unexpected{0}, crashed{0}, finished{0}, drains{0};
   std::atomic<std::uint64_t> without_call{0}, with_call{0};  // of readers of committed values
-  std::atomic<std::uint64_t> declared{0}, waits{0};
+  std::atomic<std::uint64_t> declared{0}, waits{0}, refused{0};
 };
 
 // In a value that is never committed: it is stored over before its user's end, or the user crashes.
@@ -254,5 +256,110 @@ BOOST_AUTO_TEST_CASE(threads_are_declared_crashed_in_the_middle_of_their_stores)
                                     << tally.declared << " declared, " << tally.drains
                                     << " drains, " << tally.waits << " waits");
   BOOST_TEST(tally.waits > 0u);
+  check_end(server, tally);
+}
+
+namespace {
+
+// Again and again its user is held in the middle of a store until it counts as stuck.
+void get_stuck(ClaimServer& server, unsigned number, const std::atomic<bool>& stop, Tally& tally) {
+  ClaimThread me(server, 0x10000 + 0x1000 * std::uint64_t{number});
+  std::mt19937 random(number);
+  if (me.begin() != VMSRS_OK) ++tally.unexpected;
+  while (!stop) {
+    const std::uint64_t mine = number_of(server, me);
+    Access outcome = Access::kDone;
+    const auto state = [&] {
+      return __atomic_load_n(&server.window().users[me.slot], __ATOMIC_ACQUIRE) & 3;
+    };
+    for (unsigned i = 0; i < 20 && outcome == Access::kDone; ++i)
+      outcome = me.store_word(0, place(number, random() % kWords), mine);
+    // By somebody who wants to store there, and has been waiting.
+    if (outcome == Access::kDone)
+      me.store_held(0, place(number, random() % kWords), mine, [&] {
+        while (state() == VMSRS_USER_ACTIVE && !stop) std::this_thread::yield();
+        for (std::uint64_t i = random() % 200; i > 0; --i) std::this_thread::yield();
+      });
+    if (outcome == Access::kRefused) {
+      if (me.status != VMSRS_OWNER_STUCK || me.crash() != VMSRS_OK) ++tally.unexpected;
+    }
+    if (me.end(true) == VMSRS_OK) {
+      ++tally.finished;
+    } else {
+      if (me.collect() != VMSRS_OK || me.begin() != VMSRS_OK) ++tally.unexpected;
+      ++tally.crashed;
+    }
+  }
+  if (me.end() != VMSRS_OK && me.collect() != VMSRS_OK) ++tally.unexpected;
+}
+
+// Stores beside them, and never hangs: it is refused, and crashes, or what it stored counts.
+void work_beside_stuck_users(ClaimServer& server, unsigned number, const std::atomic<bool>& stop,
+                             Tally& tally) {
+  ClaimThread me(server, 0x10000 + 0x1000 * std::uint64_t{number});
+  std::mt19937 random(number);
+  std::uint64_t committed[kWords] = {};
+  if (me.begin() != VMSRS_OK) ++tally.unexpected;
+  for (std::uint64_t round = 1; !stop; ++round) {
+    std::uint64_t now[kWords];
+    std::memcpy(now, committed, sizeof now);
+    Access outcome = Access::kDone;
+    for (unsigned i = 0; i < 6 && outcome == Access::kDone; ++i) {
+      const std::size_t word = random() % kWords;
+      outcome = me.store_word(0, place(number, word), round << 32);
+      if (outcome == Access::kDone)
+        now[word] = round << 32;
+      else if (me.status != VMSRS_OWNER_STUCK)
+        ++tally.unexpected;
+      std::this_thread::yield();
+      const std::size_t other = random() % kWords;
+      if (me.load_word(0, place(number, other)) != now[other]) ++tally.wrong;
+    }
+    if (outcome == Access::kDone) {
+      if (me.end(true) != VMSRS_OK) ++tally.unexpected;
+      std::memcpy(committed, now, sizeof committed);
+      ++tally.finished;
+      continue;
+    }
+    if (outcome != Access::kRefused) ++tally.unexpected;
+    ++tally.refused;
+    // Nobody reads what users have written that are stuck by now.
+    for (unsigned victim = 0; victim < kVictims; ++victim)
+      for (std::uint64_t slot = 0; slot < 8; ++slot) {
+        const std::uint64_t user = __atomic_load_n(&server.window().users[slot], __ATOMIC_ACQUIRE);
+        if ((user & 3) != VMSRS_USER_STUCK) continue;
+        for (std::size_t word = 0; word < kWords; word += 3)
+          if (me.load_word(0, place(victim, word)) == ((user >> 2) << 10 | slot)) ++tally.wrong;
+      }
+    if (me.crash() != VMSRS_OK || me.end() != VMSRS_CRASHED || me.collect() != VMSRS_OK ||
+        me.begin() != VMSRS_OK)
+      ++tally.unexpected;
+    ++tally.crashed;
+  }
+  if (me.end() != VMSRS_OK) ++tally.unexpected;
+  tally.drains += me.drains;
+}
+
+}  // namespace
+
+// Users are held in the middle of their stores for longer than anybody has patience.
+BOOST_AUTO_TEST_CASE(threads_are_stuck_in_the_middle_of_their_stores) {
+  ClaimServer server({{8 * kThreads * kWords, 64}});
+  clear(server);
+  server.patience = 20;
+  Tally tally;
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> threads;
+  for (unsigned i = 0; i < kVictims; ++i)
+    threads.emplace_back([&, i] { get_stuck(server, i, stop, tally); });
+  for (unsigned i = kVictims; i < kThreads; ++i)
+    threads.emplace_back([&, i] { work_beside_stuck_users(server, i, stop, tally); });
+  while (tally.refused < kRefused || server.info().faults[VMSRS_FAULT_CHECK] < kAbandoned)
+    std::this_thread::yield();
+  stop = true;
+  for (std::thread& thread : threads) thread.join();
+  BOOST_TEST_MESSAGE(tally.finished << " finished, " << tally.crashed << " crashed, "
+                                    << tally.refused << " refused, " << tally.drains << " drains");
+  BOOST_TEST(server.info().stuck_users == 0u);
   check_end(server, tally);
 }

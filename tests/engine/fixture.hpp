@@ -21,12 +21,12 @@ struct OneServer {
   std::uint64_t token = 0;
   alignas(VMSRS_PAGE_BYTES) std::uint8_t memory[Bytes];
 
-  OneServer() {
+  explicit OneServer(bool eager = false) {
     for (std::size_t i = 0; i < Bytes; ++i) memory[i] = static_cast<std::uint8_t>(i);
     token = manager.open().rdx;
     (void)manager.define(token, "shop", secret_of(1));
     (void)a.attach("shop", secret_of(1), kServerProcess);
-    (void)a.profile(memory, Bytes, Granule);
+    (void)a.profile(memory, Bytes, Granule, eager);
   }
 
   static Client thread(std::uint64_t id) { return Client(kServerSpace, id); }
@@ -70,10 +70,16 @@ struct OneServer {
     for (;;) {
       const Result result = service.call(VMSRS_CALL_SERVICE);
       if (result.status == VMSRS_DRAIN)
-        (void)service.call(VMSRS_CALL_USER_DRAINED, result.rdx, result.rsi);
+        (void)report_drained(service, result.rdx, result.rsi);
       else if (result.status != VMSRS_AGAIN)
         return;
     }
+  }
+  static vmsrs_status report_drained(Client& by, std::uint64_t slot, std::uint64_t epoch) {
+    for (;;)
+      if (const Result result = by.call(VMSRS_CALL_USER_DRAINED, slot, epoch);
+          result.status != VMSRS_AGAIN)
+        return result.status;
   }
   // A whole check, the server's service thread answering.
   vmsrs_check_report check() {

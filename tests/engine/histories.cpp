@@ -99,6 +99,7 @@ bool tell(const Options& options, const Exercise& all, double seconds) {
     std::uint64_t value;
   };
   const Count counts[] = {{"restored on demand", all.demand_restores},
+                          {"restored at the crash", all.crash_restores},
                           {"restored at collection", all.collect_restores},
                           {"restored by sweeps", all.sweep_restores},
                           {"wild stores", all.wild},
@@ -108,7 +109,8 @@ bool tell(const Options& options, const Exercise& all, double seconds) {
                           {"full storage", all.full},
                           {"forced collections", all.forced},
                           {"older bytes committed", all.older},
-                          {"users whose process died", all.orphans}};
+                          {"users whose process died", all.orphans},
+                          {"looks at exposed users", all.exposed}};
   std::printf("%" PRIu64 " histories from seed %" PRIu64 ", %" PRIu64
               " operations in %.1f s: engine and model agree\n",
               options.histories, options.seed, all.operations, seconds);

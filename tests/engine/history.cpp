@@ -44,7 +44,7 @@ class Maker {
     for (std::uint32_t server = 0; server < history.servers; ++server) {
       history.regions.emplace_back();
       for (std::uint32_t left = 1 + below(2); left > 0; --left)
-        history.regions.back().push_back(8u << below(4));
+        history.regions.back().push_back({8u << below(4), below(3) == 0});
     }
     // Narrow histories let users meet in few bytes, wide ones touch many granules. Without wild
     // stores the model knows every byte of memory exactly.
@@ -130,7 +130,8 @@ std::string describe(const History& history) {
       << " processes, granules";
   for (const auto& server : history.regions) {
     out << " |";
-    for (const std::uint32_t granule : server) out << ' ' << granule;
+    for (const History::RegionShape& region : server)
+      out << ' ' << region.granule << (region.eager ? " eager" : "");
   }
   for (const Operation& o : history.operations)
     out << "\n  " << o.number << ": " << names[static_cast<int>(o.kind)] << " server " << o.server

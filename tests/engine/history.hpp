@@ -46,14 +46,18 @@ struct History {
   std::uint64_t seed;
   std::uint32_t servers, users, processes;  // user u is in process u % processes
   bool tight;  // a quota that leaves one page, 31 records, beside the regions
-  std::vector<std::vector<std::uint32_t>> regions;  // of each server: granule sizes
+  struct RegionShape {
+    std::uint32_t granule;
+    bool eager;
+  };
+  std::vector<std::vector<RegionShape>> regions;  // of each server
   std::vector<Operation> operations;
 };
 
 // What the mechanism did: a run in which it did nothing proves nothing.
 struct Exercise {
-  std::uint64_t operations, demand_restores, collect_restores, sweep_restores, suppressed,
-      contended, touches, full, forced, wild, older, orphans;
+  std::uint64_t operations, demand_restores, crash_restores, collect_restores, sweep_restores,
+      suppressed, contended, touches, full, forced, wild, older, orphans, exposed;
 };
 
 constexpr std::uint32_t kRegionBytes = 192;

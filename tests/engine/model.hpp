@@ -10,7 +10,8 @@
 // contract: a byte is worth the last write by a user who is not crashed, else its initial value.
 // Point 7: a wild store shows until somebody writes over it or restores it; a sweep restores it
 // wherever nobody who is still unfinished has written to its granule. Committed: the last write by
-// a user who has finished.
+// a user who has finished. In an eager region nothing waits to be restored, and a crashed user owns
+// nothing.
 namespace vmsrs::test {
 
 enum class Fate { kActive, kFinished, kCrashed, kCollected };
@@ -19,11 +20,13 @@ class Model {
  public:
   using UserId = std::size_t;
 
-  Model(std::vector<std::uint8_t> initial, std::size_t granule)
+  Model(std::vector<std::uint8_t> initial, std::size_t granule, bool eager = false)
       : initial_(std::move(initial)),
         writes_(initial_.size()),
         wild_(initial_.size()),
-        granule_(granule) {}
+        granule_(granule),
+        eager_(eager) {}
+  bool eager() const { return eager_; }
 
   UserId begin() {
     fates_.push_back(Fate::kActive);
@@ -54,12 +57,26 @@ class Model {
       if (fates_[write->user] == Fate::kFinished) return write->value;
     return initial_[at];
   }
+  // Whose the byte is, if that user has not finished.
+  std::optional<UserId> unfinished_writer(std::size_t at) const {
+    for (auto write = writes_[at].rbegin(); write != writes_[at].rend(); ++write)
+      if (fates_[write->user] == Fate::kActive)
+        return write->user;
+      else if (fates_[write->user] == Fate::kFinished)
+        return {};
+    return {};
+  }
+  bool has_crashed(UserId user) const {
+    return fates_[user] == Fate::kCrashed || fates_[user] == Fate::kCollected;
+  }
   // May a normal user read this? A wild byte may have been restored early, with its granule.
   bool readable(std::size_t at, std::uint8_t byte) const {
     return byte == value(at) || wild_[at] == byte;
   }
   // May memory hold this? Anything, where a crashed user is still to be restored.
-  bool holds(std::size_t at, std::uint8_t byte) const { return readable(at, byte) || waits(at); }
+  bool holds(std::size_t at, std::uint8_t byte) const {
+    return readable(at, byte) || (!eager_ && waits(at));
+  }
   bool anything_wild() const {
     for (const auto& byte : wild_)
       if (byte) return true;
@@ -80,7 +97,8 @@ class Model {
   bool owned(std::size_t first) const {
     for (std::size_t at = first; at < first + granule_; ++at)
       for (const Write& write : writes_[at])
-        if (fates_[write.user] == Fate::kActive || fates_[write.user] == Fate::kCrashed)
+        if (fates_[write.user] == Fate::kActive ||
+            (!eager_ && fates_[write.user] == Fate::kCrashed))
           return true;
     return false;
   }
@@ -90,6 +108,7 @@ class Model {
   std::vector<std::optional<std::uint8_t>> wild_;  // what was stored behind the library's back
   std::vector<Fate> fates_;
   std::size_t granule_;
+  bool eager_;
 };
 
 }  // namespace vmsrs::test

@@ -35,7 +35,8 @@ Result TrappedAccesses::attach(const std::string& name, const Secret& secret, st
   return result;
 }
 
-Result TrappedAccesses::profile(const Pages& memory, std::size_t bytes, unsigned granule) {
+Result TrappedAccesses::profile(const Pages& memory, std::size_t bytes, unsigned granule,
+                                bool eager) {
   const auto forbid = [&](Client& client, std::uint32_t process) {
     for (std::uint32_t other = 0; other < services_.size(); ++other)
       if (other != process) client.memory.forbid_range(memory.data(other), memory.bytes());
@@ -45,7 +46,7 @@ Result TrappedAccesses::profile(const Pages& memory, std::size_t bytes, unsigned
   for (std::uint32_t user = 0; user < clients_.size(); ++user)
     forbid(clients_[user], user % static_cast<std::uint32_t>(services_.size()));
   regions_.push_back({&memory, bytes, granule, {'r', static_cast<char>('0' + regions_.size())}});
-  return services_[0].profile_named(memory.data(), bytes, granule, regions_.back().name);
+  return services_[0].profile_named(memory.data(), bytes, granule, regions_.back().name, eager);
 }
 
 std::uint64_t TrappedAccesses::place(User user, const std::uint8_t* pointer) const {
@@ -62,9 +63,12 @@ Result TrappedAccesses::begin(User user, std::uint64_t label) {
 }
 
 Result TrappedAccesses::crash(User user) {
-  Result result = clients_[user].crash();
-  while (result.status == VMSRS_TOUCH) result = clients_[user].crash();
-  return result;
+  for (;;) {
+    const Result result = clients_[user].crash();
+    if (result.status != VMSRS_TOUCH) return result;
+    ++touch_count_;
+    clients_[user].memory.touch(result.rdx);
+  }
 }
 
 Result TrappedAccesses::collect(User user) {
@@ -85,17 +89,21 @@ Result TrappedAccesses::store(User user, std::uint8_t* to, const std::uint8_t* f
 }
 
 Result TrappedAccesses::load(User user, const std::uint8_t* from, std::uint8_t* to,
-                             std::uint32_t bytes) {
+                             std::uint32_t bytes, bool sampled) {
   const bool word = word_size(bytes);
+  const std::uint64_t call = !word     ? VMSRS_CALL_LOAD_RANGE
+                             : sampled ? VMSRS_CALL_LOAD_SAMPLED
+                                       : VMSRS_CALL_LOAD;
   const Result result =
-      retry(clients_[user], Refusal::kChangesNothing,
-            word ? VMSRS_CALL_LOAD : VMSRS_CALL_LOAD_RANGE, place(user, from), bytes);
+      retry(clients_[user], Refusal::kChangesNothing, call, place(user, from), bytes);
   if (word)
     std::memcpy(to, &result.rdx, bytes);
   else
     std::memcpy(to, from, bytes);
   return result;
 }
+
+Result TrappedAccesses::exposed(User user) { return clients_[user].call(VMSRS_CALL_USER_EXPOSED); }
 
 Result TrappedAccesses::store_range(User user, std::uint8_t* to, const std::uint8_t* from,
                                     std::uint32_t bytes) {

@@ -14,7 +14,7 @@ class TrappedAccesses final : public Accesses {
 
   Result attach(const std::string& name, const Secret& secret, std::uint32_t process,
                 std::uint32_t process_id) override;
-  Result profile(const Pages& memory, std::size_t bytes, unsigned granule) override;
+  Result profile(const Pages& memory, std::size_t bytes, unsigned granule, bool eager) override;
   Result detach(std::uint32_t process) override {
     return services_[process].call(VMSRS_CALL_DETACH);
   }
@@ -27,7 +27,9 @@ class TrappedAccesses final : public Accesses {
   Result service(std::uint32_t process) override;
 
   Result store(User user, std::uint8_t* to, const std::uint8_t* from, std::uint32_t bytes) override;
-  Result load(User user, const std::uint8_t* from, std::uint8_t* to, std::uint32_t bytes) override;
+  Result load(User user, const std::uint8_t* from, std::uint8_t* to, std::uint32_t bytes,
+              bool sampled) override;
+  Result exposed(User user) override;
   Result store_range(User user, std::uint8_t* to, const std::uint8_t* from,
                      std::uint32_t bytes) override;
   Result fill(User user, std::uint8_t* to, std::uint8_t value, std::uint32_t bytes) override;

@@ -57,13 +57,14 @@ World::World(const History& history, const Accesses::Factory& accesses, Exercise
     server.accesses = accesses(i, history.users, processes_);
     server.users.resize(history.users);
     (void)attach(server, 0);
-    for (const std::uint32_t granule : history.regions[i]) {
+    for (const auto& [granule, eager] : history.regions[i]) {
       const Pages& pages = memory_of(i, server.memory.size());
       std::uint8_t* const memory = server.memory.emplace_back(pages.data());
       for (std::uint32_t at = 0; at < kRegionBytes; ++at)
         memory[at] = static_cast<std::uint8_t>(random());
-      server.models.emplace_back(std::vector<std::uint8_t>(memory, memory + kRegionBytes), granule);
-      (void)server.accesses->profile(pages, kRegionBytes, granule);
+      server.models.emplace_back(std::vector<std::uint8_t>(memory, memory + kRegionBytes), granule,
+                                 eager);
+      (void)server.accesses->profile(pages, kRegionBytes, granule, eager);
     }
     for (std::uint32_t process = 1; process < processes_; ++process) (void)attach(server, process);
   }
@@ -79,7 +80,8 @@ World::Wrong World::perform(const Operation& operation) {
   Wrong wrong = dispatch(server, operation);
   exercise_.contended += EngineProbe::ledger(operation.server).contended_granules;
   if (!wrong) wrong = server.accesses->complaint();
-  return wrong ? wrong : compare(server);
+  if (!wrong) wrong = compare(server);
+  return wrong ? wrong : compare_exposed(server);
 }
 
 World::Wrong World::dispatch(ServerState& server, const Operation& operation) {
@@ -128,7 +130,8 @@ World::Wrong World::begin(ServerState& server, const Operation& operation) {
   if (result.status != wanted) return unexpected("begin", result.status, wanted);
   if (at_end) return {};
   if (!user.open) {
-    user = UserState{true, false, 0, result.rdx, {}};
+    user = UserState{true, false, 0, result.rdx, {}, {}};
+    user.read_from.resize(server.models.size());
     for (Model& model : server.models) user.ids.push_back(model.begin());
   }
   if (result.rsi != ++user.depth) return "begin: wrong depth";
@@ -157,7 +160,10 @@ World::Wrong World::crash(ServerState& server, std::uint32_t index) {
   if (wanted != VMSRS_OK) return {};
   user.crashed = true;
   server.sweep_due = true;
-  for (std::size_t i = 0; i < server.models.size(); ++i) server.models[i].crash(user.ids[i]);
+  for (std::size_t i = 0; i < server.models.size(); ++i) {
+    server.models[i].crash(user.ids[i]);
+    if (server.models[i].eager()) server.models[i].sweep();
+  }
   return {};
 }
 
@@ -282,12 +288,13 @@ World::Wrong World::store(ServerState& server, const Operation& operation) {
 }
 
 World::Wrong World::load(ServerState& server, const Operation& operation) {
-  const UserState& user = server.users[operation.user];
+  UserState& user = server.users[operation.user];
   const std::uint8_t* const from = server.memory[operation.region] + operation.at;
   std::uint8_t got[kRegionBytes];
+  const bool sampled = operation.value % 2 == 0;
   Result result{};
   if (operation.kind == Kind::kLoad) {
-    result = server.accesses->load(operation.user, from, got, operation.bytes);
+    result = server.accesses->load(operation.user, from, got, operation.bytes, sampled);
   } else {
     result = server.accesses->load_range(operation.user, from, operation.bytes);
     std::memcpy(got, from, operation.bytes);
@@ -296,6 +303,11 @@ World::Wrong World::load(ServerState& server, const Operation& operation) {
   if (result.status != wanted) return unexpected("load", result.status, wanted);
   if (user.crashed) return {};
   const Model& model = server.models[operation.region];
+  if (user.open && sampled && operation.kind == Kind::kLoad)
+    for (std::uint32_t i = 0; i < operation.bytes; ++i)
+      if (const auto writer = model.unfinished_writer(operation.at + i);
+          writer && *writer != user.ids[operation.region])
+        user.read_from[operation.region].insert(*writer);
   for (std::uint32_t i = 0; i < operation.bytes; ++i)
     if (!model.readable(operation.at + i, got[i]))
       return "load of " + place(operation.region, operation.at + i) + " gave " +
@@ -323,14 +335,30 @@ World::Wrong World::load_committed(ServerState& server, const Operation& operati
   return {};
 }
 
-// Whatever is not waiting to be restored is in memory as the model says; in normal mode that is
-// everything.
+// Whatever is not waiting to be restored is in memory as the model says; in normal mode, and in
+// eager regions, that is everything.
 World::Wrong World::compare(const ServerState& server) const {
   for (std::size_t i = 0; i < server.models.size(); ++i)
     for (std::size_t at = 0; at < kRegionBytes; ++at)
       if (!server.models[i].holds(at, server.memory[i][at]))
         return place(i, at) + " is " + std::to_string(server.memory[i][at]) +
                " in memory, the model says " + std::to_string(server.models[i].value(at));
+  return {};
+}
+
+// Nobody is called exposed that is not.
+World::Wrong World::compare_exposed(ServerState& server) {
+  for (std::uint32_t i = 0; i < server.users.size(); ++i) {
+    const UserState& user = server.users[i];
+    if (!user.open || user.crashed) continue;
+    bool truly = false;
+    for (std::size_t region = 0; region < server.models.size(); ++region)
+      for (const Model::UserId writer : user.read_from[region])
+        truly = truly || server.models[region].has_crashed(writer);
+    const bool exposed = server.accesses->exposed(i).rdx == 1;
+    exercise_.exposed += exposed;
+    if (exposed && !truly) return "user " + std::to_string(i) + " is called exposed, and is not";
+  }
   return {};
 }
 
@@ -385,6 +413,7 @@ World::Wrong World::finish() {
 World::Wrong World::detach(ServerState& server) {
   const recovery::Counters& counters = EngineProbe::counters(server.index);
   exercise_.demand_restores += counters.demand_restores;
+  exercise_.crash_restores += counters.crash_restores;
   exercise_.collect_restores += counters.collect_restores;
   exercise_.sweep_restores += counters.sweep_restores;
   exercise_.touches += server.accesses->touch_count();

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,8 @@ class World {
     bool open = false, crashed = false;
     std::uint32_t depth = 0;
     std::uint64_t slot = 0;
-    std::vector<Model::UserId> ids;  // in the model of each region
+    std::vector<Model::UserId> ids;                  // in the model of each region
+    std::vector<std::set<Model::UserId>> read_from;  // whose unfinished bytes it read, sampled
   };
   struct ServerState {
     std::uint32_t index;
@@ -57,6 +59,7 @@ class World {
   void store_wildly(ServerState& server, const Operation& operation);
   void serve(ServerState& server);  // all that is asked of the service threads
   Wrong compare(const ServerState& server) const;
+  Wrong compare_exposed(ServerState& server);
   Wrong compare_mirror(const ServerState& server) const;
   Wrong detach(ServerState& server);
   static std::uint8_t byte_of(const Operation& operation, std::uint32_t i);

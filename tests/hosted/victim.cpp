@@ -165,7 +165,7 @@ int kill_threads(unsigned points) {
 
 int main(int count, char** arguments) {
   if (count < 4) return 2;
-  const vmsrs_options options = {arguments[1], arguments[2], nullptr, 0, 0, false, false};
+  const vmsrs_options options = {arguments[1], arguments[2], nullptr, 0, 0, false, false, 0, 0};
   // The one before this one may have been killed a moment ago.
   int error = vmsrs_attach(&options);
   for (unsigned i = 0; i < 1000 && error == VMSRS_ERROR_STATE; ++i, error = vmsrs_attach(&options))

@@ -14,7 +14,7 @@ namespace {
 
 int attach(const char* name, const char* secret) {
   start_engine();
-  const vmsrs_options options = {name, secret, nullptr, 0, 0, false, false};
+  const vmsrs_options options = {name, secret, nullptr, 0, 0, false, false, 0, 0};
   const int error = vmsrs_attach(&options);
   if (error == 0) vmsrs_detach();
   return error;
@@ -69,11 +69,19 @@ BOOST_AUTO_TEST_CASE(name_and_secret) {
   BOOST_CHECK_EQUAL(vmsrs_detach(), VMSRS_ERROR_STATE);
 }
 
+BOOST_AUTO_TEST_CASE(a_bound_on_waiting_beyond_what_accesses_repeat) {
+  start_engine();
+  const SecretFile secret;
+  const vmsrs_options options = {kServerName, secret.path(), nullptr, 0, 0, false, false, 30001, 0};
+  BOOST_CHECK_EQUAL(vmsrs_attach(&options), VMSRS_ERROR_ARGUMENT);
+  BOOST_CHECK(message_has("stuck_limit_ms"));
+}
+
 BOOST_AUTO_TEST_CASE(once_a_process_and_again_after_detach) {
   for (unsigned round = 0; round < 3; ++round) {
     AttachedServer server;
     const SecretFile secret;
-    const vmsrs_options options = {kServerName, secret.path(), nullptr, 0, 0, false, false};
+    const vmsrs_options options = {kServerName, secret.path(), nullptr, 0, 0, false, false, 0, 0};
     BOOST_CHECK_EQUAL(vmsrs_attach(&options), VMSRS_ERROR_STATE);
     BOOST_CHECK(message_has("attached already"));
   }

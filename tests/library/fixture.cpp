@@ -27,7 +27,8 @@ SecretFile::SecretFile(const std::string& content, unsigned mode) {
 SecretFile::~SecretFile() { unlink(path_.c_str()); }
 
 AttachedServer::AttachedServer(std::uint32_t fault_limit, std::uint32_t suppression_limit_ms,
-                               bool signal_mask_stays) {
+                               bool signal_mask_stays, std::uint32_t stuck_limit_ms,
+                               std::uint32_t exposed_sample_every) {
   start_engine();
   const vmsrs_options options = {kServerName,
                                  secret_.path(),
@@ -35,7 +36,9 @@ AttachedServer::AttachedServer(std::uint32_t fault_limit, std::uint32_t suppress
                                  fault_limit,
                                  suppression_limit_ms,
                                  signal_mask_stays,
-                                 std::getenv("VMSRS_TEST_TRAPPING") != nullptr};
+                                 std::getenv("VMSRS_TEST_TRAPPING") != nullptr,
+                                 stuck_limit_ms,
+                                 exposed_sample_every};
   BOOST_REQUIRE_MESSAGE(vmsrs_attach(&options) == 0, vmsrs_error_message());
   BOOST_REQUIRE_MESSAGE(Init_profile() == 0, vmsrs_error_message());
   words_ = static_cast<std::uint64_t*>(

@@ -61,7 +61,8 @@ void leave_behind(const char* name, std::uint64_t value, std::uint64_t rest);
 class AttachedServer {
  public:
   explicit AttachedServer(std::uint32_t fault_limit = 0, std::uint32_t suppression_limit_ms = 0,
-                          bool signal_mask_stays = false);
+                          bool signal_mask_stays = false, std::uint32_t stuck_limit_ms = 0,
+                          std::uint32_t exposed_sample_every = 0);
   ~AttachedServer();
   AttachedServer(const AttachedServer&) = delete;
   AttachedServer& operator=(const AttachedServer&) = delete;

@@ -220,6 +220,8 @@ BOOST_AUTO_TEST_CASE(unprotected_server_is_named_and_is_no_violation) {
   BOOST_TEST(ledger.totals()[VMSRS_CHECK_STORAGE] == 0u);
   const Json shop = get("/v1/servers").body.at("servers")[0];
   BOOST_TEST(shop.at("unprotected_stores") == 14);
+  BOOST_TEST(shop.at("eager_regions") == 1);
+  BOOST_TEST(shop.at("users_exposed") == 15);
   BOOST_TEST(shop.at("kept_regions") == 1);
   BOOST_TEST(shop.at("kept_region_bytes") == 1 << 16);
 }

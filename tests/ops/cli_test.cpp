@@ -117,7 +117,7 @@ BOOST_AUTO_TEST_CASE(tables_tell_what_is_there) {
   const std::string status = ctl({"status"}).out;
   BOOST_TEST(contains(status, "suppression"));
   BOOST_TEST(contains(status, "5 (wild 4, arithmetic 1)"));
-  BOOST_TEST(contains(status, "21 on demand, 8 at collection, 2 by sweeps"));
+  BOOST_TEST(contains(status, "21 on demand, 13 at the crash, 8 at collection, 2 by sweeps"));
   BOOST_TEST(contains(status, "3.0 MiB of 60 MiB used"));
   BOOST_TEST(contains(status, "never since vmsrsd was started"));
   const std::string users = ctl({"users", "list"}).out;

@@ -33,6 +33,7 @@ vmsrs_server_info shop() {
   info.load_count = 700;
   info.suppressed_store_count = 33;
   info.demand_restore_count = 21;
+  info.crash_restore_count = 13;
   info.collect_restore_count = 8;
   info.restore_cycles = 123456;
   info.suppression_count = 4;
@@ -41,10 +42,12 @@ vmsrs_server_info shop() {
   info.suppression_histogram[11] = 2;
   info.ended_suppression_ns = 700 * kSecond;
   info.contended_granules = 6;
+  info.exposed_user_count = 15;
   info.record_count = 17;
   info.no_storage_count = 9;
   info.sweep_restore_count = 2;
   info.unprotected_store_count = 14;
+  info.eager_region_count = 1;
   info.kept_region_count = 1;
   info.kept_bytes = 1 << 16;
   return info;
@@ -57,6 +60,7 @@ vmsrs_user_info user(std::uint32_t slot, std::uint32_t state) {
   info.label = 100 + slot;
   info.state = state;
   info.begin_age_ns = 2 * kSecond;
+  info.exposed = state == VMSRS_USER_ACTIVE;
   if (state == VMSRS_USER_ACTIVE) return info;
   info.fault_count = 1;
   info.fault = {VMSRS_FAULT_WILD, 77, 0xdeadbeef000, 0x401000};

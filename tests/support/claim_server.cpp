@@ -39,7 +39,7 @@ ClaimServer::ClaimServer(std::vector<Part> parts, std::size_t bytes, unsigned pr
     char name[VMSRS_NAME_BYTES] = {'p', static_cast<char>('0' + i)};
     const Result region =
         service.call(VMSRS_CALL_PROFILE_NAMED, address_of(memory[i]->data()), parts_[i].bytes,
-                     parts_[i].granule, address_of(name), claims_at(i, 0));
+                     parts_[i].granule, address_of(name), claims_at(i, 0), parts_[i].eager);
     Result fill{region.status == VMSRS_OK ? VMSRS_AGAIN : region.status, 0, 0};
     while (fill.status == VMSRS_AGAIN)
       fill = service.call(VMSRS_CALL_PROFILE_FILL, region.rdx, fill.rdx);
@@ -120,18 +120,31 @@ void ClaimServer::serve(unsigned process) {
   for (;;) {
     const Result result = thread.call(VMSRS_CALL_SERVICE);
     if (result.status == VMSRS_DRAIN) {
-      see_windows_closed(result.rdx);
-      (void)thread.call(VMSRS_CALL_USER_DRAINED, result.rdx, result.rsi);
+      std::uint64_t stuck = 0;
+      if (!see_windows_closed(result.rdx, stuck)) {
+        (void)thread.call(VMSRS_CALL_USER_ABANDON, stuck, generation(stuck));
+        continue;
+      }
+      while (thread.call(VMSRS_CALL_USER_DRAINED, result.rdx, result.rsi).status == VMSRS_AGAIN) {
+      }
     } else if (result.status != VMSRS_AGAIN) {
       return;
     }
   }
 }
 
-void ClaimServer::see_windows_closed(std::uint64_t slot) {
-  guest::see_windows_closed(
+bool ClaimServer::see_windows_closed(std::uint64_t slot, std::uint64_t& stuck) {
+  return guest::see_windows_closed(
       window(), slot, [this](std::uint64_t of) -> const vmsrs_user_area& { return area(of); },
-      barrier, [this](unsigned) { yield(); });
+      barrier,
+      [&](std::uint64_t of, std::uint64_t, unsigned attempt) {
+        if (attempt >= patience) {
+          stuck = of;
+          return false;
+        }
+        yield();
+        return true;
+      });
 }
 
 vmsrs_status ClaimServer::suppress(std::uint64_t slot, std::uint64_t generation) {
@@ -166,6 +179,8 @@ void ClaimThread::take_user() {
   fast_.area->window = fast_.area->count = 0;
   fast_.region.bytes = 0;
   fast_.set = {0, 0, fast_.own};
+  fast_.sampled = sampled;
+  if (sampled) fast_.seen = fast::kNever;
   open = true;
 }
 
@@ -351,7 +366,7 @@ guest::CallResult ClaimThread::store(std::uint64_t to, const void* from, std::si
 
 guest::CallResult ClaimThread::load(std::uint64_t from, std::size_t bytes) {
   ++traps;
-  return repeat(VMSRS_CALL_LOAD, from, bytes, 0);
+  return repeat(fast_.sampled != 0 ? VMSRS_CALL_LOAD_SAMPLED : VMSRS_CALL_LOAD, from, bytes, 0);
 }
 
 guest::CallResult ClaimThread::load_committed(std::uint64_t from, void* to, std::size_t bytes) {
@@ -359,14 +374,30 @@ guest::CallResult ClaimThread::load_committed(std::uint64_t from, void* to, std:
   return repeat(VMSRS_CALL_LOAD_COMMITTED, from, bytes, address_of(to));
 }
 
-void ClaimThread::drain(std::uint64_t wanted) {
+bool ClaimThread::drain(std::uint64_t wanted) {
   ++drains;
-  server_.see_windows_closed(wanted);
+  std::uint64_t stuck = 0;
+  if (server_.see_windows_closed(wanted, stuck)) return true;
+  ++abandoned;
+  (void)repeat(VMSRS_CALL_USER_ABANDON, stuck, server_.generation(stuck), 0);
+  return false;
 }
 
-void ClaimThread::wait(unsigned) {
+void ClaimThread::wait(std::uint64_t owner, unsigned attempt) {
   ++waits;
-  server_.while_waiting();
+  if (attempt >= server_.patience)
+    (void)repeat(VMSRS_CALL_USER_ABANDON, owner, server_.generation(owner), 0);
+  else
+    server_.while_waiting();
 }
+
+bool ClaimThread::came_out(std::uint64_t owner, std::uint64_t crash_epoch) {
+  server_.barrier();
+  if (__atomic_load_n(&server_.area(owner).window, __ATOMIC_ACQUIRE) == 1) return false;
+  (void)report_drained(owner, crash_epoch);
+  return true;
+}
+
+bool ClaimThread::exposed() { return repeat(VMSRS_CALL_USER_EXPOSED, 0, 0, 0).first == 1; }
 
 }  // namespace vmsrs::test

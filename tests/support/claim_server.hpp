@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -23,6 +24,7 @@ class ClaimServer {
     std::size_t bytes;
     unsigned granule;
     bool claimed = true;  // false: every store is a call
+    bool eager = false;
   };
 
   ClaimServer(std::vector<Part> parts, std::size_t area_bytes = 4096, unsigned processes = 1);
@@ -69,8 +71,10 @@ class ClaimServer {
   // All that the service threads are asked for, or that of one process.
   void serve();
   void serve(unsigned process);
-  // Until no store of these users that began before is under way.
-  void see_windows_closed(std::uint64_t slot);
+  // Until no store of these users that began before is under way. False: that of `stuck` still was
+  // when the patience was over.
+  bool see_windows_closed(std::uint64_t slot, std::uint64_t& stuck);
+  std::atomic<std::uint64_t> patience{~0ull};  // looks at an open window
   // Lets others run, while one waits for them.
   std::function<void()> yield;
   // What a thread does that is told to wait.
@@ -147,8 +151,23 @@ class ClaimThread {
                           std::uint64_t ticket, bool full);
   guest::CallResult load(std::uint64_t from, std::size_t bytes);
   guest::CallResult load_committed(std::uint64_t from, void* to, std::size_t bytes);
-  void drain(std::uint64_t slot);
-  void wait(unsigned attempt);
+  bool drain(std::uint64_t slot);
+  void wait(std::uint64_t slot, unsigned attempt);
+  bool came_out(std::uint64_t slot, std::uint64_t crash_epoch);
+
+  // In the middle of a store to that word, which it makes when `go` says so; then it goes on as a
+  // thread does after any store. False: the granule is another's.
+  template <typename Go>
+  bool store_held(std::size_t region, std::size_t at, std::uint64_t value, Go go) {
+    fast::open_window(*fast_.area);
+    go();
+    const bool stored = store_late(region, at, value);
+    fast::close_window(*fast_.area);
+    return stored;
+  }
+  // From its next user on: whom it reads from is noted.
+  bool sampled = false;
+  bool exposed();
 
   Client client;
   bool hands_over = true;            // what it wrote, at its end
@@ -157,7 +176,7 @@ class ClaimThread {
   bool open = false;
   std::uint64_t slot = 0;
   std::uint64_t status = VMSRS_OK;  // of the last refused access
-  std::uint64_t drains = 0, traps = 0, waits = 0;
+  std::uint64_t drains = 0, traps = 0, waits = 0, abandoned = 0;
 
  private:
   void take_user();

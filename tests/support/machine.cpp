@@ -33,16 +33,16 @@ Result Client::attach(const std::string& name, const Secret& secret, std::uint32
   return call(VMSRS_CALL_ATTACH, address_of(&request));
 }
 
-Result Client::profile(void* address, std::size_t bytes, unsigned granule) {
-  return fill(call(VMSRS_CALL_PROFILE, address_of(address), bytes, granule));
+Result Client::profile(void* address, std::size_t bytes, unsigned granule, bool eager) {
+  return fill(call(VMSRS_CALL_PROFILE, address_of(address), bytes, granule, 0, 0, eager));
 }
 
 Result Client::profile_named(void* address, std::size_t bytes, unsigned granule,
-                             const std::string& name) {
+                             const std::string& name, bool eager) {
   char text[VMSRS_NAME_BYTES] = {};
   name.copy(text, sizeof text);
-  return fill(
-      call(VMSRS_CALL_PROFILE_NAMED, address_of(address), bytes, granule, address_of(text)));
+  return fill(call(VMSRS_CALL_PROFILE_NAMED, address_of(address), bytes, granule, address_of(text),
+                   0, eager));
 }
 
 Result Client::fill(const Result& region) {
@@ -54,7 +54,9 @@ Result Client::fill(const Result& region) {
 
 Result Client::crash(vmsrs_fault_kind kind) {
   const vmsrs_fault fault{static_cast<std::uint32_t>(kind), 1, 0xdead, 0x400000};
-  return call(VMSRS_CALL_USER_CRASH, address_of(&fault));
+  Result result{VMSRS_AGAIN, 0, 0};
+  while (result.status == VMSRS_AGAIN) result = call(VMSRS_CALL_USER_CRASH, address_of(&fault));
+  return result;
 }
 
 vmsrs_status Client::check(std::uint64_t token, vmsrs_check_report& report,

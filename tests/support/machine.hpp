@@ -40,9 +40,11 @@ class Client {
 
   Result attach(const std::string& name, const Secret& secret, std::uint32_t process_id);
   // PROFILE and PROFILE_FILL until the region is live.
-  Result profile(void* address, std::size_t bytes, unsigned granule);
+  Result profile(void* address, std::size_t bytes, unsigned granule, bool eager = false);
   // The same with PROFILE_NAMED; RSI says where the content came from.
-  Result profile_named(void* address, std::size_t bytes, unsigned granule, const std::string& name);
+  Result profile_named(void* address, std::size_t bytes, unsigned granule, const std::string& name,
+                       bool eager = false);
+  // USER_CRASH to its end: while it answers AGAIN.
   Result crash(vmsrs_fault_kind kind = VMSRS_FAULT_WILD);
   // Opens a management channel with the machine's secret; the token is in RDX.
   Result open(std::uint64_t capabilities = VMSRS_OBSERVE | VMSRS_OPERATE);

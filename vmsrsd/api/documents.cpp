@@ -65,6 +65,7 @@ Json server_document(const vmsrs_server_info& info) {
           {"suppression_seconds", seconds(info.suppression_ns)},
           {"regions", info.region_count},
           {"region_bytes", info.region_bytes},
+          {"eager_regions", info.eager_region_count},
           {"kept_regions", info.kept_region_count},
           {"kept_region_bytes", info.kept_bytes},
           {"storage_used_bytes", info.storage_used_bytes},
@@ -73,11 +74,13 @@ Json server_document(const vmsrs_server_info& info) {
           {"users_begun", info.user_count},
           {"users_finished", info.finished_count},
           {"users_collected", info.collected_count},
+          {"users_exposed", info.exposed_user_count},
           {"stores", info.store_count},
           {"loads", info.load_count},
           {"suppressed_stores", info.suppressed_store_count},
           {"restores",
            {{"demand", info.demand_restore_count},
+            {"crash", info.crash_restore_count},
             {"collection", info.collect_restore_count},
             {"sweep", info.sweep_restore_count}}},
           {"restore_cycles", info.restore_cycles},
@@ -101,7 +104,8 @@ Json user_document(const vmsrs_user_info& info, const std::string& server) {
           {"suppressed_seconds", seconds(info.suppressed_ns)},
           {"suppressed_stores", info.suppressed_store_count},
           {"restores", info.restore_count},
-          {"records", info.record_count}};
+          {"records", info.record_count},
+          {"exposed", info.exposed != 0}};
 }
 
 Json exits_document(const std::vector<vmsrs_exits>& cpus) {
@@ -148,6 +152,7 @@ Json status_document(const vmsrs_stats& stats, const std::vector<vmsrs_server_in
                    {"suppressed_stores", sum(servers, &Info::suppressed_store_count)},
                    {"restores",
                     {{"demand", sum(servers, &Info::demand_restore_count)},
+                     {"crash", sum(servers, &Info::crash_restore_count)},
                      {"collection", sum(servers, &Info::collect_restore_count)},
                      {"sweep", sum(servers, &Info::sweep_restore_count)}}}};
   document.update(host_document(stats));

@@ -22,6 +22,9 @@ bool collect_regions(Scrape& scrape, Families& families) {
   add_for_servers(
       families.gauge("vmsrs_server_region_bytes", "Size of the server's profiled regions."),
       *servers, &Info::region_bytes);
+  add_for_servers(
+      families.gauge("vmsrs_server_eager_regions", "Of these, regions restored at the crash."),
+      *servers, &Info::eager_region_count);
   add_for_servers(families.gauge("vmsrs_server_kept_regions",
                                  "Named regions of a process that has died, kept for the next."),
                   *servers, &Info::kept_region_count);
@@ -46,6 +49,10 @@ bool collect_regions(Scrape& scrape, Families& families) {
       families.counter("vmsrs_users_collected_total",
                        "Crashed users that reached their end point and were collected."),
       *servers, &Info::collected_count);
+  add_for_servers(families.counter("vmsrs_exposed_users_total",
+                                   "Sampled users that were seen to have read what another had not "
+                                   "finished, who then crashed."),
+                  *servers, &Info::exposed_user_count);
   add_for_servers(families.counter("vmsrs_storage_exhausted_total",
                                    "Calls refused because recovery storage or quota was used up."),
                   *servers, &Info::no_storage_count);

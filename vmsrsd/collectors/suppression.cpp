@@ -27,7 +27,8 @@ bool collect_suppression(Scrape& scrape, Families& families) {
                   *servers, &vmsrs_server_info::crashed_users);
   add_for_servers(
       families.gauge("vmsrs_stuck_users",
-                     "Crashed users that could not be brought to the end point of their scope."),
+                     "Crashed users that could not be brought to the end point of their scope, or "
+                     "out of a store."),
       *servers, &vmsrs_server_info::stuck_users);
 
   // Absent when nobody is suppressed: an age that is always there would always look like an alarm.

@@ -64,12 +64,15 @@ enum vmsrs_call {
   VMSRS_CALL_USER_STUCK = 0x114,
   VMSRS_CALL_USER_DECLARE = 0x115,
   VMSRS_CALL_USER_DRAINED = 0x116,
+  VMSRS_CALL_USER_EXPOSED = 0x117,
+  VMSRS_CALL_USER_ABANDON = 0x118,
   VMSRS_CALL_STORE = 0x120,
   VMSRS_CALL_STORE_RANGE = 0x121,
   VMSRS_CALL_FILL_RANGE = 0x122,
   VMSRS_CALL_LOAD = 0x123,
   VMSRS_CALL_LOAD_RANGE = 0x124,
   VMSRS_CALL_LOAD_COMMITTED = 0x125,
+  VMSRS_CALL_LOAD_SAMPLED = 0x126,
   VMSRS_CALL_SERVICE = 0x130,
 
   /* Management calls: need a capability. */
@@ -118,6 +121,7 @@ enum vmsrs_status {
   VMSRS_WAIT = 24,        /* a user declared crashed may still be storing: call again a little later */
   VMSRS_READ_ONLY = 25,   /* the calling user has said that it only reads: nothing was changed */
   VMSRS_JOIN = 26,        /* another process of the server has it: it can be joined */
+  VMSRS_OWNER_STUCK = 29, /* a stuck user, in slot RDX, may still be storing: not for now */
   VMSRS_OTHER_SHAPE = 30, /* the named region is there with another size or granule */
   VMSRS_STATUS_COUNT = 31
 };
@@ -136,6 +140,8 @@ enum vmsrs_status {
 #define VMSRS_SECRET_BYTES 32u
 #define VMSRS_USER_READER 1u           /* USER_BEGIN: this user only reads */
 #define VMSRS_USER_KEEP 1u             /* USER_END: the thread goes on with the slot's next user */
+#define VMSRS_PROFILE_EAGER 1u         /* PROFILE...: restored at the crash, for plain loads */
+#define VMSRS_CRASH_UNRESTORED 1u      /* USER_CRASH: leave eager regions to the collection */
 /* PROFILE_FIND's RDX: number, granule and kind of a region. */
 #define VMSRS_FOUND_REGION(found) ((found)&0xffu)
 #define VMSRS_FOUND_GRANULE(found) ((found) >> 8 & 0xffu)
@@ -161,7 +167,7 @@ enum vmsrs_user_state {
   VMSRS_USER_FREE = 0, /* no thread has the slot; its last user may have still to be collected */
   VMSRS_USER_ACTIVE = 1,
   VMSRS_USER_CRASHED = 2,
-  VMSRS_USER_STUCK = 3 /* crashed and could not be brought to its end point */
+  VMSRS_USER_STUCK = 3 /* crashed, and could not be brought to its end point or out of a store */
 };
 
 struct vmsrs_status_page {
@@ -340,17 +346,19 @@ struct vmsrs_server_info {
   uint64_t sweep_restore_count; /* granules restored that nobody owned: changed behind the library */
   uint64_t unprotected_store_count; /* stores that went on without: VMSRS_STORAGE_UNPROTECTED */
   uint64_t kept_bytes;              /* size of the kept regions */
-  uint64_t reserved[1];
+  uint64_t crash_restore_count;     /* granules restored by the crash's own call: eager regions */
+  uint32_t eager_region_count;      /* of region_count */
+  uint32_t process_count;           /* attached */
+  uint64_t exposed_user_count; /* users seen to have read from one that then crashed */
   uint32_t process_ids[VMSRS_MAX_PROCESSES]; /* of all that are attached, the first one first */
-  uint32_t process_count;
-  uint32_t reserved2;
+  uint64_t reserved[2];
 };
 /* Upper bounds, in ms, of suppression_histogram's first 11 buckets; the twelfth has none. */
 #define VMSRS_SUPPRESSION_BUCKETS_MS \
   { 1, 5, 10, 50, 100, 500, 1000, 5000, 10000, 60000, 300000 }
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_server_info) ==
-                        48 + 24 + 16 + 16 + 8 * 12 + 8 * 10 + 8 * 12 + 8 * 4 + 32 +
-                            4 * VMSRS_MAX_PROCESSES + 8,
+                        48 + 24 + 16 + 16 + 8 * 12 + 8 * 10 + 8 * 12 + 8 * 4 + 24 + 24 +
+                            4 * VMSRS_MAX_PROCESSES + 16,
                     "layout");
 
 /* MGMT_USERS: users under suppression, active ones and the recently collected. */
@@ -368,8 +376,10 @@ struct vmsrs_user_info {
   uint64_t suppressed_store_count;
   uint64_t restore_count; /* granules of this user's that were restored */
   uint64_t record_count;  /* records it holds, now: one or more for each granule it wrote */
+  uint32_t exposed;       /* 1: it was seen to read from a user that then crashed */
+  uint32_t reserved;
 };
-VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_user_info) == 104, "layout");
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_user_info) == 112, "layout");
 
 /* MGMT_CHECK: SEMANTICS of each invariant: docs/invariants.md. */
 enum vmsrs_invariant {

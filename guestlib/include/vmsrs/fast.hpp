@@ -36,9 +36,10 @@ struct Thread {
   std::uint64_t own;        // body of its user's tags; 0: no scope is open
   std::uint64_t own_check;  // own * VMSRS_TAG_BODY_FACTOR
   vmsrs_user_area* area;
-  vmsrs_write_set set;   // of its user
-  Region region;         // that its user last used; none outside of scopes, and for readers
-  std::uint64_t reader;  // not 0: its user sees committed values only, and seen stays kNever
+  vmsrs_write_set set;    // of its user
+  Region region;          // that its user last used; none outside of scopes, and for readers
+  std::uint64_t reader;   // not 0: its user sees committed values only, and seen stays kNever
+  std::uint64_t sampled;  // not 0: whom its user reads from is noted, and seen stays kNever
 };
 constexpr std::uint64_t kNever = 1;  // a mode that is never published: epoch 0, suppression
 
@@ -193,6 +194,9 @@ inline Look look(const Thread& thread, const vmsrs_window& window, const vmsrs_c
   const std::uint64_t tag = __atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE);
   const vmsrs_tag_kind kind = vmsrs_tag_kind_of(tag, granule);
   if (kind != VMSRS_TAG_UNOWNED && kind != VMSRS_TAG_OWN) return Look::kTrap;
+  if (thread.sampled != 0 && kind == VMSRS_TAG_OWN && !is_over(thread, window, tag) &&
+      tag != vmsrs_tag_of(thread.own, thread.own_check, granule))
+    return Look::kTrap;  // the engine notes who wrote
   step(Step::L_data2);
   get();
   barrier();

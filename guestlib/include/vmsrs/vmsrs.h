@@ -47,6 +47,11 @@ typedef struct vmsrs_options {
                              system calls less a scope) */
   bool trap_every_store;  /* the simple mechanism: no claims in the server's memory, each store a
                              call; false: docs/protocol.md */
+  uint32_t stuck_limit_ms; /* how long a thread waits for another to come out of a store that it is
+                              in the middle of, before that one's user counts as stuck, in
+                              milliseconds of the waiting thread's pauses; 0: 1000; at most 30000 */
+  uint32_t exposed_sample_every; /* of so many users one is sampled, on average: vmsrs_exposed();
+                                    1: each; 0: none */
 } vmsrs_options;
 
 /* Binds this process to its server, maps its window, installs the fault handler (SIGSEGV, SIGBUS,
@@ -91,6 +96,24 @@ int profile_named(void* address, size_t bytes, unsigned granule_bytes, const cha
  * name; VMSRS_ERROR_STATE: not wholly yet, or this process has it already. As profile(), one call
  * at a time. */
 int vmsrs_profile_join(const char* name, void* address, void** at, size_t* bytes);
+/* How a region is to be kept. All zeroes: as profile() does it. */
+typedef struct vmsrs_profile_options {
+  const char* name; /* as in profile_named(); NULL: the region ends with this process */
+  bool eager;       /* for programs that read the region with plain loads: what a crashed user wrote
+                       is restored by the library call that tells of the crash, and the server's eager
+                       regions are compared whole with what is committed, before on_crash is called.
+                       Of a user that somebody else declared crashed: before vmsrs_user_suppress
+                       returns, or the service thread is done. A crash in a large region takes as
+                       long as reading it. false: restored where vmsrs_load... needs it (on demand) */
+} vmsrs_profile_options;
+
+/* profile() and profile_named() with options. Plain loads of other threads see whole aligned words,
+ * but several words of one user's while they are being restored; on the hypervisor, too, other
+ * processors are not held meanwhile. Stores go through this library under either policy. A kept
+ * region gets the policy of the process that profiles it. Returns a vmsrs_profiled or a negative
+ * vmsrs_error. */
+int vmsrs_profile(void* address, size_t bytes, unsigned granule_bytes,
+                  const vmsrs_profile_options* options);
 /* Gives up a named region, whether this process has profiled it or it is kept. Fails with
  * VMSRS_ERROR_STATE while unfinished users have written to it or another process has it,
  * VMSRS_ERROR_ARGUMENT if there is none. Any thread. */
@@ -136,9 +159,17 @@ bool vmsrs_user_crashed(void);
  * server. 0: no scope is open. */
 uint64_t vmsrs_user_number(void);
 
+/* Has the calling thread's user read what another had not finished, who has crashed since? 1: it
+ * has, for sure. 0: not that it was seen; only users that are sampled (exposed_sample_every) are
+ * looked at, only their loads of words (with claims: of ranges, too), and only the last four
+ * users that each has read from. Negative: VMSRS_ERROR_STATE, no scope is open. A user that builds
+ * on what it has read may call this before it answers, and crash_suppression_os() if it must. */
+int vmsrs_exposed(void);
+
 /* Declares a user of this server crashed, whichever thread's it is: a watchdog's way to be rid of a
  * request that is stuck. When it returns 0, nobody who is not suppressed reads what the user wrote,
- * and no store of it is under way; if one is, it is waited for. The user's thread runs on,
+ * and no store of it is under way; if one is, it is waited for, at most for stuck_limit_ms: then
+ * the user is stuck, and its store will not count whenever it comes. The user's thread runs on,
  * suppressed, hears of it at its next monitored access, and is taken to its end point when the time
  * for that (suppression_limit_ms) is over. 0 also if the user had crashed already;
  * VMSRS_ERROR_ARGUMENT: it has ended. Any thread; not in a signal handler. */

@@ -141,7 +141,8 @@ void Stage::perform(Actor& actor, const Act& act) {
     }
     case Act::Kind::kDrain:
       if (actor.crash_epoch == 0) return;
-      return actor.thread.drain(actors_[act.what]->thread.slot);
+      (void)actor.thread.drain(actors_[act.what]->thread.slot);
+      return;
     case Act::Kind::kReport:
       if (actor.crash_epoch == 0) return;
       (void)actor.thread.report_drained(actors_[act.what]->thread.slot, actor.crash_epoch);

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "claim_shop.hpp"
+#include "fixture.hpp"
+
+// A user that does not come out of a store: nobody waits for it for ever, nobody sees what it
+// stores late, and all is right when it comes back.
+using namespace vmsrs;
+using namespace vmsrs::test;
+using guest::Access;
+
+namespace {
+
+struct Shop : ClaimShop {
+  explicit Shop(bool eager = false) : ClaimShop(eager) {
+    patience = 3;
+    BOOST_TEST(a.begin() == VMSRS_OK);
+    BOOST_TEST(b.begin() == VMSRS_OK);
+  }
+  void hold(ClaimThread& user) { area(user.slot).window = 1; }
+  void let_go(ClaimThread& user) { area(user.slot).window = 0; }
+  std::uint64_t state_of(const ClaimThread& user) { return window().users[user.slot] & 3; }
+  void refuse(std::size_t at) {
+    BOOST_TEST((b.store_word(0, at, 5) == Access::kRefused));
+    BOOST_TEST(b.status == VMSRS_OWNER_STUCK);
+  }
+  void end_all() {
+    BOOST_TEST(b.end() == VMSRS_OK);
+    bury(a);
+    BOOST_TEST((info().mode & VMSRS_MODE_SUPPRESSION) == 0u);
+    BOOST_TEST(info().stuck_users == 0u);
+    BOOST_TEST(sound());
+  }
+};
+
+struct EagerShop : Shop {
+  EagerShop() : Shop(true) {}
+};
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_CASE(a_store_is_refused_and_a_load_gives_the_mirror, Shop) {
+  const std::uint64_t before[] = {word(128), word(136)};
+  (void)a.store_word(0, 128, 666);
+  hold(a);
+  refuse(128);
+  BOOST_TEST(state_of(a) == std::uint64_t{VMSRS_USER_STUCK});
+  BOOST_TEST(info().stuck_users == 1u);
+  BOOST_TEST(info().crashed_users == 1u);
+  BOOST_TEST(info().faults[VMSRS_FAULT_CHECK] == 1u);
+  BOOST_TEST(b.load_word(0, 128) == before[0]);
+  BOOST_TEST((b.store_word(0, 256, 5) == Access::kDone));  // elsewhere all is well
+  refuse(136);
+  BOOST_TEST(b.abandoned == 1u);
+  BOOST_TEST(service.call(VMSRS_CALL_SERVICE).status != VMSRS_DRAIN);
+  serve();
+  BOOST_TEST(sound());
+
+  // It comes back, and stores.
+  claim(0, 2).mask |= 0xff00;
+  *reinterpret_cast<std::uint64_t*>(region(0) + 136) = 667;  // S_data of a store that found OWN
+  BOOST_TEST(b.load_word(0, 136) == before[1]);
+  refuse(136);
+  let_go(a);
+  BOOST_TEST((b.store_word(0, 136, 6) == Access::kDone));
+  BOOST_TEST(word(128) == before[0]);
+  BOOST_TEST(state_of(a) == std::uint64_t{VMSRS_USER_CRASHED});
+  BOOST_TEST((a.store_word(0, 128, 668) == Access::kCrashed));
+  end_all();
+  BOOST_TEST(word(128) == before[0]);
+  BOOST_TEST(mirror(136) == 6u);
+  BOOST_TEST(mirror(256) == 5u);
+}
+
+// It was past its look at a granule that nobody owned.
+BOOST_FIXTURE_TEST_CASE(a_claim_that_comes_late, Shop) {
+  const std::uint64_t before = word(64);
+  (void)a.store_word(0, 0, 666);
+  hold(a);
+  refuse(0);
+  BOOST_TEST(a.store_late(0, 64, 667));
+  BOOST_TEST(word(64) == 667u);
+  BOOST_TEST(b.load_word(0, 64) == before);
+  std::uint64_t committed = 0;
+  BOOST_TEST((b.load_committed(0, 64, &committed, 8) == Access::kDone));
+  BOOST_TEST(committed == before);
+  refuse(64);
+  let_go(a);
+  BOOST_TEST((b.store_word(0, 72, 5) == Access::kDone));
+  BOOST_TEST(word(64) == before);
+  end_all();
+}
+
+// First declared crashed, then waited for.
+BOOST_FIXTURE_TEST_CASE(of_a_user_declared_crashed, Shop) {
+  const std::uint64_t before = word(0);
+  (void)a.store_word(0, 0, 666);
+  hold(a);
+  BOOST_TEST(suppress(a.slot) == VMSRS_OK);
+  refuse(0);
+  BOOST_TEST(b.waits > 0u);
+  BOOST_TEST(state_of(a) == std::uint64_t{VMSRS_USER_STUCK});
+  BOOST_TEST(info().faults[VMSRS_FAULT_OPERATOR] == 1u);
+  BOOST_TEST(info().faults[VMSRS_FAULT_CHECK] == 0u);
+  let_go(a);
+  BOOST_TEST(a.hear() == VMSRS_OK);  // its own thread says it
+  BOOST_TEST(state_of(a) == std::uint64_t{VMSRS_USER_CRASHED});
+  BOOST_TEST(b.load_word(0, 0) == before);
+  BOOST_TEST(word(0) == before);
+  end_all();
+}
+
+// The service thread gives up too, and has time for others.
+BOOST_FIXTURE_TEST_CASE(the_service_thread_goes_on, Shop) {
+  (void)a.store_word(0, 0, 666);
+  hold(a);
+  BOOST_TEST(suppress(a.slot) == VMSRS_OK);
+  region(1)[100] ^= 0xff;
+  serve();
+  BOOST_TEST(state_of(a) == std::uint64_t{VMSRS_USER_STUCK});
+  BOOST_TEST(region(1)[100] == static_cast<std::uint8_t>(mirror(96, 1) >> 32));
+  let_go(a);
+  end_all();
+}
+
+// Whose a granule with a damaged tag is cannot be told while somebody may be within a store to it.
+BOOST_FIXTURE_TEST_CASE(a_damaged_tag_is_not_repaired_meanwhile, Shop) {
+  (void)a.store_word(0, 0, 666);
+  hold(a);
+  refuse(0);
+  claim(0, 4).tag = 0x1234;
+  const std::uint64_t drains = b.drains;
+  refuse(256);
+  BOOST_TEST(b.drains == drains);
+  BOOST_TEST(b.load_word(0, 256) == mirror(256));
+  let_go(a);
+  BOOST_TEST((b.store_word(0, 256, 5) == Access::kDone));
+  end_all();
+  BOOST_TEST(mirror(256) == 5u);
+}
+
+// All windows are waited for.
+BOOST_FIXTURE_TEST_CASE(a_damaged_tag_and_a_stuck_user, Shop) {
+  (void)a.store_word(0, 0, 666);
+  hold(a);
+  claim(0, 4).tag = 0x1234;
+  refuse(256);
+  BOOST_TEST(state_of(a) == std::uint64_t{VMSRS_USER_STUCK});
+  let_go(a);
+  BOOST_TEST((b.store_word(0, 256, 5) == Access::kDone));
+  end_all();
+}
+
+BOOST_FIXTURE_TEST_CASE(in_an_eager_region, EagerShop) {
+  const std::uint64_t before = word(0);
+  (void)a.store_word(0, 0, 666);
+  hold(a);
+  refuse(0);
+  serve();
+  BOOST_TEST(word(0) == 666u);  // it may still be storing
+  BOOST_TEST(kind(0) == VMSRS_TAG_FROZEN);
+  BOOST_TEST(a.store_late(0, 64, 667));
+  let_go(a);
+  BOOST_TEST(a.hear() == VMSRS_OK);
+  BOOST_TEST(word(0) == before);
+  BOOST_TEST(word(64) == mirror(64));
+  end_all();
+}
+
+BOOST_FIXTURE_TEST_CASE(who_may_be_abandoned, Shop) {
+  const std::uint64_t generation_now = generation(a.slot);
+  const auto abandon = [&](std::uint64_t slot, std::uint64_t generation) {
+    return b.client.call(VMSRS_CALL_USER_ABANDON, slot, generation);
+  };
+  BOOST_TEST(abandon(a.slot, generation_now + 1).status == VMSRS_NOT_FOUND);
+  BOOST_TEST(abandon(VMSRS_MAX_USERS, 0).status == VMSRS_NOT_FOUND);
+  BOOST_TEST(a.crash() == VMSRS_OK);
+  BOOST_TEST(abandon(a.slot, generation_now).status ==
+             VMSRS_OK);  // it is here, so it stores nothing
+  BOOST_TEST(state_of(a) == std::uint64_t{VMSRS_USER_CRASHED});
+  end_all();
+  BOOST_TEST(abandon(a.slot, generation_now).status == VMSRS_NOT_FOUND);
+}
