@@ -50,10 +50,12 @@ bool see_windows_closed(const vmsrs_window& window, std::uint64_t wanted, AreaOf
   bool drained = true;
   for (std::uint64_t slot = all ? 0 : wanted; slot < end && slot < VMSRS_MAX_USERS; ++slot) {
     const std::uint64_t word = __atomic_load_n(&window.users[slot], __ATOMIC_ACQUIRE);
-    for (unsigned attempt = 0; (word & 3) != VMSRS_USER_FREE; ++attempt) {
+    for (unsigned attempt = 0;; ++attempt) {
+      // FREE also: its process has died with the window open. Another generation: its user has
+      // ended since, so has its store.
+      const std::uint64_t now = __atomic_load_n(&window.users[slot], __ATOMIC_ACQUIRE);
+      if ((now & 3) == VMSRS_USER_FREE || now >> 2 != word >> 2) break;
       if (__atomic_load_n(&area_of(slot).window, __ATOMIC_ACQUIRE) != 1) break;
-      // Its user has ended since: so has its store.
-      if (__atomic_load_n(&window.users[slot], __ATOMIC_ACQUIRE) >> 2 != word >> 2) break;
       if (wait(slot, word, attempt)) continue;
       drained = false;
       break;

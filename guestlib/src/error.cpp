@@ -63,7 +63,7 @@ constexpr StatusText kStatusTexts[] = {
     kUnknownStatus,
     {VMSRS_ERROR_STATE, "a user that is stuck within a store may still be storing to these bytes",
      "see vmsrsctl users list"},
-    {VMSRS_ERROR_STATE, "the name is there with another size or granule, or another mechanism",
+    {VMSRS_ERROR_STATE, "the name is profiled or kept with another size or granule",
      "ask for the same, or give its content up with unprofile_named"},
 };
 static_assert(std::size(kStatusTexts) == VMSRS_STATUS_COUNT);

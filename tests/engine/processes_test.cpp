@@ -495,6 +495,30 @@ BOOST_AUTO_TEST_CASE(orphans_are_collected_in_pieces) {
   BOOST_TEST(server.sound());
 }
 
+// What lies in a region that one survivor has not joined is another one's to restore, and the user
+// is not over before.
+BOOST_AUTO_TEST_CASE(orphan_waits_for_every_region) {
+  ClaimServer server({{VMSRS_PAGE_BYTES, 64}, {VMSRS_PAGE_BYTES, 64}}, 1024, 3);
+  BOOST_TEST(server.lose(1) == VMSRS_OK);
+  BOOST_TEST(server.join(1, 1) == VMSRS_OK);
+  ClaimThread dying(server, 0xa000, 2), reader(server, 0xa000, 0);
+  const std::uint64_t right = reader.load_word(1, 0);
+  BOOST_TEST(dying.begin() == VMSRS_OK);
+  BOOST_TEST((dying.store_word(0, 0, 5) == Access::kDone));
+  BOOST_TEST((dying.store_word(1, 0, 6) == Access::kDone));
+  BOOST_TEST((dying.store_word(1, 64, 7) == Access::kDone));
+  BOOST_TEST(server.lose(2) == VMSRS_OK);
+  server.serve(1);
+  BOOST_TEST(server.info().crashed_users == 1u);
+  BOOST_TEST(server.region(0)[0] == 0);
+  BOOST_TEST(server.region(1)[0] == 6);
+  BOOST_TEST(reader.load_word(1, 0) == right);
+  server.serve(0);
+  BOOST_TEST(server.info().crashed_users == 0u);
+  BOOST_TEST(reader.load_word(1, 64) != 7u);
+  BOOST_TEST(server.sound());
+}
+
 // A thread was given its next user in advance, which has not begun: nobody's crash.
 BOOST_AUTO_TEST_CASE(user_that_had_not_begun) {
   ClaimServer server({{VMSRS_PAGE_BYTES, 64}}, 1024, 2);

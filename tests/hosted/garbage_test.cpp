@@ -73,7 +73,7 @@ BOOST_AUTO_TEST_CASE(wrong_fields) {
   int file = connect_raw();
   send_message(file, message);
   check_cut_off(file, "a message without the magic number");
-  for (const std::uint32_t type : {0u, 8u, 0xffffffffu}) {
+  for (const std::uint32_t type : {0u, std::uint32_t{VMSRS_HOSTED_TYPE_COUNT}, 0xffffffffu}) {
     file = connect_raw();
     send_message(file, good(type));
     check_cut_off(file, "a message of unknown type " + std::to_string(type));
@@ -146,7 +146,8 @@ BOOST_AUTO_TEST_CASE(random_messages) {
   for (unsigned i = 0; i < 300; ++i) {
     const int file = connect_raw();
     for (unsigned j = 0; j < 4; ++j) {
-      vmsrs_hosted_message message = good(static_cast<std::uint32_t>(random() % 8));
+      vmsrs_hosted_message message =
+          good(static_cast<std::uint32_t>(random() % VMSRS_HOSTED_TYPE_COUNT));
       message.a = random() >> random() % 64;
       message.b = random() >> random() % 64;
       message.c = random() >> random() % 64;

@@ -14,7 +14,8 @@ vmsrs_server_info shop() {
   std::strcpy(info.name, "shop");
   info.server = 0;
   info.attached = 1;
-  info.process_id = 4242;
+  info.process_id = info.process_ids[0] = 4242;
+  info.process_count = 1;
   info.region_count = 2;
   info.region_bytes = 1 << 20;
   info.storage_used_bytes = 3 << 20;

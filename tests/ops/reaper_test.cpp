@@ -74,6 +74,17 @@ BOOST_AUTO_TEST_CASE(another_process_of_the_same_number_is_not_the_server) {
   BOOST_TEST(reaped() == 1u);
 }
 
+BOOST_AUTO_TEST_CASE(each_process_by_itself) {
+  channel.servers_now[0].process_ids[1] = 4300;
+  channel.servers_now[0].process_count = 2;
+  process(4242, 'S', 500);
+  process(4300, 'S', 600);
+  BOOST_TEST(reaped() == 0u);
+  process(4300, 'S', 700);
+  BOOST_REQUIRE(reaped() == 1u);
+  BOOST_TEST(channel.calls[0] == "reap 0 4300");
+}
+
 BOOST_AUTO_TEST_CASE(nobody_is_dead_where_nobody_can_be_seen) {
   remove(1);
   BOOST_TEST(reaped() == 0u);

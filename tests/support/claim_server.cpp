@@ -75,14 +75,15 @@ Client ClaimServer::client(unsigned process, std::uint64_t thread) const {
   return made;
 }
 
-vmsrs_status ClaimServer::join(unsigned process) {
+vmsrs_status ClaimServer::join(unsigned process, std::size_t part_count) {
   Client& thread = service_of(process);
   Result result = thread.attach("shop", secret_of(1), kProcessId + process);
   if (result.status != VMSRS_OK) return result.status;
   processes_[process].attached = true;
   processes_[process].regions.clear();
   result = thread.call(VMSRS_CALL_USER_AREAS_JOIN, address_of(areas.data(process)), area_bytes);
-  for (std::size_t i = 0; i < parts_.size() && result.status == VMSRS_OK; ++i) {
+  for (std::size_t i = 0; i < std::min(part_count, parts_.size()) && result.status == VMSRS_OK;
+       ++i) {
     char name[VMSRS_NAME_BYTES] = {'p', static_cast<char>('0' + i)};
     result = thread.call(VMSRS_CALL_PROFILE_JOIN, address_of(region(i, process)), parts_[i].bytes,
                          parts_[i].granule, address_of(name), claims_at(i, process));

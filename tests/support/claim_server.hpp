@@ -43,8 +43,9 @@ class ClaimServer {
     return processes_[process].regions;
   }
   Client& service_of(unsigned process) { return processes_[process].service; }
-  // Attaches a process, and joins everything. Its last status but OK, if there was one.
-  vmsrs_status join(unsigned process);
+  // Attaches a process, and joins the first regions, all if left out. The first status that is not
+  // OK, if there was one.
+  vmsrs_status join(unsigned process, std::size_t part_count = VMSRS_MAX_REGIONS);
   // The process dies.
   vmsrs_status lose(unsigned process);
 

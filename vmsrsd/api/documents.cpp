@@ -55,6 +55,7 @@ Json server_document(const vmsrs_server_info& info) {
           {"id", info.server},
           {"attached", info.attached != 0},
           {"process", info.attached != 0 ? Json(info.process_id) : Json(nullptr)},
+          {"processes", info.process_count},
           {"mode", mode_name(in_suppression(info))},
           {"active_users", info.active_users},
           {"suppressed_users", info.crashed_users},

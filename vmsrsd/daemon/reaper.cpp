@@ -24,32 +24,36 @@ void Reaper::pass() {
     spdlog::error("reading the list of servers: {}", channel::status_name(status));
     return;
   }
+  std::set<Process> attached;
   for (const vmsrs_server_info& info : servers) {
-    if (info.attached == 0) {
-      seen_.erase(info.server);
-    } else if (is_dead(info)) {
-      reap(info);
+    for (std::uint32_t i = 0; i < info.process_count && i < VMSRS_MAX_PROCESSES; ++i) {
+      const Process process{info.server, info.process_ids[i]};
+      attached.insert(process);
+      if (is_dead(process)) reap(info, process);
     }
   }
+  forget_all_but(attached);
 }
 
-bool Reaper::is_dead(const vmsrs_server_info& info) {
-  const std::optional<std::uint64_t> start = processes_.start_time(info.process_id);
+void Reaper::forget_all_but(const std::set<Process>& attached) {
+  std::erase_if(seen_, [&](const auto& entry) { return !attached.contains(entry.first); });
+}
+
+bool Reaper::is_dead(const Process& process) {
+  const std::optional<std::uint64_t> start = processes_.start_time(process.second);
   if (!start) return true;
-  const auto [entry, first_time] = seen_.try_emplace(info.server, Seen{info.process_id, *start});
-  if (entry->second.process_id != info.process_id) entry->second = {info.process_id, *start};
-  return entry->second.start_time != *start;
+  return seen_.try_emplace(process, *start).first->second != *start;
 }
 
-void Reaper::reap(const vmsrs_server_info& info) {
-  const vmsrs_status status = channel_.reap(info.server, info.process_id);
+void Reaper::reap(const vmsrs_server_info& info, const Process& process) {
+  const vmsrs_status status = channel_.reap(info.server, process.second);
   if (status == VMSRS_OK) {
-    spdlog::info("reaped server {}: its process {} is dead", channel::server_name(info),
-                 info.process_id);
-    seen_.erase(info.server);
+    spdlog::info("reaped process {} of server {}: it is dead", process.second,
+                 channel::server_name(info));
+    seen_.erase(process);
   } else if (status != VMSRS_WRONG_STATE) {  // that: attached anew meanwhile
-    spdlog::error("reaping server {} (process {}): {}", channel::server_name(info), info.process_id,
-                  channel::status_name(status));
+    spdlog::error("reaping process {} of server {}: {}", process.second,
+                  channel::server_name(info), channel::status_name(status));
   }
 }
 

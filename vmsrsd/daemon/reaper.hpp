@@ -3,13 +3,15 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
+#include <utility>
 
 #include "channel/channel.hpp"
 #include "daemon/processes.hpp"
 
 namespace vmsrs::daemon {
 
-// Gives back what servers held whose process is dead. The hypervisor sees no process end; this
+// Gives back what processes of servers held that are dead. The hypervisor sees no process end; this
 // daemon, in the same Linux, does. Used by one thread.
 class Reaper {
  public:
@@ -20,16 +22,14 @@ class Reaper {
   void pass();
 
  private:
-  struct Seen {
-    std::uint32_t process_id = 0;
-    std::uint64_t start_time = 0;
-  };
-  [[nodiscard]] bool is_dead(const vmsrs_server_info& info);
-  void reap(const vmsrs_server_info& info);
+  using Process = std::pair<std::uint32_t, std::uint32_t>;  // its server, and its own number
+  void forget_all_but(const std::set<Process>& attached);
+  [[nodiscard]] bool is_dead(const Process& process);
+  void reap(const vmsrs_server_info& info, const Process& process);
 
   channel::Channel& channel_;
   Processes processes_;
-  std::map<std::uint32_t, Seen> seen_;  // by server: tells a process from a later one of its number
+  std::map<Process, std::uint64_t> seen_;  // start times: tell it from a later one of its number
   bool told_invisible_ = false;
 };
 
