@@ -32,6 +32,9 @@ CONFIGURATIONS = {
     "damage-words": ("full", "DAMAGES=1 NB=2 ST0=1 SC1=2 ST1=1 LD1=0"),
     "damage-twice": ("full", "DAMAGES=2 ST0=1 CR0=1 ST1=1 LD1=0"),
     "damage-death": ("full", "DAMAGES=1 DEATHS=1 ST0=1 ST1=1 LD1=0"),
+    # -- committed loads
+    "committed": ("quick", "CREADS=1 ST0=2 ST1=1 LD1=0"),
+    "committed-crash": ("quick", "CREADS=1 ST0=1 CR0=1 ST1=1 LD1=0"),
     # -- store buffers
     "tso-contention": ("quick", "TSO=1 ST0=2 ST1=1 LD1=0"),
     "tso-declared-crash": ("quick", "TSO=1 ASYNC=1 AMASK=1 ST0=2 LD1=1"),
@@ -65,10 +68,9 @@ HOLES = {
     8: ("sweep without LOCKED", "sweep"),
     9: ("old tags not cleared before a generation comes round", "generations-granules"),
     10: ("drain of an earlier freeze accepted", "three-again"),
-    11: ("commit leaves the mask", "two-writers"),
+    11: ("mask is not taken with the claim", "sweep-words"),
     12: ("repair trusts unconfirmed claims", "damage"),
     13: ("crashed thread takes the new mode for seen", "two-writers"),
-    14: ("mask cleared after the tag is free", "two-writers"),
     15: ("no staging, no single store", "death"),
     16: ("freeze by a plain store", "three-writers"),
     17: ("no membarrier before a contention's drain", "tso-contention"),
@@ -90,4 +92,8 @@ HOLES = {
     33: ("collection leaves contended data", "two-writers"),
     34: ("T_LOAD takes a frozen tag of an ended generation for unowned", "progress"),
     35: ("contention leaves the confirmed mark", "damage-words"),
+    39: ("granules that become nobody's are not counted", "committed-crash"),
+    40: ("committed load does not look at the tag again", "committed"),
+    41: ("committed load does not look at the count again", "committed-crash"),
+    42: ("committed load reads the data before the tag", "committed"),
 }

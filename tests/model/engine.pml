@@ -145,7 +145,8 @@ inline apply_granule(U, G, T, K, I) {
        h4++
     :: else -> break
     od;
-    stage_mask[(U) * NG + (G)] = 0
+    stage_mask[(U) * NG + (G)] = 0;
+    note_committed_reader(G)
   };
   /* APPLY.tag */ T = tag[G];
   if
@@ -157,15 +158,12 @@ inline apply_granule(U, G, T, K, I) {
      restore_rest(G, I, K);
      K = 0;
 #endif
-#if HOLE != 11 && HOLE != 14
-     /* APPLY.mask */ mask[G] = 0;
-#endif
      conf[U] = conf[U] & ~(1 << (G));
      if
-     :: T != OWN(U, gen[U]) -> /* APPLY.thaw */ tag[G] = UNOWNED
+     :: T != OWN(U, gen[U]) -> /* APPLY.thaw */ COUNT_FREED; tag[G] = UNOWNED
      :: else
      fi
-  :: T == CONTENDED && NO_CHAIN(G) -> /* APPLY.free */ tag[G] = UNOWNED
+  :: T == CONTENDED && NO_CHAIN(G) -> /* APPLY.free */ COUNT_FREED; tag[G] = UNOWNED
   :: else
   fi;
   T = 0;
@@ -177,9 +175,6 @@ inline generation_over(U) {
   /* OVER.lock */ LOCK_SERVER;
   /* OVER.gen */
   d_step { gen[U] = (gen[U] + 1) % GENS; ws[U] = 0; conf[U] = 0; ust[U] = IDLE; check_all_free_granules() };
-#if HOLE == 14
-  mask[0] = 0;
-#endif
   slk = false
 }
 
@@ -209,16 +204,10 @@ inline collect_granule(U, G, T, M, I, OKAY) {
   if
   :: T == OWN(U, gen[U]) || T == FROZEN(U, gen[U]) ||
      ((T == DAMAGED || T == REPAIRING) && (conf[U] & (1 << (G))) && NO_CHAIN(G) && !OKAY) ->
-#if HOLE != 14
-     /* COLLECT.mask */ mask[G] = 0;
-#endif
      /* COLLECT.restore */ restore_all(G, I);
      conf[U] = conf[U] & ~(1 << (G));
 #if HOLE != 26
-     /* COLLECT.free */ tag[G] = UNOWNED;
-#endif
-#if HOLE == 14
-     mask[G] = 0;
+     /* COLLECT.free */ COUNT_FREED; tag[G] = UNOWNED;
 #endif
   :: (T == CONTENDED || T == DAMAGED || T == REPAIRING) && OKAY ->
 #if HOLE != 33
@@ -234,7 +223,7 @@ inline collect_granule(U, G, T, M, I, OKAY) {
      I = 0; M = 0;
 #endif
      if
-     :: NO_CHAIN(G) -> /* COLLECT.free */ tag[G] = UNOWNED
+     :: NO_CHAIN(G) -> /* COLLECT.free */ COUNT_FREED; tag[G] = UNOWNED
      :: else
      fi
   :: else

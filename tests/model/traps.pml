@@ -60,10 +60,6 @@ TS_drained:
   fi;
 
   /* Owned by a crashed, drained user: restore, and make it mine. */
-#if HOLE != 14
-TS_claim_mask0:
-  mask[g] = 0;
-#endif
 TS_claim_restore:
   restore_all(g, i);
 TS_claim_write:
@@ -73,7 +69,7 @@ TS_claim_ws:
   conf[o] = conf[o] & ~(1 << g);
   conf[p] = conf[p] | (1 << g);
 TS_claim_mask:
-  mask[g] = mask[g] | BIT(x);
+  mask[g] = BIT(x);
 TS_claim_tag:
   tag[g] = OWN(p, gen[p]);
   goto TS_finish;
@@ -104,11 +100,19 @@ TS_wait: /* guest: wait until the crashed owner is drained */
   goto TS_lock;
 
 TS_thaw: /* frozen, and its owner has ended since */
+  COUNT_FREED;
   tag[g] = UNOWNED;
   goto TS_again;
 
-TS_contend: /* the owner's window is closed and its next store will trap: its bytes become records */
-  k = mask[g];
+TS_contend: /* the owner's window is closed and its next store will trap: its bytes become records. The mask
+             * is believed of an unfinished owner only; of a committed one, what is still staged */
+  atomic {
+    if
+    :: gen[o] != TAG_GEN(t) -> k = 0
+    :: gen[o] == TAG_GEN(t) && ust[o] == COMMITTED -> k = stage_mask[o * NG + g]
+    :: gen[o] == TAG_GEN(t) && ust[o] != COMMITTED -> k = mask[g]
+    fi
+  };
   i = 0;
   do
   :: i < NB ->
@@ -137,8 +141,6 @@ TS_contend_stage: /* from now on the records speak for the owner, not what it ma
 #if HOLE != 35
   conf[o] = conf[o] & ~(1 << g);
 #endif
-TS_contend_mask:
-  mask[g] = 0;
 TS_contend_tag:
   tag[g] = CONTENDED;
 TS_record: /* contended: write through, and my record on top */
@@ -185,7 +187,7 @@ TS_repair: /* every claim is over: the one confirmed claimant is the owner, or t
   };
   if
   :: k == 1 -> tag[g] = OWN(i, gen[i])
-  :: else -> mask[g] = 0; restore_all(g, i); tag[g] = UNOWNED
+  :: else -> restore_all(g, i); COUNT_FREED; tag[g] = UNOWNED
   fi;
   k = 0; i = 0;
 #else
@@ -240,23 +242,19 @@ TL_drained: /* not drained, or frozen: a store may still be in flight, so leave 
   :: (!drained[o] && HOLE != 31) || IS_FROZEN(t) -> goto TL_mirror
   :: else
   fi;
-#if HOLE != 14
-TL_restore_mask:
-  mask[g] = 0;
-#endif
 TL_restore:
   restore_all(g, i);
   conf[o] = conf[o] & ~(1 << g);
+TL_restore_freed:
+  COUNT_FREED;
 TL_restore_tag: /* last: from here on the next claimant may come */
   tag[g] = UNOWNED;
-#if HOLE == 14
-  mask[g] = 0;
-#endif
 TL_mirror:
   d = mirror[BYTE(g, x % NB)];
   goto TL_finish;
 
 TL_thaw:
+  COUNT_FREED;
   tag[g] = UNOWNED;
   goto TL_again;
 

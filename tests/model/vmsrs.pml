@@ -32,6 +32,7 @@ inline age(U, G, T, I) {
      /* AGE.tag */ T = tag[G];
      if
      :: T == OWN(U, I) || T == FROZEN(U, I) ->
+        COUNT_FREED;
         /* AGE.clear, compare-and-swap */ atomic { if :: tag[G] == T -> tag[G] = UNOWNED :: else fi }
      :: else
      fi;
@@ -131,11 +132,19 @@ S_append: /* first the write set, then the tag */
   ws[p] = ws[p] | (1 << g);
 #endif
   MAY_FAULT;
-S_claim: /* a locked instruction drains the store buffer */
+S_claim: /* tag and mask in one exchange; a locked instruction drains the store buffer */
   BUFFER_EMPTY(p);
   atomic {
     if
-    :: tag[g] == t -> tag[g] = OWN(p, gen[p])
+    :: tag[g] == t ->
+       tag[g] = OWN(p, gen[p]);
+#if HOLE == 7
+       mask[g] = ALL_BITS
+#elif HOLE == 11
+       mask[g] = mask[g] | BIT(x)
+#else
+       mask[g] = BIT(x)
+#endif
     :: else -> goto S_lost
     fi
   };
@@ -145,12 +154,14 @@ S_claim: /* a locked instruction drains the store buffer */
 S_confirm:
   PUT_CONF(p, g);
 #endif
+  goto S_masked;
 S_mask:
 #if HOLE == 7
   PUT_MASK(p, g, ALL_BITS);
 #else
   PUT_MASK(p, g, BIT(x));
 #endif
+S_masked:
   MAY_FAULT;
 S_data:
   PUT_DATA(p, x, v);
@@ -386,6 +397,7 @@ proctype sweeper(byte times) {
         /* SWEEP.claim, compare-and-swap */
         atomic { if :: tag[g] == t -> tag[g] = LOCKED :: else -> goto skipped fi };
         /* SWEEP.restore */ restore_all(g, i);
+        COUNT_FREED;
         /* SWEEP.free */ tag[g] = UNOWNED
 #endif
      :: else
@@ -412,11 +424,60 @@ proctype wild(byte times) {
      };
      atomic {
        if
-       :: (mask[GRANULE(x)] & BIT(x)) == 0 && CHAIN_EMPTY(x) && lists[x * NU] == 0 -> data[x] = WILD_VALUE
+       :: (NOBODYS(tag[GRANULE(x)]) || (mask[GRANULE(x)] & BIT(x)) == 0) && CHAIN_EMPTY(x) && lists[x * NU] == 0 -> data[x] = WILD_VALUE
        :: else
        fi;
        x = 0
      }
+  :: else -> break
+  od;
+  done++
+}
+#endif
+
+#if CREADS
+/* A reader of committed values: COMMITTED LOAD, of any word. */
+proctype committed_reader(byte times) {
+  byte x, g, f, t, d;
+  do
+  :: times > 0 ->
+     times--;
+     atomic {
+       if :: x = 0 :: NX > 1 -> x = 1 :: NX > 2 -> x = 2 :: NX > 3 -> x = 3 fi;
+       g = GRANULE(x)
+     };
+C_freed:
+     atomic { f = freed; c_reading = x + 1; c_ok = 1 << mirror[x] };
+#if HOLE == 42
+     d = data[x];
+#endif
+C_tag:
+     atomic { t = tag[g]; if :: t == UNOWNED || IS_OWN(t) :: else -> goto T_COMMITTED fi };
+     if
+     :: IS_OWN(t) ->
+C_over:
+        if :: gen[TAG_USER(t)] != TAG_GEN(t) :: else -> goto T_COMMITTED fi
+     :: else
+     fi;
+#if HOLE != 42
+C_data:
+     d = data[x];
+#endif
+#if HOLE != 40
+C_tag_again:
+     if :: tag[g] != t -> goto T_COMMITTED :: else fi;
+#endif
+#if HOLE != 41
+C_freed_again:
+     if :: freed != f -> goto T_COMMITTED :: else fi;
+#endif
+     goto C_done;
+T_COMMITTED:
+     LOCK_GRANULE(g);
+     d = mirror[x];
+     lk[g] = false;
+C_done:
+     atomic { assert((c_ok >> d) & 1); c_reading = 0; c_ok = 0; f = 0; t = 0; d = 0; g = 0; x = 0 }
   :: else -> break
   od;
   done++
@@ -502,6 +563,9 @@ init {
 #endif
 #if WILDS
     run wild(WILDS);
+#endif
+#if CREADS
+    run committed_reader(CREADS);
 #endif
 #if DAMAGES
     run scribbler(DAMAGES);

@@ -99,6 +99,9 @@
 #ifndef BL
 #define BL 4 /* its length */
 #endif
+#ifndef CREADS
+#define CREADS 0 /* committed loads, one after another, of one reader */
+#endif
 #ifndef LATEWIN
 #define LATEWIN 0 /* 1: a store's window closes at the next store or the scope's end (instrumented code) */
 #endif
@@ -107,7 +110,7 @@
 #endif
 
 #define NX (NG * NB)
-#define WORLD (NU + ASYNC + (SWEEPS > 0) + (WILDS > 0) + (DAMAGES > 0) + (DEATHS > 0))
+#define WORLD (NU + ASYNC + (SWEEPS > 0) + (WILDS > 0) + (DAMAGES > 0) + (DEATHS > 0) + (CREADS > 0))
 #define ST(p) ((p) == 0 -> ST0 : ((p) == 1 -> ST1 : ST2))
 #define LD(p) ((p) == 0 -> LD0 : ((p) == 1 -> LD1 : LD2))
 #define CR(p) ((p) == 0 -> CR0 : ((p) == 1 -> CR1 : CR2))
@@ -149,7 +152,7 @@
 
 /* ---- memory of the server: every access is a step ---- */
 byte tag[NG];
-byte mask[NG];
+byte mask[NG]; /* the bytes that the owner wrote; of nobody's granule it says nothing */
 byte data[NX];
 byte win[NU];  /* is the thread between opening and closing its window? */
 byte ws[NU];   /* write set, one bit a granule */
@@ -158,6 +161,16 @@ byte conf[NU]; /* the "confirmed" marks of the write set */
 byte mode;
 byte cst[NU]; /* epoch from which the user counts as crashed */
 byte gen[NU];
+#if CREADS
+byte freed; /* how often a granule became UNOWNED */
+#if HOLE == 39
+#define COUNT_FREED skip
+#else
+#define COUNT_FREED freed++
+#endif
+#else
+#define COUNT_FREED skip
+#endif
 /* ---- hidden ---- */
 byte ust[NU];
 bool drained[NU];
@@ -180,6 +193,10 @@ byte done; /* processes that have come to their end */
 byte truth_base[NX];  /* its committed value */
 byte reading[NU];     /* 1 + byte that a monitored load is reading, or 0 */
 int ok[NU];           /* values that byte has truly had since that load began, a bit each */
+#if CREADS
+byte c_reading; /* 1 + byte that a committed load is reading, or 0 */
+int c_ok;       /* values its mirror has had since that load began */
+#endif
 
 #define ENTRY(u, v) ((((v) << 2) | (u)) + 1)
 #define ENTRY_USER(e) (((e) - 1) & 3)
