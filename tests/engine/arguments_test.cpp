@@ -260,7 +260,8 @@ BOOST_AUTO_TEST_CASE(users) {
        {std::uint64_t{1}, std::uint64_t{VMSRS_MAX_USERS}, ~std::uint64_t{0}}) {
     refuse(a, VMSRS_NOT_FOUND, VMSRS_CALL_USER_DECLARE, slot, 0);
     refuse(a, VMSRS_NOT_FOUND, VMSRS_CALL_USER_ABANDON, slot, 0);
-    refuse(a, slot == 1 ? VMSRS_WRONG_STATE : VMSRS_NOT_FOUND, VMSRS_CALL_USER_DRAINED, slot, 0);
+    const bool known = slot == 1 || slot == VMSRS_EVERY_USER;
+    refuse(a, known ? VMSRS_WRONG_STATE : VMSRS_NOT_FOUND, VMSRS_CALL_USER_DRAINED, slot, 0);
   }
   refuse(a, VMSRS_NOT_FOUND, VMSRS_CALL_USER_DECLARE, 0, ~0ull);
   fault.kind = VMSRS_FAULT_NONE;

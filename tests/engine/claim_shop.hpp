@@ -11,7 +11,8 @@ namespace vmsrs::test {
 
 // A server with two regions with claims, of granules of 64 and of 8 bytes, and some of its threads.
 struct ClaimShop : ClaimServer {
-  explicit ClaimShop(bool eager = false) : ClaimServer({{8192, 64, eager}, {4096, 8, eager}}) {}
+  explicit ClaimShop(bool eager = false)
+      : ClaimServer({{8192, 64, true, eager}, {4096, 8, true, eager}}) {}
   ClaimThread a{*this, 0xa000}, b{*this, 0xb000}, c{*this, 0xc000};
 
   std::uint64_t word(std::size_t at, std::size_t number = 0) const {

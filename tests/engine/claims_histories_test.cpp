@@ -342,8 +342,10 @@ class History {
   }
   static bool sampled(const User& user) { return user.thread.sampled; }
 
-  // What plain loads see. A user that was declared crashed must be drained first.
+  // What plain loads see. A user that was declared crashed must be drained first, and of a dead
+  // process's the others' service threads restore.
   std::string compare_eager_regions() {
+    if (orphans_) return {};
     for (std::uint32_t slot = 0; slot < VMSRS_MAX_USERS; ++slot) {
       const recovery::User& user =
           recovery::EngineProbe::ledger(0).users[static_cast<std::uint16_t>(slot)];

@@ -65,7 +65,7 @@ BOOST_FIXTURE_TEST_CASE(plain_loads_after_a_crash, EagerShop) {
 
 // The same fault is told again and again until all is done; it counts once.
 BOOST_AUTO_TEST_CASE(in_pieces) {
-  ClaimServer server({{65536, 8, true}});
+  ClaimServer server({{65536, 8, true, true}});
   ClaimThread a(server, 0xa000), b(server, 0xb000);
   BOOST_TEST(a.begin() == VMSRS_OK);
   BOOST_TEST(b.begin() == VMSRS_OK);
@@ -174,7 +174,7 @@ BOOST_FIXTURE_TEST_CASE(of_a_user_that_is_stuck, EagerShop) {
 // What a user wrote is one list: with an eager region in the server all of it goes at the crash.
 BOOST_AUTO_TEST_CASE(beside_a_region_restored_on_demand) {
   for (const bool eager : {false, true}) {
-    ClaimServer server({{4096, 64, eager}, {4096, 64}});
+    ClaimServer server({{4096, 64, true, eager}, {4096, 64}});
     ClaimThread a(server, 0xa000);
     BOOST_TEST(a.begin() == VMSRS_OK);
     std::uint64_t before[2];

@@ -113,7 +113,8 @@ BOOST_AUTO_TEST_CASE(the_service_thread_drains_whom_another_declares) {
 BOOST_AUTO_TEST_CASE(a_sweep_among_claims) {
   const Exercise exercise = play_all({.name = "sweep",
                                       .before = {{begin, wild(1), wild(9)}, {begin}, {}},
-                                      .acts = {{store(0), end}, {store(8), crash, end}, {scrub}}});
+                                      .acts = {{store(0), end}, {store(8), crash, end}, {scrub}},
+                                      .after = {{scrub}}});
   BOOST_TEST(exercise.crashes > 0u);
 }
 
