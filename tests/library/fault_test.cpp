@@ -171,8 +171,9 @@ BOOST_AUTO_TEST_CASE(bad_stack_pointer) {
 }
 
 namespace {
-int recurse(volatile int* deepest) {
-  volatile char space[1024];  // less than the guard page below the stack
+// Not in line in itself: a frame must be smaller than the guard page below the stack.
+[[gnu::noinline]] int recurse(volatile int* deepest) {
+  volatile char space[1024];
   space[0] = 1;
   *deepest = *deepest + 1;
   if (*deepest < 0) return 0;
