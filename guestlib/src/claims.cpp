@@ -260,7 +260,7 @@ void take_user(std::uint64_t slot, std::uint64_t user_word, bool reader) {
 
 void empty_write_set(std::uint64_t slot, std::uint64_t user_word) {
   vmsrs_user_area& area = area_of(slot);
-  area.window = 0;
+  fast::close_window(area);
   area.process = static_cast<std::uint64_t>(control().process);
   vmsrs_fast_thread.set = {0, 0, vmsrs_tag_body(VMSRS_TAG_OWN, slot, user_word >> 2)};
   __atomic_store_n(&area.count, std::uint64_t{0}, __ATOMIC_RELEASE);

@@ -177,7 +177,8 @@ void ClaimThread::take_user() {
   fast_.own = vmsrs_tag_body(VMSRS_TAG_OWN, slot, word >> 2);
   fast_.own_check = fast_.own * VMSRS_TAG_BODY_FACTOR;
   fast_.area = &server_.area(slot, process_);
-  fast_.area->window = fast_.area->count = 0;
+  fast::close_window(*fast_.area);
+  __atomic_store_n(&fast_.area->count, std::uint64_t{0}, __ATOMIC_RELEASE);
   fast_.region.bytes = 0;
   fast_.set = {0, 0, fast_.own};
   fast_.sampled = sampled;
@@ -263,20 +264,24 @@ bool ClaimThread::store_late(std::size_t number, std::size_t at, std::uint64_t v
   const std::uint64_t granule = at >> region.shift;
   vmsrs_claim& claim = region.claims[granule];
   const std::uint64_t own = vmsrs_tag_of(fast_.own, fast_.own_check, granule);
-  if (claim.tag != own) {
+  const std::uint64_t bits = fast::mask_of(at & region.within, sizeof value);
+  const std::uint64_t tag = __atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE);
+  if (tag == own) {
+    fast::set_mask(claim, bits, fast_.set);
+  } else {
     const std::uint64_t capacity =
         (server_.area_bytes - sizeof(vmsrs_user_area)) / sizeof(std::uint64_t);
-    if (claim.tag != vmsrs_tag(VMSRS_TAG_UNOWNED, granule) || fast_.set.count == capacity)
-      return false;
+    if (tag != vmsrs_tag(VMSRS_TAG_UNOWNED, granule) || fast_.set.count == capacity) return false;
+    const std::uint64_t mask = __atomic_load_n(&claim.mask, __ATOMIC_RELAXED);
+    if (!fast::claim(claim, {tag, mask}, {own, bits})) return false;
     const std::uint64_t entry =
         vmsrs_entry(region.number, granule, vmsrs_tag_generation(fast_.own));
-    reinterpret_cast<std::uint64_t*>(fast_.area + 1)[fast_.set.count++] =
-        entry | VMSRS_ENTRY_CONFIRMED;
-    fast_.area->count = fast_.set.count;
+    __atomic_store_n(&reinterpret_cast<std::uint64_t*>(fast_.area + 1)[fast_.set.count++],
+                     entry | VMSRS_ENTRY_CONFIRMED, __ATOMIC_RELEASE);
+    __atomic_store_n(&fast_.area->count, fast_.set.count, __ATOMIC_RELEASE);
     fast_.set.sum = vmsrs_write_set_sum(fast_.set.sum, entry);
-    claim.tag = own;
+    fast_.set.masked += sizeof value;
   }
-  fast::set_mask(claim, fast::mask_of(at & region.within, sizeof value), fast_.set);
   fast::plain_store(reinterpret_cast<std::uint64_t*>(server_.region(number, process_) + at), value);
   return true;
 }
