@@ -65,14 +65,16 @@ unsigned CallServer::serve_all() {
 bool CallServer::serve_server() {
   if (!attached_) return false;
   vmsrs_status_page& status = platform_.window(server_)->status;
+  // Of several processes each reaches the regions that it has, and their own threads must see to it:
+  // from here each would ask again and again for what only another one can do.
+  if (read_once(status.processes) != 0) return false;
   const std::uint64_t request = read_once(status.service_request);
   if (request == service_done_) return false;
   monitor::CallRegisters call{VMSRS_CALL_SERVICE, kServedBytes, 0, 0, 0, 0, 0};
   constexpr std::uint64_t kNoThread = 0;
   monitor::dispatch({address_space_, kNoThread, 3, &memory_}, call);
-  // Of several processes each reaches the regions that it has, and each must be asked.
   const bool taken = call.rax == VMSRS_OK || call.rax == VMSRS_AGAIN;
-  write_once(status.service_taken, taken && read_once(status.processes) == 0 ? request : 0);
+  write_once(status.service_taken, taken ? request : 0);
   if (call.rax != VMSRS_AGAIN) service_done_ = request;
   return true;
 }

@@ -121,10 +121,12 @@ bool Server::has_eager_region() const {
 
 // What plain loads may read of eager regions is made right: first what the crashed user wrote goes,
 // all of it, for it is one list; then these regions are compared with their mirrors. In pieces
-// (AGAIN). Memory that is out of reach is left to the collection, which tells of it.
+// (AGAIN). Where the caller's process does not reach all that the user's does, one that does goes
+// on with it; memory that is out of reach of that one too is left to the collection, which tells of
+// it.
 Reply Server::restore_eagerly(Slot slot, GuestMemory& memory) {
   User& user = ledger_.users[slot];
-  if (!user.drained) return VMSRS_OK;
+  if (!user.drained || !reaches(user.thread.process)) return VMSRS_OK;
   if (user.eager_work == EagerWork::kRestore) {
     std::uint32_t budget = kCollectGranules;
     const Reply reply = restore_records(slot, budget, memory, counters_.crash_restores);

@@ -45,7 +45,7 @@ void Server::find_writers(const Region& region, const Piece& piece, GuestMemory&
     if ((record.mask & missing) != 0) writers.add(record.slot);
     missing &= ~record.mask;
   }
-  if (region.claims == 0) return;
+  if (!region.has_claims) return;
   MappedGranule granule;
   if (!MappedGranule::map(region, piece.granule, memory, granule)) return;
   const Slot owner = owner_of_granule(granule.claimant(), region, piece.granule);

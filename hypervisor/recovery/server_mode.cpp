@@ -50,6 +50,7 @@ void Server::publish_everything() {
   for (std::uint32_t slot = 0; slot < VMSRS_MAX_USERS; ++slot)
     publish_user(static_cast<Slot>(slot));
   store_word(status.service_request, service_request_, std::memory_order_release);
+  store_word(status.service_taken, 0, std::memory_order_release);
   store_word(status.freed, freed_, std::memory_order_release);
   publish_shared();
   publish_mode();

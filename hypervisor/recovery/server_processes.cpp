@@ -204,6 +204,7 @@ void Server::orphan(Slot slot) {
   else
     crash_without_fault(slot, VMSRS_FAULT_ABORT, CrashedBy::kItself);
   user.heard = user.seen_to = true;
+  user.eager_work = EagerWork::kNone;  // serve_orphans, and the sweep that is asked for
   user.depth = 0;
   ledger_.users.abandon(slot);
   orphan_count_.add(slot);

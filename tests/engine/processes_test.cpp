@@ -519,6 +519,31 @@ BOOST_AUTO_TEST_CASE(orphan_waits_for_every_region) {
   BOOST_TEST(server.sound());
 }
 
+// Another process says that a user is drained, and has not the eager region that this one wrote to.
+BOOST_AUTO_TEST_CASE(eager_region_waits_for_who_has_it) {
+  ClaimServer server({{VMSRS_PAGE_BYTES, 64}, {VMSRS_PAGE_BYTES, 64, true, true}}, 1024, 2);
+  BOOST_TEST(server.lose(1) == VMSRS_OK);
+  BOOST_TEST(server.join(1, 1) == VMSRS_OK);
+  ClaimThread writer(server, 0xa000, 0), other(server, 0xa000, 1);
+  const std::uint8_t right = server.region(1)[0];
+  BOOST_TEST(writer.begin() == VMSRS_OK);
+  BOOST_TEST((writer.store_word(1, 0, 6) == Access::kDone));
+  server.region(1)[64] ^= 0xff;  // a wild store
+  const std::uint8_t wild = server.region(1)[64];
+  const guest::CallResult declared = other.declare(writer.slot, server.generation(writer.slot));
+  BOOST_TEST(declared.status == VMSRS_OK);
+  BOOST_TEST(other.report_drained(writer.slot, declared.first) == VMSRS_OK);
+  server.serve(1);
+  BOOST_TEST(server.region(1)[0] == 6);
+  server.serve(0);
+  BOOST_TEST(server.region(1)[0] == right);
+  BOOST_TEST(server.region(1)[64] != wild);
+  BOOST_TEST(server.info().crash_restore_count == 1u);
+  BOOST_TEST(writer.end() == VMSRS_CRASHED);
+  BOOST_TEST(writer.collect() == VMSRS_OK);
+  BOOST_TEST(server.sound());
+}
+
 // A thread was given its next user in advance, which has not begun: nobody's crash.
 BOOST_AUTO_TEST_CASE(user_that_had_not_begun) {
   ClaimServer server({{VMSRS_PAGE_BYTES, 64}}, 1024, 2);
