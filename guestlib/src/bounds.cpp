@@ -59,8 +59,6 @@ bool arm_timer(std::int32_t thread, std::uint64_t cookie, std::int32_t& timer) {
   return made;
 }
 
-std::int32_t this_thread() { return static_cast<std::int32_t>(syscall(SYS_gettid)); }
-
 enum class UserOfTimer { kCrashed, kGone, kUnknown };
 
 UserOfTimer user_of(std::uint64_t cookie) {
@@ -94,9 +92,9 @@ void start_time_bound(ThreadContext& context) {
   seal(context);
 }
 
-void note_thread_of(std::uint64_t slot) {
+void note_thread_of(std::uint64_t slot, std::int32_t thread) {
   if (slot < VMSRS_MAX_USERS)
-    __atomic_store_n(&numbers_of_threads[slot], this_thread(), __ATOMIC_RELAXED);
+    __atomic_store_n(&numbers_of_threads[slot], thread, __ATOMIC_RELAXED);
 }
 
 void start_time_bound_of(std::uint64_t slot, std::uint64_t crash_epoch) {

@@ -20,8 +20,8 @@ void stop_time_bound(ThreadContext& context);
 // all else that is to be done at a crash.
 void give_up_timer(ThreadContext& context);
 
-// The calling thread's user has the slot.
-void note_thread_of(std::uint64_t slot);
+// That thread's user has the slot.
+void note_thread_of(std::uint64_t slot, std::int32_t thread);
 // The same bound for a user that was declared crashed, if that is still the slot's: its thread may
 // be in a loop in which it hears of nothing. Any thread.
 void start_time_bound_of(std::uint64_t slot, std::uint64_t crash_epoch);

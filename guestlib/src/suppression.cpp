@@ -41,11 +41,12 @@ void run_callbacks(ThreadContext& context) {
 }  // namespace
 
 CallResult crash_user(vmsrs_fault_kind kind, std::uint64_t address, std::uint64_t instruction) {
-  const vmsrs_fault fault = {kind, static_cast<std::uint32_t>(this_thread_number()), address,
-                             instruction};
-  // A user that was begun without a call: only its thread knows how deep it is in its scopes.
   const ThreadContext& before = thread_context();
-  const bool tells = control().areas != nullptr && seal_holds(before);
+  const bool sealed = seal_holds(before);
+  const std::int32_t thread = sealed && before.number != 0 ? before.number : this_thread();
+  const vmsrs_fault fault = {kind, static_cast<std::uint32_t>(thread), address, instruction};
+  // A user that was begun without a call: only its thread knows how deep it is in its scopes.
+  const bool tells = sealed && control().areas != nullptr;
   CallArguments arguments = {.rdi = to_register(&fault),
                              .rsi = tells ? before.label : 0,
                              .rdx = tells ? before.depth : 0,

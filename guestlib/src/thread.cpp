@@ -57,7 +57,7 @@ std::uint64_t seal_of(const ThreadContext& context) {
   mixer.add(reinterpret_cast<std::uint64_t>(&context));
   mixer.add(context.landing_depth);
   mixer.add(context.user_word);
-  mixer.add(context.slot);
+  mixer.add(static_cast<std::uint64_t>(context.number) << 32 | context.slot);
   mixer.add(context.kept_word);
   mixer.add(context.kept_mode);
   mixer.add(context.label);
@@ -161,15 +161,11 @@ void end_thread(void* stack) {
   context_of_thread.stack_ready = 0;
 }
 
-std::int32_t this_thread_number() {
-  ThreadContext& context = context_of_thread;
-  if (context.number == 0) context.number = static_cast<std::int32_t>(syscall(SYS_gettid));
-  return context.number;
-}
+std::int32_t this_thread() { return static_cast<std::int32_t>(syscall(SYS_gettid)); }
 
 void forget_parents_thread() {
   ThreadContext& context = context_of_thread;
-  const auto number = static_cast<std::int32_t>(syscall(SYS_gettid));
+  const std::int32_t number = this_thread();
   if (context.number != number) context.timer_made = context.timer_armed = 0;
   context.number = number;
 }

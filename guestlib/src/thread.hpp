@@ -35,6 +35,7 @@ struct ThreadContext {
   std::uint64_t kept_mode;      // the mode when it was known to be the thread's
   std::uint64_t label;          // of the user's scope
   std::uint32_t slot;           // kNoSlot: no user, and none given in advance
+  std::int32_t number;  // the kernel's, of this thread; 0: it has had no user
   std::uint32_t callback_count;
   std::uint64_t crash_ns;  // when the thread's user crashed; 0: it has not
   std::int32_t timer;      // the kernel's number of the thread's timer
@@ -48,7 +49,6 @@ struct ThreadContext {
   std::uint32_t broken_seal_ticks;
   std::uint32_t signals_open;  // this thread's mask was looked at, and stays
   std::uint32_t stack_ready;   // an alternate stack is known to be there
-  std::int32_t number;         // the kernel's, of this thread; 0: it was not asked yet
 };
 
 ThreadContext& thread_context();
@@ -68,8 +68,8 @@ int prepare_thread(ThreadContext& context);
 // of the control block's stack_key.
 void end_thread(void* stack);
 
-// The kernel's number of the calling thread. A hint: the thread can write over it.
-std::int32_t this_thread_number();
+// The kernel's number of the calling thread. Asks the kernel.
+std::int32_t this_thread();
 // A child of fork has its parent's: they are not its own.
 void forget_parents_thread();
 

@@ -157,7 +157,8 @@ int open_scope(std::uint64_t label, ScopeKind kind, void (*on_crash)(void*), voi
     reset_user(context);
     context.slot = static_cast<std::uint32_t>(begin.first);
     context.label = label;
-    note_thread_of(context.slot);
+    context.number = this_thread();
+    note_thread_of(context.slot, context.number);
     if (context.slot < VMSRS_MAX_USERS) {
       context.user_word = __atomic_load_n(&window->users[context.slot], __ATOMIC_ACQUIRE);
       take_user(context.slot, context.user_word, reader);

@@ -7,10 +7,12 @@ import dataclasses
 import unittest
 
 from judge.history import AuditSeen, History, OrderSeen, Purchase, ReadSeen, Title
-from judge.model import Model, judge
+from judge.model import Model, Verdict, judge
+from judge.observe import Observation
 from judge.plan import CRASHING_ITEM, CRASHING_USERS, Mode, draw
 from judge.protocol import Audit, Line, Order, Row, ShopError, parse_audit, parse_order, parse_row
-from judge.scenario import Gate, Stopped
+from judge.report import Report
+from judge.scenario import Gate, Scenario, Stopped
 
 CATALOGUE = [Title(100, 10), Title(250, 20), Title(999, 30)]
 
@@ -157,6 +159,41 @@ class WrongDump(unittest.TestCase):
             history = right_history()
             history.dump = dump
             self.assertTrue(judge(CATALOGUE, history).wrong_dump)
+
+
+class Undecidable(unittest.TestCase):
+    """Who besides users 1 and 7 may crash: a buyer whom somebody's scribbling made undecidable."""
+
+    def problems(self, fault: str, bystander: int, undecidable: list[int]) -> list[str]:
+        plan = draw(20, 1, 1200)
+        scenario = Scenario("127.0.0.1:1", plan, Mode.PROTECTED)
+        crashed = sorted({1, 7, bystander})
+        for user in crashed:
+            scenario.history.add_failed(user)
+        for user in plan.crashing:
+            scenario.history.add_served_after_failure(user)
+        scenario.history.dump = ""
+        seen = Observation(faults=2, suppressed_stores=1, restores=1, hidden_region_bytes=1,
+                           crashed_users=crashed, undecidable_users=undecidable,
+                           checks={"mirror": "ok"})
+        report = Report(plan, Mode.PROTECTED, {"fault": fault}, scenario, Verdict(), seen, True, 1.0)
+        report.find_problems()
+        return report.problems
+
+    def test_a_buyer(self) -> None:
+        self.assertEqual(self.problems("scribble", 18, [18]), [])
+
+    def test_not_where_nothing_was_written_over(self) -> None:
+        self.assertEqual(len(self.problems("wild", 18, [18])), 2)
+
+    def test_not_a_reader(self) -> None:
+        self.assertEqual(len(self.problems("scribble", 4, [4])), 2)
+
+    def test_not_by_a_fault(self) -> None:
+        self.assertEqual(len(self.problems("scribble", 18, [])), 2)
+
+    def test_not_one_who_was_not_told(self) -> None:
+        self.assertEqual(len(self.problems("scribble", 1, [18])), 2)
 
 
 class Protocol(unittest.TestCase):

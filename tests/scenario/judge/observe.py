@@ -32,6 +32,8 @@ class Observation:
     restores: int = 0
     hidden_region_bytes: int = 0
     crashed_users: list[int] = field(default_factory=list)
+    # Of these: without a fault of their own. What they had written could not be told any more.
+    undecidable_users: list[int] = field(default_factory=list)
     checks: dict[str, str] = field(default_factory=dict)
 
 
@@ -90,7 +92,9 @@ def observe(metrics_url: str, vmsrsctl: str, api: str) -> Observation:
         restores=int(metrics.get("vmsrs_restores_total", 0)),
         hidden_region_bytes=int(metrics.get("vmsrs_hidden_memory_bytes", 0)))
     try:
-        seen.crashed_users = sorted({int(user["label"]) for user in users["users"]})  # type: ignore[index]
+        kinds = {int(user["label"]): user["first_fault"]["kind"] for user in users["users"]}  # type: ignore[index]
+        seen.crashed_users = sorted(kinds)
+        seen.undecidable_users = sorted(user for user, kind in kinds.items() if kind == "check")
         seen.checks = {check["name"]: check["verdict"] for check in checks["checks"]}  # type: ignore[index]
     except (KeyError, TypeError, ValueError) as error:
         raise ObserveError(f"vmsrsctl's answer was not understood: {error!r}") from error
