@@ -28,6 +28,12 @@ class Ledger::ChainEdit {
   std::uint32_t granule_;
 };
 
+void Ledger::initialise(PagePool& pool, Owner owner) {
+  pool_ = &pool;
+  owner_ = owner;
+  slab.initialise(pool, owner);
+}
+
 bool Ledger::contended(const Region& region, std::uint32_t granule) const {
   const RecordId head = region.heads[granule];
   if (head == kNoRecord) return false;
@@ -51,6 +57,21 @@ RecordId Ledger::mergeable(const Region& region, std::uint32_t granule, Slot slo
 bool Ledger::needs_record(const Region& region, std::uint32_t granule, Slot slot,
                           ByteMask mask) const {
   return mergeable(region, granule, slot, mask) == kNoRecord;
+}
+
+bool Ledger::reserve(Region& region, std::uint32_t first, std::uint32_t last,
+                     std::uint64_t records) {
+  if (records == 0) return true;
+  const bool room = slab.reserve(records) && region.heads.reserve(*pool_, first, last, owner_);
+  idle_heads_ |= region.heads.has_idle();
+  return room;
+}
+
+void Ledger::trim() {
+  slab.trim();
+  if (!idle_heads_) return;
+  for (Region& region : regions) region.heads.trim(*pool_);
+  idle_heads_ = false;
 }
 
 void Ledger::put(std::uint8_t region_index, std::uint32_t granule, Slot slot, ByteMask mask,
@@ -90,7 +111,7 @@ RecordId Ledger::push(std::uint8_t region_index, std::uint32_t granule, Slot slo
   record.granule = granule;
   record.older = region.heads[granule];
   if (record.older != kNoRecord) at(record.older).newer = id;
-  region.heads[granule] = id;
+  region.heads.set(granule, id);
   record.next_of_user = user.records;
   if (record.next_of_user != kNoRecord) at(record.next_of_user).previous_of_user = id;
   user.records = id;
@@ -125,8 +146,11 @@ void Ledger::remove(RecordId id) {
   const Record& record = at(id);
   Region& region = regions[record.region];
   User& user = users[record.slot];
-  (record.newer != kNoRecord ? at(record.newer).older : region.heads[record.granule]) =
-      record.older;
+  if (record.newer != kNoRecord)
+    at(record.newer).older = record.older;
+  else
+    region.heads.set(record.granule, record.older);
+  idle_heads_ |= region.heads.has_idle();
   if (record.older != kNoRecord) at(record.older).newer = record.newer;
   (record.previous_of_user != kNoRecord ? at(record.previous_of_user).next_of_user : user.records) =
       record.next_of_user;

@@ -15,9 +15,16 @@ namespace vmsrs::recovery {
 // Not thread-safe: under the server's lock.
 class Ledger {
  public:
+  void initialise(PagePool& pool, Owner owner);
+
   // ---- storing
   // Must a record be taken for these bytes, or does one of the user's own have room for them?
   bool needs_record(const Region& region, std::uint32_t granule, Slot slot, ByteMask mask) const;
+  // Makes sure that so many records can be taken for the granules `first` to `last`.
+  [[nodiscard]] bool reserve(Region& region, std::uint32_t first, std::uint32_t last,
+                             std::uint64_t records);
+  // What holds no record any more goes back to the pool.
+  void trim();
   // The bytes are the user's newest. `from` points at the granule's byte 0, of which only masked
   // ones are read. A record that is needed must have been reserved.
   void put(std::uint8_t region, std::uint32_t granule, Slot slot, ByteMask mask,
@@ -66,6 +73,10 @@ class Ledger {
 
  private:
   class ChainEdit;
+
+  PagePool* pool_ = nullptr;
+  Owner owner_ = kOwnerNobody;
+  bool idle_heads_ = false;  // some region has pages of heads to give back
 
   RecordId mergeable(const Region& region, std::uint32_t granule, Slot slot, ByteMask mask) const;
   RecordId push(std::uint8_t region, std::uint32_t granule, Slot slot);

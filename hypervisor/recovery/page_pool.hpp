@@ -18,6 +18,10 @@ constexpr Owner kOwnerEngine = 1;  // tables that live as long as the machine
 constexpr Owner owner_of(std::uint32_t server) { return static_cast<Owner>(server + 2); }
 constexpr std::uint32_t kOwnerCount = VMSRS_MAX_SERVERS + 2;
 
+constexpr std::uint32_t pages_for(std::uint64_t bytes) {
+  return static_cast<std::uint32_t>((bytes + VMSRS_PAGE_BYTES - 1) / VMSRS_PAGE_BYTES);
+}
+
 // The recovery storage as pages: runs are taken first-fit, each page has an owner, owners have
 // quotas. A bitmap and a table of owners say the same thing twice, so that damage to one is seen.
 // Page 0 holds those tables, so that page number 0 means "none". Thread-safe (own lock, the last in

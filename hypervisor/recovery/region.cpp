@@ -2,37 +2,28 @@
 #include "recovery/region.hpp"
 
 namespace vmsrs::recovery {
-namespace {
-
-std::uint32_t pages_for(std::uint64_t bytes) {
-  return static_cast<std::uint32_t>((bytes + VMSRS_PAGE_BYTES - 1) / VMSRS_PAGE_BYTES);
-}
-
-}  // namespace
 
 bool Region::reserve(PagePool& pool, Owner owner) {
   mirror_pages = pages_for(bytes);
-  heads_pages = pages_for(granule_count() * sizeof(RecordId));
   mirror_page = pool.take(mirror_pages, owner);
   if (mirror_page == 0) return false;
-  heads_page = pool.take(heads_pages, owner);
-  if (heads_page == 0) {
+  if (!heads.initialise(pool, granule_count(), owner)) {
     pool.give(mirror_page, mirror_pages);
     return false;
   }
   mirror = static_cast<std::uint8_t*>(pool.address(mirror_page));
-  heads = static_cast<RecordId*>(pool.address(heads_page));
   return true;
 }
 
 void Region::release(PagePool& pool) {
   if (state == State::kNone) return;
   pool.give(mirror_page, mirror_pages);
-  pool.give(heads_page, heads_pages);
+  heads.release(pool);
   *this = Region{};
 }
 
-void Region::keep() {
+void Region::keep(PagePool& pool) {
+  heads.clear(pool);
   state = State::kKept;
   fills_memory = has_claims = has_orphans = false;
   processes = 0;

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "recovery/guest_memory.hpp"
+#include "recovery/heads.hpp"
 #include "recovery/page_pool.hpp"
 #include "recovery/record.hpp"
 
@@ -36,9 +37,8 @@ struct Region {
   std::uint64_t filled = 0;
   std::uint64_t record_count = 0;
   std::uint8_t* mirror = nullptr;
-  RecordId* heads = nullptr;
+  Heads heads;
   std::uint32_t mirror_page = 0, mirror_pages = 0;
-  std::uint32_t heads_page = 0, heads_pages = 0;
   char name[VMSRS_NAME_BYTES] = {};  // empty: none
 
   std::uint32_t granule_bytes() const { return 1u << granule_shift; }
@@ -64,10 +64,10 @@ struct Region {
     return in_use() && at < address + bytes && address < at + count;
   }
 
-  // Takes the mirror and the heads from the pool, or nothing at all.
+  // Takes the mirror and the heads' directory from the pool, or nothing at all.
   [[nodiscard]] bool reserve(PagePool& pool, Owner owner);
   void release(PagePool& pool);
-  void keep();  // without a process; there must be no records
+  void keep(PagePool& pool);  // without a process; there must be no records
   void fill_memory();
 };
 

@@ -57,7 +57,7 @@ class Server {
   void initialise(Platform& platform, PagePool& pool, std::uint32_t index);
 
   SpinLock& lock() { return lock_; }
-  void finish_operation() { ledger_.slab.trim(); }
+  void finish_operation() { ledger_.trim(); }
 
   // ---- definition (server_lifecycle.cpp); under the table's lock as well
   Reply define(const vmsrs_server_definition& definition);
@@ -265,8 +265,7 @@ class Server {
 
   Reply put(std::uint64_t to, std::uint32_t bytes, const Source& source, const StoreHints& hints,
             Thread thread);
-  std::uint64_t missing_records(const Region& region, std::uint64_t at, std::uint32_t bytes,
-                                Slot slot) const;
+  bool reserve_records(Region& region, std::uint64_t at, std::uint32_t bytes, Slot slot);
   Reply settle_range(Region& region, std::uint64_t at, std::uint32_t bytes, GuestMemory& memory);
   // Brings a granule into line with what it is worth to a normal user; counts in `restored`.
   MemoryOutcome settle(Region& region, std::uint32_t granule, GuestMemory& memory,
@@ -392,6 +391,7 @@ class Server {
   bool check_heads(vmsrs_check_result* results);
   void check_totals(vmsrs_check_result* results) const;
   std::uint32_t past_regions(std::uint32_t page) const;
+  const Heads* heads_with(std::uint32_t page) const;
   void recount_slot(Slot slot);
   // What they look for, by invariant (checks_*.cpp): each adds to the result of its name.
   void check_unprotected(vmsrs_check_result& storage) const;

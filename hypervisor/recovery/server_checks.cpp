@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "recovery/server.hpp"
+#include "recovery/verdict.hpp"
 
 // A check goes over a server in pieces, for its users wait for the lock meanwhile: what is looked
 // at in one piece is of one instant, and every invariant is either about one slot, record or head
@@ -68,16 +69,22 @@ void Server::recount_slot(Slot slot) {
   ledger_.records_of_users.pass(end, user.record_count);
 }
 
-// The first page from this one on that no region has: the server's other pages hold records.
+// The first page from this one on that is neither a mirror's nor a directory's.
 std::uint32_t Server::past_regions(std::uint32_t page) const {
   for (const Region& region : ledger_.regions) {
     if (region.state == Region::State::kNone) continue;
     if (page - region.mirror_page < region.mirror_pages)
       return past_regions(region.mirror_page + region.mirror_pages);
-    if (page - region.heads_page < region.heads_pages)
-      return past_regions(region.heads_page + region.heads_pages);
+    if (region.heads.has_directory_page(page)) return past_regions(region.heads.end_of_directory());
   }
   return page;
+}
+
+// Nothing: it is no page of heads.
+const Heads* Server::heads_with(std::uint32_t page) const {
+  for (const Region& region : ledger_.regions)
+    if (region.state != Region::State::kNone && region.heads.has_page(page)) return &region.heads;
+  return nullptr;
 }
 
 bool Server::check_records(vmsrs_check_result* results) {
@@ -94,6 +101,11 @@ bool Server::check_records(vmsrs_check_result* results) {
 
 void Server::check_record_page(std::uint32_t page, vmsrs_check_result* results) {
   const RecordSlab& slab = ledger_.slab;
+  if (const Heads* const heads = heads_with(page)) {
+    ++results[VMSRS_CHECK_STORAGE].examined_count;
+    if (!heads->sound_page(page)) violated(results[VMSRS_CHECK_STORAGE], index_, page);
+    return;
+  }
   slab.check(page, results[VMSRS_CHECK_STORAGE], index_);
   if (!slab.holds_records(page)) return;
   std::uint64_t records = 0;
@@ -115,6 +127,11 @@ bool Server::check_heads(vmsrs_check_result* results) {
   std::uint64_t contended = 0;
   for (; granule < region.filled_granules(); ++granule) {
     if (looked++ == kHeadsOfPiece || occupied == kOccupiedHeadsOfPiece) break;
+    if (const std::uint64_t next = region.heads.skip_from(granule); next != granule) {
+      const std::uint64_t end = region.filled_granules();
+      granule = static_cast<std::uint32_t>((next < end ? next : end) - 1);
+      continue;
+    }
     ++results[VMSRS_CHECK_CHAINS].examined_count;
     if (region.heads[granule] == kNoRecord) continue;
     ++occupied;

@@ -137,8 +137,8 @@ bool Server::needs_storage(const Region& region, const Piece& piece, const Store
                            Slot slot, const Claimant& claimant) const {
   const bool owned = claimant.kind == VMSRS_TAG_OWN || claimant.kind == VMSRS_TAG_FROZEN;
   if (owned && !over(claimant)) {
-    const User& owner = ledger_.users[claimant.slot];
-    return !owner.crashed() && claimant.slot != slot;
+    const bool restored = ledger_.users[claimant.slot].crashed();
+    return restored ? hints.write_set_full : claimant.slot != slot;
   }
   return hints.write_set_full || region.heads[piece.granule] != kNoRecord;
 }
@@ -164,14 +164,14 @@ Reply Server::store_without_storage(Region& region, const Piece& piece, GuestMem
 // T_STORE, of bytes in one granule; they are in staging_.
 Reply Server::store_claimed(Region& region, const Piece& piece, const StoreHints& hints, Slot slot,
                             GuestMemory& memory) {
-  const bool recorded = ledger_.slab.reserve(2);
   MappedGranule granule;
   if (const auto outcome = MappedGranule::map(region, piece.granule, memory, granule); !outcome)
     return reply_for(outcome);
   step(Step::TS_tag);
   const std::uint64_t tag = granule.tag();
   const Claimant claimant = claimant_of(tag, piece.granule);
-  if (!recorded && needs_storage(region, piece, hints, slot, claimant))
+  if (needs_storage(region, piece, hints, slot, claimant) &&
+      !ledger_.reserve(region, piece.granule, piece.granule, 2))
     return store_without_storage(region, piece, memory);
   switch (claimant.kind) {
     case VMSRS_TAG_UNOWNED:

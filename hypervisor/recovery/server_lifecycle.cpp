@@ -7,7 +7,7 @@ void Server::initialise(Platform& platform, PagePool& pool, std::uint32_t index)
   platform_ = &platform;
   pool_ = &pool;
   index_ = index;
-  ledger_.slab.initialise(pool, owner_of(index));
+  ledger_.initialise(pool, owner_of(index));
 }
 
 // The tables of a server are taken here, once and for ever, so that attaching never runs out of

@@ -61,7 +61,7 @@ Reply Server::put(std::uint64_t to, std::uint32_t bytes, const Source& source,
   }
   if (const auto outcome = memory.prepare(GuestVirtual{to}, bytes, Access::kWrite); !outcome)
     return reply_for(outcome);
-  const bool recorded = ledger_.slab.reserve(missing_records(*region, to, bytes, slot));
+  const bool recorded = reserve_records(*region, to, bytes, slot);
   if (!recorded && definition_.storage_policy != VMSRS_STORAGE_UNPROTECTED) {
     ++counters_.no_storage;
     return VMSRS_NO_STORAGE;
@@ -86,13 +86,16 @@ Reply Server::put(std::uint64_t to, std::uint32_t bytes, const Source& source,
   return VMSRS_OK;
 }
 
-std::uint64_t Server::missing_records(const Region& region, std::uint64_t at, std::uint32_t bytes,
-                                      Slot slot) const {
+// Room for what the store of this range will add.
+bool Server::reserve_records(Region& region, std::uint64_t at, std::uint32_t bytes, Slot slot) {
   std::uint64_t missing = 0;
   Pieces pieces(region, at, bytes);
   for (Piece piece; pieces.next(piece);)
     missing += ledger_.needs_record(region, piece.granule, slot, piece.mask);
-  return missing;
+  const std::uint64_t first = at - region.address;
+  return ledger_.reserve(region, static_cast<std::uint32_t>(first >> region.granule_shift),
+                         static_cast<std::uint32_t>((first + bytes - 1) >> region.granule_shift),
+                         missing);
 }
 
 Reply Server::load(std::uint64_t address, std::uint32_t bytes, Thread thread) {

@@ -142,7 +142,7 @@ void Server::leave_regions(std::uint32_t process, Named named) {
     ledger_.forget_region(index_of(region));
     const bool live = region.state == Region::State::kLive;
     if (region.waits() || (named == Named::kKept && live && region.has_name()))
-      region.keep();
+      region.keep(*pool_);
     else
       region.release(*pool_);
   }

@@ -111,9 +111,8 @@ Reply Server::profile_fill(std::uint64_t index, std::uint64_t offset, Thread thr
   const auto outcome = region.fills_memory ? thread.memory.write(at, mirror, count)
                                            : thread.memory.read(at, mirror, count);
   if (!outcome) return reply_for(outcome);
-  clear_bytes(region.heads + (offset >> region.granule_shift),
-              (count >> region.granule_shift) * sizeof(RecordId));
   region.filled += count;
+  region.heads.prepare(region.filled_granules());
   if (region.filled < region.bytes) return {VMSRS_AGAIN, region.filled};
   region.state = Region::State::kLive;
   lengthen_walks(region.bytes);

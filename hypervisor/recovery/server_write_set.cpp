@@ -224,7 +224,6 @@ bool Server::stage_handed_over(Slot slot, const HandedOver& handed_over, GuestMe
     offset += bytes_of(written);
     const std::uint32_t index = granule_of(written.entry);
     __builtin_prefetch(region->mirror_of(index), 1);
-    __builtin_prefetch(&region->heads[index]);
   }
   return sum == set.sum && offset == bytes;
 }
@@ -293,7 +292,7 @@ Reply Server::take_claim(Slot slot, Region& region, std::uint64_t entry, GuestMe
   if (const auto outcome = MappedGranule::map(region, index, memory, granule); !outcome)
     return reply_for(outcome);
   if (!holds(slot, entry, region, granule)) return VMSRS_OK;
-  if (!ledger_.slab.reserve(1)) return VMSRS_NO_STORAGE;
+  if (!ledger_.reserve(region, index, index, 1)) return VMSRS_NO_STORAGE;
   RecordId id = ledger_.freeze_of(region, index, slot);
   if (id == kNoRecord) id = ledger_.freeze(index_of(region), index, slot);
   contend(region, index, id, granule, memory);

@@ -153,6 +153,27 @@ BOOST_FIXTURE_TEST_CASE(a_full_write_set_is_no_limit, Shop) {
   BOOST_TEST(sound());
 }
 
+// What a crashed user claimed is free for the caller, who would have it recorded.
+BOOST_FIXTURE_TEST_CASE(a_full_write_set_and_full_storage, Shop) {
+  const std::uint64_t before = word(0, 1);
+  const std::uint64_t value = 5;
+  const std::uint64_t at = address_of(region(1));
+  BOOST_TEST(a.begin() == VMSRS_OK);
+  BOOST_TEST(b.begin() == VMSRS_OK);
+  (void)a.store_word(1, 0, 666);
+  BOOST_TEST(a.crash() == VMSRS_OK);
+  (void)manager.define(token, "shop", secret_of(1), info().storage_used_bytes);
+  BOOST_TEST(b.store(at, &value, 8, 0, true).status == VMSRS_NO_STORAGE);
+  BOOST_TEST(b.load_word(1, 0) == before);
+  BOOST_TEST(sound());
+  (void)manager.define(token, "shop", secret_of(1));
+  BOOST_TEST(b.store(at, &value, 8, 0, true).status == VMSRS_OK);
+  BOOST_TEST(b.end() == VMSRS_OK);
+  bury(a);
+  BOOST_TEST(mirror(0, 1) == value);
+  BOOST_TEST(sound());
+}
+
 // More pages than stay mapped through a call: the write set is taken piece by piece.
 BOOST_FIXTURE_TEST_CASE(a_large_write_set_is_committed_in_pieces, Shop) {
   a.client.memory.set_mapped_pages(16);

@@ -101,9 +101,21 @@ BOOST_AUTO_TEST_CASE(chains_empty_record) {
 }
 
 BOOST_AUTO_TEST_CASE(chains_head_that_leads_nowhere) {
-  ledger().regions[0].heads[100] = 12345;
+  auto& heads = ledger().regions[0].heads;
+  heads.set(100, 12345);
   (void)only(VMSRS_CHECK_CHAINS);
-  ledger().regions[0].heads[100] = 0;
+  heads.set(100, vmsrs::recovery::kNoRecord);
+}
+
+BOOST_AUTO_TEST_CASE(storage_page_of_heads) {
+  const std::uint32_t page = ledger().regions[0].heads.page_of(8);
+  auto* const heads = static_cast<vmsrs::recovery::Heads::Page*>(EngineProbe::pool().address(page));
+  ++heads->place;
+  (void)only(VMSRS_CHECK_STORAGE);
+  --heads->place;
+  ++heads->used;
+  (void)only(VMSRS_CHECK_STORAGE);
+  --heads->used;
 }
 
 BOOST_AUTO_TEST_CASE(users_mode_without_reason) {

@@ -79,9 +79,10 @@ BOOST_AUTO_TEST_CASE(machine_with_too_little_storage) {
 
 BOOST_FIXTURE_TEST_SUITE(full_storage, OneServer<8>)
 
-// Regions of 8 KiB with granules of 8 bytes take 2 + 1 pages; two pages more are 62 records.
+// Regions of 8 KiB with granules of 8 bytes take 2 + 1 pages; three pages more are 62 records and
+// their heads.
 BOOST_AUTO_TEST_CASE(store_that_does_not_fit_changes_nothing) {
-  (void)manager.define(token, "shop", secret_of(1), 5 * VMSRS_PAGE_BYTES);
+  (void)manager.define(token, "shop", secret_of(1), 6 * VMSRS_PAGE_BYTES);
   begin(a);
   const auto fill = [&](std::size_t at, std::size_t bytes) {
     return a.call(VMSRS_CALL_FILL_RANGE, address_of(memory + at), 0xcc, bytes).status;
@@ -102,7 +103,7 @@ BOOST_AUTO_TEST_CASE(store_that_does_not_fit_changes_nothing) {
 }
 
 BOOST_AUTO_TEST_CASE(crash_and_collection_need_no_storage) {
-  (void)manager.define(token, "shop", secret_of(1), 4 * VMSRS_PAGE_BYTES);
+  (void)manager.define(token, "shop", secret_of(1), 5 * VMSRS_PAGE_BYTES);
   begin(a);
   begin(b);
   for (std::size_t i = 0; i < 31; ++i) BOOST_TEST(store(a, 8 * i, i) == VMSRS_OK);

@@ -12,7 +12,8 @@ namespace {
 
 constexpr std::size_t kRecords = 31;  // of one page
 
-// A region of 8 KiB with granules of 8 bytes takes 2 + 1 pages; one page more is 31 records.
+// A region of 8 KiB with granules of 8 bytes takes 2 + 1 pages; two pages more are 31 records and
+// their heads.
 struct Full : OneServer<8> {
   Full() {
     policy(VMSRS_STORAGE_UNPROTECTED);
@@ -21,7 +22,7 @@ struct Full : OneServer<8> {
     begin(b);
   }
   void policy(vmsrs_storage_policy policy) {
-    (void)manager.define(token, "shop", secret_of(1), 4 * VMSRS_PAGE_BYTES, 0, policy);
+    (void)manager.define(token, "shop", secret_of(1), 5 * VMSRS_PAGE_BYTES, 0, policy);
   }
   static std::uint64_t initial(std::size_t at) {
     std::uint64_t word = 0;

@@ -4,22 +4,24 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "fuzz_claims.hpp"
 #include "fuzz_memory.hpp"
 #include "monitor/sha256.hpp"
 #include "support/machine.hpp"
 
 // libFuzzer over the decoder of hypercalls and the engine behind it. An input is a program: calls
-// with any number and any arguments, from threads of two servers and a manager, with plain stores
-// and pages that come and go between them. After each call: who was refused has changed nothing.
-// After each input: all invariants hold.
+// with any number and any arguments, from threads of two servers and a manager, with plain stores,
+// stores to claimed granules and pages that come and go between them. After each call: who was
+// refused has changed nothing. After each input: all invariants hold.
 namespace vmsrs::fuzz {
 namespace {
 
 using test::Machine;
 using test::secret_of;
 
-constexpr std::uint64_t kSpaces = 3;  // two servers, and the manager's
+constexpr std::uint64_t kSpaces = 4;  // two servers', the manager's, the other server's second one
 constexpr std::uint64_t kManager = 2;
+constexpr std::uint64_t kSecond = 3;
 constexpr std::uint64_t kEverything = ~0ull;
 
 void require(bool condition, const char* what) {
@@ -50,22 +52,44 @@ class Input {
 };
 
 constexpr std::uint16_t kCalls[] = {
-    VMSRS_CALL_VERSION,      VMSRS_CALL_ATTACH,         VMSRS_CALL_DETACH,
-    VMSRS_CALL_INIT_PROFILE, VMSRS_CALL_PROFILE,        VMSRS_CALL_PROFILE_FILL,
-    VMSRS_CALL_UNPROFILE,    VMSRS_CALL_USER_BEGIN,     VMSRS_CALL_USER_END,
-    VMSRS_CALL_USER_CRASH,   VMSRS_CALL_USER_COLLECT,   VMSRS_CALL_USER_STUCK,
-    VMSRS_CALL_USER_DECLARE, VMSRS_CALL_USER_DRAINED,   VMSRS_CALL_STORE,
-    VMSRS_CALL_STORE_RANGE,  VMSRS_CALL_FILL_RANGE,     VMSRS_CALL_LOAD,
-    VMSRS_CALL_LOAD_RANGE,   VMSRS_CALL_LOAD_COMMITTED, VMSRS_CALL_SERVICE,
-    VMSRS_CALL_MGMT_OPEN,    VMSRS_CALL_MGMT_CLOSE,     VMSRS_CALL_MGMT_STATS,
-    VMSRS_CALL_MGMT_EXITS,   VMSRS_CALL_MGMT_SERVER,    VMSRS_CALL_MGMT_USERS,
-    VMSRS_CALL_MGMT_CHECK,   VMSRS_CALL_MGMT_DEFINE,    VMSRS_CALL_MGMT_COLLECT,
-    VMSRS_CALL_MGMT_REAP,    VMSRS_CALL_MGMT_SCRUB,     VMSRS_CALL_MGMT_SUPPRESS,
-    VMSRS_CALL_USER_EXPOSED, VMSRS_CALL_USER_ABANDON,   VMSRS_CALL_LOAD_SAMPLED};
+    VMSRS_CALL_VERSION,       VMSRS_CALL_ATTACH,          VMSRS_CALL_DETACH,
+    VMSRS_CALL_INIT_PROFILE,  VMSRS_CALL_PROFILE,         VMSRS_CALL_PROFILE_FILL,
+    VMSRS_CALL_UNPROFILE,     VMSRS_CALL_USER_BEGIN,      VMSRS_CALL_USER_END,
+    VMSRS_CALL_USER_CRASH,    VMSRS_CALL_USER_COLLECT,    VMSRS_CALL_USER_STUCK,
+    VMSRS_CALL_USER_DECLARE,  VMSRS_CALL_USER_DRAINED,    VMSRS_CALL_STORE,
+    VMSRS_CALL_STORE_RANGE,   VMSRS_CALL_FILL_RANGE,      VMSRS_CALL_LOAD,
+    VMSRS_CALL_LOAD_RANGE,    VMSRS_CALL_LOAD_COMMITTED,  VMSRS_CALL_SERVICE,
+    VMSRS_CALL_MGMT_OPEN,     VMSRS_CALL_MGMT_CLOSE,      VMSRS_CALL_MGMT_STATS,
+    VMSRS_CALL_MGMT_EXITS,    VMSRS_CALL_MGMT_SERVER,     VMSRS_CALL_MGMT_USERS,
+    VMSRS_CALL_MGMT_CHECK,    VMSRS_CALL_MGMT_DEFINE,     VMSRS_CALL_MGMT_COLLECT,
+    VMSRS_CALL_MGMT_REAP,     VMSRS_CALL_MGMT_SCRUB,      VMSRS_CALL_MGMT_SUPPRESS,
+    VMSRS_CALL_USER_EXPOSED,  VMSRS_CALL_USER_ABANDON,    VMSRS_CALL_LOAD_SAMPLED,
+    VMSRS_CALL_PROFILE_NAMED, VMSRS_CALL_UNPROFILE_NAMED, VMSRS_CALL_USER_AREAS,
+    VMSRS_CALL_PROFILE_FIND,  VMSRS_CALL_PROFILE_JOIN,    VMSRS_CALL_USER_AREAS_JOIN};
+
+// Only processes that share their memory are of the same server.
+std::uint8_t server_of(std::uint64_t space) {
+  return space == kSecond ? 1 : static_cast<std::uint8_t>(space);
+}
 
 // These keep what they have done when they ask for a page.
 bool works_in_pieces(std::uint64_t call) {
   return call == VMSRS_CALL_USER_COLLECT || call == VMSRS_CALL_SERVICE;
+}
+
+std::array<FuzzMemory, kSpaces> make_memory() {
+  std::array<FuzzMemory, kSpaces> memory;
+  memory[kSecond] = memory[server_of(kSecond)];
+  return memory;
+}
+
+// Of memory that two processes share no part may be in two regions, or at two places of one: no
+// engine can see that, and no content would be right. There is one region there, which they join.
+bool shares_memory(std::uint64_t space) { return space == kSecond || space == server_of(kSecond); }
+
+bool profiles(std::uint64_t call) {
+  return call == VMSRS_CALL_PROFILE || call == VMSRS_CALL_PROFILE_NAMED ||
+         call == VMSRS_CALL_PROFILE_JOIN;
 }
 
 class Program {
@@ -107,6 +131,9 @@ class Program {
       case 3:
         if (input.byte() < 8) (void)monitor::end_address_space(address_space(space));
         break;
+      case 4:
+        act_as_library(input, space);
+        break;
       default:
         make_call(input, space);
     }
@@ -124,7 +151,7 @@ class Program {
     const std::uint64_t at = input.byte() * 16;
     switch (kind % 3) {
       case 0:
-        put_attach_request(space, at, kind / 3 % 3);
+        put_attach_request(space, at);
         break;
       case 1: {
         const vmsrs_fault fault{kind / 3u % VMSRS_FAULT_KIND_COUNT, 1, 2, 3};
@@ -136,13 +163,13 @@ class Program {
     }
   }
 
-  void put_attach_request(std::uint64_t space, std::uint64_t at, std::uint8_t server) {
+  void put_attach_request(std::uint64_t space, std::uint64_t at) {
     vmsrs_attach_request request{};
-    request.name[0] = static_cast<char>('a' + server);
-    const test::Secret secret = secret_of(server);
+    request.name[0] = static_cast<char>('a' + server_of(space));
+    const test::Secret secret = secret_of(server_of(space));
     std::memcpy(request.secret, secret.data(), secret.size());
     request.abi_version = VMSRS_ABI_VERSION;
-    request.process_id = 1 + server;
+    request.process_id = static_cast<std::uint32_t>(1 + space);
     memory_[space].store(at, &request, sizeof request);
   }
 
@@ -152,6 +179,84 @@ class Program {
     const test::Secret secret = secret_of(server);
     monitor::sha256(secret.data(), secret.size(), definition.secret_hash);
     memory_[kManager].store(at, &definition, sizeof definition);
+  }
+
+  // What a library with claims does: profiles, stores, is within a store, ends its user.
+  void act_as_library(Input& input, std::uint64_t space) {
+    const std::uint8_t kind = input.byte();
+    const std::uint8_t variant = kind / 8;
+    const std::uint64_t granule_bytes = 8ull << variant % 4;
+    const std::uint64_t slot = input.byte() % FuzzClaims::kUsers;
+    const vmsrs_window* const window = machine_.platform.window(server_of(space));
+    FuzzMemory& memory = memory_[space];
+    FuzzClaims::User& user =
+        claims_[server_of(space)].user(slot, window == nullptr ? 0 : window->users[slot] >> 2);
+    switch (kind % 8) {
+      case 0:
+        profile_with_claims(space, variant, granule_bytes);
+        break;
+      case 1:
+        memory.put(FuzzClaims::area_of(slot),
+                   vmsrs_user_area{variant % 2u, user.set.count, variant / 2u % 2u, space, {}});
+        break;
+      case 2: {  // damage
+        const std::uint64_t value = input.number(2) * 0x0001000100010001;
+        memory.put(FuzzClaims::kClaims + slot * 16 + variant % 2 * 8, value);
+        break;
+      }
+      case 3:
+        end_user(space, user, variant, granule_bytes);
+        break;
+      case 4: {
+        const vmsrs_fault fault{VMSRS_FAULT_WILD, 1, 2, 3};
+        memory.put(FuzzClaims::kHandedOver, fault);
+        (void)call(
+            space, 1 + variant % 3, 3,
+            {VMSRS_CALL_USER_CRASH, FuzzClaims::kHandedOver, 0, 1, user.set.count, user.set.sum});
+        break;
+      }
+      default:
+        claims_[server_of(space)].store(memory, user, granule_bytes, input.byte() % 32,
+                                        input.number(2), [&](auto owner, auto generation) {
+                                          return window == nullptr ||
+                                                 window->users[owner] >> 2 != generation;
+                                        });
+    }
+  }
+
+  void end_user(std::uint64_t space, const FuzzClaims::User& user, std::uint8_t variant,
+                std::uint64_t granule_bytes) {
+    monitor::CallRegisters registers{
+        VMSRS_CALL_USER_END, 0, variant / 3 % 2u, user.set.masked, user.set.count, user.set.sum};
+    if (variant >= 16) {
+      const auto over = claims_[server_of(space)].hand_over(memory_[space], user, granule_bytes);
+      registers.rdi = FuzzClaims::kHandedOver;
+      registers.rsi |= over.bytes << VMSRS_HANDED_OVER_SHIFT;
+      registers.r9 = over.sum;
+    }
+    (void)call(space, 1 + variant % 3, 3, registers);
+  }
+
+  void profile_with_claims(std::uint64_t space, std::uint8_t variant, std::uint64_t granule_bytes) {
+    constexpr std::uint64_t kName = FuzzClaims::kHandedOver;
+    const bool joins = variant / 4 % 2 != 0;
+    const bool eager = variant / 8 % 2 != 0;
+    const bool is_named = joins || variant >= 16 || shares_memory(space);
+    memory_[space].store(kName - FuzzMemory::kBase, "name", sizeof "name");
+    (void)call(space, 1, 3,
+               {joins ? VMSRS_CALL_USER_AREAS_JOIN : VMSRS_CALL_USER_AREAS, FuzzClaims::kAreas,
+                FuzzClaims::kAreaBytes});
+    const std::uint64_t number = joins      ? VMSRS_CALL_PROFILE_JOIN
+                                 : is_named ? VMSRS_CALL_PROFILE_NAMED
+                                            : VMSRS_CALL_PROFILE;
+    const monitor::CallRegisters region =
+        call(space, 1, 3,
+             {number, FuzzClaims::kRegion, FuzzClaims::kRegionBytes, granule_bytes,
+              is_named ? kName : 0, FuzzClaims::kClaims, eager ? VMSRS_PROFILE_EAGER : 0});
+    if (region.rax != VMSRS_OK || joins) return;
+    monitor::CallRegisters fill{};
+    do fill = call(space, 1, 3, {VMSRS_CALL_PROFILE_FILL, region.rdx, fill.rdx});
+    while (fill.rax == VMSRS_AGAIN);
   }
 
   std::uint64_t argument(Input& input) {
@@ -181,10 +286,11 @@ class Program {
     const std::uint8_t who = input.byte();
     monitor::CallRegisters registers{};
     registers.rax = number < 0xf0 ? kCalls[number % std::size(kCalls)] : input.number(2);
-    for (std::uint64_t* const argument_register :
-         {&registers.rdi, &registers.rsi, &registers.rdx, &registers.r10, &registers.r8})
+    for (std::uint64_t* const argument_register : {&registers.rdi, &registers.rsi, &registers.rdx,
+                                                   &registers.r10, &registers.r8, &registers.r9})
       *argument_register = argument(input);
-    (void)call(space, 1 + who % 3, who >= 0xf0 ? 0 : 3, registers);
+    if (!shares_memory(space) || !profiles(registers.rax))
+      (void)call(space, 1 + who % 3, who >= 0xf0 ? 0 : 3, registers);
   }
 
   monitor::CallRegisters call(std::uint64_t space, std::uint64_t thread, std::uint8_t level,
@@ -194,10 +300,15 @@ class Program {
     const monitor::Caller caller{address_space(space), thread * 0x1000, level, &memory_[space]};
     monitor::dispatch(caller, registers);
     const std::uint64_t status = registers.rax;
+    if (std::getenv("VMSRS_FUZZ_TRACE") != nullptr)
+      std::fprintf(stderr, "space %lu thread %lu: call %#lx -> %lu, %#lx, %#lx\n", space, thread,
+                   number, status, registers.rdx, registers.rsi);
     require(status < VMSRS_STATUS_COUNT, "a status of the ABI");
-    const bool done = status == VMSRS_OK || status == VMSRS_AGAIN ||
-                      (works_in_pieces(number) &&
-                       (status == VMSRS_TOUCH || status == VMSRS_BAD_ADDRESS));  // half-way
+    const bool done =
+        status == VMSRS_OK || status == VMSRS_AGAIN ||
+        status == VMSRS_REPEAT ||  // the granule is restored, so that it can be claimed
+        (works_in_pieces(number) &&
+         (status == VMSRS_TOUCH || status == VMSRS_BAD_ADDRESS));  // half-way
     require(done || !memory_[space].changed(), "who is refused has changed nothing");
     return registers;
   }
@@ -227,8 +338,13 @@ class Program {
     vmsrs_check_report report;
     for (std::size_t i = 0; i < sizeof report; ++i)
       reinterpret_cast<std::uint8_t*>(&report)[i] = memory_[kManager].byte(i);
-    for (const vmsrs_check_result& result : report.results)
-      require(result.verdict == VMSRS_VERDICT_OK, "an invariant");
+    for (std::size_t i = 0; i < VMSRS_CHECK_COUNT; ++i) {
+      const vmsrs_check_result& result = report.results[i];
+      if (result.verdict == VMSRS_VERDICT_OK) continue;
+      std::fprintf(stderr, "invariant %zu: verdict %u, server %u, detail %#lx\n", i, result.verdict,
+                   result.server, result.detail);
+      require(false, "an invariant");
+    }
   }
 
   // Asks, lets all service threads work, asks again.
@@ -250,6 +366,7 @@ class Program {
 
   Machine& machine_;
   std::array<FuzzMemory, kSpaces>& memory_;
+  std::array<FuzzClaims, kSpaces> claims_;  // by server
   std::uint64_t token_ = 0;
 };
 
@@ -258,7 +375,7 @@ class Program {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes) {
   static vmsrs::test::Machine machine(1 << 20);
-  static std::array<vmsrs::fuzz::FuzzMemory, vmsrs::fuzz::kSpaces> memory;
+  static auto memory = vmsrs::fuzz::make_memory();
   vmsrs::fuzz::Program(machine, memory).run({data, bytes});
   return 0;
 }

@@ -15,11 +15,12 @@ using recovery::MemoryOutcome;
 using recovery::MemoryResult;
 
 FuzzMemory::FuzzMemory() {
-  for (auto& page : pages_) page = std::make_unique<Page>(Page{});
+  for (auto& page : *pages_) page = std::make_unique<Page>();
 }
 
 void FuzzMemory::clear() {
-  for (auto& page : pages_) page->fill(0);
+  for (auto& page : *pages_)
+    if (page->used) *page = {};
   make_all_present();
 }
 
@@ -29,7 +30,7 @@ void FuzzMemory::for_pieces(std::uint64_t address, std::size_t bytes, Visit visi
     const std::uint64_t at = address - kBase + done;
     const std::size_t in_page = at % kPageBytes;
     const std::size_t count = std::min<std::size_t>(bytes - done, kPageBytes - in_page);
-    visit(pages_[at / kPageBytes]->data() + in_page, done, count);
+    visit(page_at(at), in_page, done, count);
     done += count;
   }
 }
@@ -55,7 +56,9 @@ MemoryOutcome FuzzMemory::map(GuestVirtual address, std::size_t bytes, Access ac
   if (!outcome) return outcome;
   const std::uint64_t offset = recovery::value(address) - kBase;
   if (offset % kPageBytes + bytes > kPageBytes) std::abort();  // it may not cross a page
-  at = pages_[offset / kPageBytes]->data() + offset % kPageBytes;
+  Page& page = page_at(offset);
+  page.used |= access == Access::kWrite;
+  at = page.bytes.data() + offset % kPageBytes;
   return {};
 }
 
@@ -64,8 +67,8 @@ MemoryOutcome FuzzMemory::read(GuestVirtual address, void* to, std::size_t bytes
   if (!outcome) return outcome;
   auto* const target = static_cast<std::uint8_t*>(to);
   for_pieces(recovery::value(address), bytes,
-             [&](const std::uint8_t* piece, std::size_t at, std::size_t count) {
-               std::memcpy(target + at, piece, count);
+             [&](const Page& page, std::size_t in_page, std::size_t at, std::size_t count) {
+               std::memcpy(target + at, page.bytes.data() + in_page, count);
              });
   return {};
 }
@@ -75,8 +78,10 @@ MemoryOutcome FuzzMemory::write(GuestVirtual address, const void* from, std::siz
   if (!outcome) return outcome;
   const auto* const source = static_cast<const std::uint8_t*>(from);
   for_pieces(recovery::value(address), bytes,
-             [&](std::uint8_t* piece, std::size_t at, std::size_t count) {
+             [&](Page& page, std::size_t in_page, std::size_t at, std::size_t count) {
+               std::uint8_t* const piece = page.bytes.data() + in_page;
                changed_ |= std::memcmp(piece, source + at, count) != 0;
+               page.used = true;
                std::memcpy(piece, source + at, count);
              });
   return {};
@@ -89,8 +94,9 @@ MemoryOutcome FuzzMemory::compare(GuestVirtual address, const void* with, std::s
   const auto* const other = static_cast<const std::uint8_t*>(with);
   same = 0;
   for_pieces(recovery::value(address), bytes,
-             [&](const std::uint8_t* piece, std::size_t at, std::size_t count) {
-               if (same == at) same += recovery::same_bytes(piece, other + at, count);
+             [&](const Page& page, std::size_t in_page, std::size_t at, std::size_t count) {
+               if (same == at)
+                 same += recovery::same_bytes(page.bytes.data() + in_page, other + at, count);
              });
   return {};
 }
@@ -103,12 +109,14 @@ void FuzzMemory::touch(std::uint64_t address) {
 void FuzzMemory::store(std::uint64_t offset, const void* from, std::size_t bytes) {
   for (std::size_t i = 0; i < bytes; ++i) {
     const std::uint64_t at = (offset + i) % (kPages * kPageBytes);
-    (*pages_[at / kPageBytes])[at % kPageBytes] = static_cast<const std::uint8_t*>(from)[i];
+    Page& page = page_at(at);
+    page.used = true;
+    page.bytes[at % kPageBytes] = static_cast<const std::uint8_t*>(from)[i];
   }
 }
 
 std::uint8_t FuzzMemory::byte(std::uint64_t offset) const {
-  return (*pages_[offset / kPageBytes])[offset % kPageBytes];
+  return page_at(offset).bytes[offset % kPageBytes];
 }
 
 }  // namespace vmsrs::fuzz

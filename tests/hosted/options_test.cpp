@@ -123,4 +123,14 @@ BOOST_AUTO_TEST_CASE(socket_activation) {
   BOOST_CHECK(line.find("ListenSequentialPacket") != std::string::npos);
 }
 
+// Nothing runs until somebody connects; then systemd's own program becomes the server.
+BOOST_AUTO_TEST_CASE(socket_activation_by_systemd) {
+  const std::string path = hosted.path("by_systemd");
+  const Child other({"/usr/bin/systemd-socket-activate", "--seqpacket", "--listen=" + path,
+                     VMSRS_HOSTED_BINARY, "--storage", "64MiB"});
+  for (unsigned i = 0; i < 400 && access(path.c_str(), F_OK) != 0; ++i) usleep(5000);
+  Client client(path);
+  BOOST_CHECK_EQUAL(client.call(VMSRS_CALL_VERSION).rsi, VMSRS_ISOLATION_PROCESS);
+}
+
 BOOST_AUTO_TEST_SUITE_END()
