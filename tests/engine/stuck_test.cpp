@@ -122,6 +122,33 @@ BOOST_FIXTURE_TEST_CASE(the_service_thread_goes_on, Shop) {
   end_all();
 }
 
+// Nor do slots come round meanwhile: it may have looked at one of their old tags.
+BOOST_FIXTURE_TEST_CASE(a_slot_that_rests, Shop) {
+  constexpr std::uint64_t kLast = VMSRS_TAG_GENERATION_MASK;
+  const std::uint64_t slot = b.slot + 1;
+  recovery::EngineProbe::ledger(0).users[static_cast<recovery::Slot>(slot)].generation = kLast - 1;
+  recovery::EngineProbe::publish(0);
+  BOOST_TEST(c.begin() == VMSRS_OK);
+  BOOST_TEST(c.slot == slot);
+  BOOST_TEST((c.store_word(0, 128, 7) == Access::kDone));
+  (void)a.store_word(0, 0, 666);
+  hold(a);
+  BOOST_TEST(c.end() == VMSRS_OK);
+  region(1)[100] ^= 0xff;
+  serve();
+  BOOST_TEST(state_of(a) == std::uint64_t{VMSRS_USER_STUCK});
+  BOOST_TEST(generation(slot) == kLast);
+  BOOST_TEST(kind(2) == VMSRS_TAG_UNOWNED);  // what can be done is
+  BOOST_TEST(region(1)[100] == static_cast<std::uint8_t>(mirror(96, 1) >> 32));
+  const std::uint64_t asked = window().status.service_request;
+  let_go(a);
+  BOOST_TEST(a.hear() == VMSRS_OK);
+  BOOST_TEST(window().status.service_request > asked);
+  serve();
+  BOOST_TEST(generation(slot) == kLast + 1);
+  end_all();
+}
+
 // Whose a granule with a damaged tag is cannot be told while somebody may be within a store to it.
 BOOST_FIXTURE_TEST_CASE(a_damaged_tag_is_not_repaired_meanwhile, Shop) {
   (void)a.store_word(0, 0, 666);
