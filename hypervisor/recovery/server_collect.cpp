@@ -97,14 +97,16 @@ Reply Server::request_collection(std::uint64_t wanted) {
   return {VMSRS_AGAIN, left};
 }
 
-// The user stays crashed and keeps its slot: its thread is still on the way to its end point. Where
-// the caller's process does not reach all that the user's does, another one's thread is needed.
+// The user stays crashed and keeps its slot: its thread is still on the way to its end point, and
+// may be within a store until it is drained. Where the caller's process does not reach all that the
+// user's does, another one's thread is needed.
 Reply Server::serve_collections(GuestMemory& memory) {
   std::uint32_t budget = kCollectGranules;
   for (std::uint32_t i = 0; i < VMSRS_MAX_USERS && collect_requests_ > 0; ++i) {
     const Slot slot = static_cast<Slot>(i);
     User& user = ledger_.users[slot];
-    if (!user.collect_requested || user.orphan || !reaches(user.thread.process)) continue;
+    if (!user.collect_requested || !user.drained || user.orphan || !reaches(user.thread.process))
+      continue;
     const Reply reply = restore_records(slot, budget, memory, counters_.collect_restores);
     if (!reply.ok()) return reply;
     user.restored = true;

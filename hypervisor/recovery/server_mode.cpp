@@ -95,7 +95,9 @@ void Server::note_drained(User& user) {
   if (!hole(27)) change_mode(true);
   user.drained = true;
   // What had to wait, unless the caller goes on with it.
-  if (user.eager_work != EagerWork::kNone || ledger_.users.resting_count() > 0) call_for_service();
+  if (user.eager_work != EagerWork::kNone || user.collect_requested ||
+      ledger_.users.resting_count() > 0)
+    call_for_service();
 }
 
 void Server::enter_stuck(User& user) {

@@ -149,6 +149,31 @@ BOOST_FIXTURE_TEST_CASE(a_slot_that_rests, Shop) {
   end_all();
 }
 
+// An operator's wish to have all collected must wait, too.
+BOOST_FIXTURE_TEST_CASE(collected_by_an_operator, Shop) {
+  const std::uint64_t before = word(0);
+  const auto collect_all = [&] {
+    return manager.call(VMSRS_CALL_MGMT_COLLECT, token, 0, ~0ull).status;
+  };
+  (void)a.store_word(0, 0, 666);
+  hold(a);
+  refuse(0);
+  BOOST_TEST(collect_all() == VMSRS_AGAIN);
+  serve();
+  BOOST_TEST(collect_all() == VMSRS_AGAIN);
+  BOOST_TEST(kind(0) == VMSRS_TAG_FROZEN);
+  refuse(0);
+  serve();
+  const std::uint64_t asked = window().status.service_request;
+  let_go(a);
+  BOOST_TEST(a.hear() == VMSRS_OK);
+  BOOST_TEST(window().status.service_request > asked);
+  serve();
+  BOOST_TEST(collect_all() == VMSRS_OK);
+  BOOST_TEST(word(0) == before);
+  end_all();
+}
+
 // Whose a granule with a damaged tag is cannot be told while somebody may be within a store to it.
 BOOST_FIXTURE_TEST_CASE(a_damaged_tag_is_not_repaired_meanwhile, Shop) {
   (void)a.store_word(0, 0, 666);
