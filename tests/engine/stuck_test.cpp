@@ -202,6 +202,59 @@ BOOST_FIXTURE_TEST_CASE(a_damaged_tag_and_a_stuck_user, Shop) {
   end_all();
 }
 
+// A repair that had to be given up leaves a tag that is as good as damaged.
+BOOST_FIXTURE_TEST_CASE(a_repair_that_is_not_ended, Shop) {
+  const std::uint64_t before[] = {word(256), word(512)};
+  (void)b.store_word(0, 256, 666);
+  (void)a.store_word(0, 0, 666);
+  hold(a);
+  for (const std::size_t granule : {4u, 8u}) {
+    claim(0, granule).tag = 0x1234;
+    refuse(64 * granule);
+  }
+  BOOST_TEST(kind(4) == VMSRS_TAG_REPAIRING);
+  // Who owns it says so only in its write set, and that is damaged as well.
+  *reinterpret_cast<std::uint64_t*>(&area(b.slot) + 1) ^= 1;
+  BOOST_TEST(b.crash() == VMSRS_OK);
+  bury(b);
+  BOOST_TEST(word(256) == before[0]);
+  // A sweep.
+  claim(0, 8).tag = vmsrs_tag(vmsrs_tag_body(VMSRS_TAG_REPAIRING, 0, 0), 8);
+  region(0)[512] ^= 1;
+  (void)manager.call(VMSRS_CALL_MGMT_SCRUB, token, 0, ~0ull);
+  serve();
+  BOOST_TEST(word(512) == before[1]);
+  let_go(a);
+  BOOST_TEST(b.begin() == VMSRS_OK);
+  end_all();
+}
+
+// Whom it waited for has died with its process. What that one stored goes before the mode is
+// normal, not when a sweep comes by.
+BOOST_AUTO_TEST_CASE(a_repair_and_a_death) {
+  constexpr std::size_t kLast = 2 * VMSRS_MAX_RANGE_BYTES - 64;
+  ClaimServer server({{kLast + 64, 64}}, 4096, 2);
+  server.patience = 3;
+  ClaimThread a(server, 0xa000, 1), b(server, 0xa000);
+  BOOST_TEST(a.begin() == VMSRS_OK);
+  BOOST_TEST(b.begin() == VMSRS_OK);
+  const std::uint64_t before = b.load_word(0, kLast);
+  (void)a.store_word(0, kLast, 666);
+  BOOST_TEST(a.hold(0, kLast + 8, 667));
+  server.claim(0, kLast / 64).tag = 0x1234;
+  BOOST_TEST((b.store_word(0, kLast, 5) == Access::kRefused));
+  BOOST_TEST(b.status == VMSRS_OWNER_STUCK);
+  BOOST_TEST((a.go_on() == ClaimThread::Went::kOn));
+  BOOST_TEST((a.go_on() == ClaimThread::Went::kStored));
+  BOOST_TEST(server.lose(1) == VMSRS_OK);
+  while ((server.info().mode & VMSRS_MODE_SUPPRESSION) != 0)
+    BOOST_TEST(server.service.call(VMSRS_CALL_SERVICE).status == VMSRS_AGAIN);
+  BOOST_TEST(b.load_word(0, kLast) == before);
+  BOOST_TEST((b.store_word(0, kLast, 6) == Access::kDone));
+  BOOST_TEST(b.end() == VMSRS_OK);
+  BOOST_TEST(server.sound());
+}
+
 BOOST_FIXTURE_TEST_CASE(in_an_eager_region, EagerShop) {
   const std::uint64_t before = word(0);
   (void)a.store_word(0, 0, 666);
