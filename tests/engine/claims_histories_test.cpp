@@ -35,7 +35,8 @@ struct Exercise {
   std::uint64_t declared, late, waits, heard_by_fault, rounds;
   std::uint64_t deaths, orphans, orphan_loads;
   std::uint64_t restored_at_crash, plain_looks, exposed, missed;
-  std::uint64_t held, stuck, came_back, landed, refused, lost_stuck, collected_ahead, checked;
+  std::uint64_t held, stuck, came_back, landed, refused, lost_stuck, collected_ahead, all_collected,
+      checked;
 };
 
 class History {
@@ -283,12 +284,20 @@ class History {
     });
   }
 
-  // By an operator, who does not wait for end points. What must be restored later is.
+  // By an operator, who does not wait for end points. Once it is done, nothing of a crashed user is
+  // left in memory.
   std::string collect_ahead() {
     const vmsrs_status status =
         server_.manager.call(VMSRS_CALL_MGMT_COLLECT, server_.token, 0, ~0ull).status;
     exercise_.collected_ahead += status == VMSRS_AGAIN;
-    return status == VMSRS_OK || status == VMSRS_AGAIN ? "" : "collection refused";
+    if (status != VMSRS_OK) return status == VMSRS_AGAIN ? "" : "collection refused";
+    for (std::size_t region = 0; region < 2; ++region)
+      for (std::size_t at = 0; at < kBytes[region]; ++at)
+        if (server_.region(region)[at] != models_[region].value(at))
+          return "collection left byte " + std::to_string(at) + " of region " +
+                 std::to_string(region);
+    ++exercise_.all_collected;
+    return {};
   }
 
   std::string check() {
@@ -547,17 +556,18 @@ BOOST_AUTO_TEST_CASE(claims_and_model_agree) {
              << exercise.came_back << " came back and " << exercise.lost_stuck
              << " were lost with their process, " << exercise.landed << " stores of stuck users, "
              << exercise.refused << " refused stores, " << exercise.collected_ahead
-             << " collections that had to wait, " << exercise.checked << " checks meanwhile");
+             << " collections that had to wait and " << exercise.all_collected
+             << " that left nothing, " << exercise.checked << " checks meanwhile");
   for (const std::uint64_t count :
-       {exercise.traps,       exercise.drains,         exercise.suppressed,
-        exercise.restores,    exercise.contended,      exercise.repaired,
-        exercise.kept,        exercise.declared,       exercise.late,
-        exercise.waits,       exercise.heard_by_fault, exercise.rounds,
-        exercise.committed,   exercise.older,          exercise.deaths,
-        exercise.orphans,     exercise.orphan_loads,   exercise.restored_at_crash,
-        exercise.plain_looks, exercise.exposed,        exercise.missed,
-        exercise.held,        exercise.stuck,          exercise.came_back,
-        exercise.lost_stuck,  exercise.landed,         exercise.refused,
-        exercise.checked,     exercise.collected_ahead})
+       {exercise.traps,       exercise.drains,          exercise.suppressed,
+        exercise.restores,    exercise.contended,       exercise.repaired,
+        exercise.kept,        exercise.declared,        exercise.late,
+        exercise.waits,       exercise.heard_by_fault,  exercise.rounds,
+        exercise.committed,   exercise.older,           exercise.deaths,
+        exercise.orphans,     exercise.orphan_loads,    exercise.restored_at_crash,
+        exercise.plain_looks, exercise.exposed,         exercise.missed,
+        exercise.held,        exercise.stuck,           exercise.came_back,
+        exercise.lost_stuck,  exercise.landed,          exercise.refused,
+        exercise.checked,     exercise.collected_ahead, exercise.all_collected})
     BOOST_TEST(count > 0u);
 }

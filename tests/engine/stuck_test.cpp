@@ -174,6 +174,29 @@ BOOST_FIXTURE_TEST_CASE(collected_by_an_operator, Shop) {
   end_all();
 }
 
+// So must it if the user has no records, but claims only, which it may still be adding to.
+BOOST_FIXTURE_TEST_CASE(claims_collected_by_an_operator, Shop) {
+  const std::uint64_t before[] = {word(0), word(64)};
+  const auto collect = [&] {
+    return manager.call(VMSRS_CALL_MGMT_COLLECT, token, 0, a.slot).status;
+  };
+  (void)a.store_word(0, 0, 666);
+  hold(a);
+  BOOST_TEST(suppress(a.slot) == VMSRS_OK);
+  BOOST_TEST(collect() == VMSRS_AGAIN);
+  serve();
+  BOOST_TEST(state_of(a) == std::uint64_t{VMSRS_USER_STUCK});
+  BOOST_TEST(collect() == VMSRS_AGAIN);
+  BOOST_TEST(a.store_late(0, 64, 667));
+  let_go(a);
+  BOOST_TEST(a.hear() == VMSRS_OK);
+  serve();
+  BOOST_TEST(collect() == VMSRS_OK);
+  BOOST_TEST(word(0) == before[0]);
+  BOOST_TEST(word(64) == before[1]);
+  end_all();
+}
+
 // Whose a granule with a damaged tag is cannot be told while somebody may be within a store to it.
 BOOST_FIXTURE_TEST_CASE(a_damaged_tag_is_not_repaired_meanwhile, Shop) {
   (void)a.store_word(0, 0, 666);
