@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <vector>
+
 #include "claim_shop.hpp"
 #include "fixture.hpp"
 
@@ -291,6 +293,49 @@ BOOST_FIXTURE_TEST_CASE(in_an_eager_region, EagerShop) {
   BOOST_TEST(a.hear() == VMSRS_OK);
   BOOST_TEST(word(0) == before);
   BOOST_TEST(word(64) == mirror(64));
+  end_all();
+}
+
+// docs/invariants.md
+BOOST_FIXTURE_TEST_CASE(what_checks_say_of_it, Shop) {
+  const auto violated = [&] {
+    std::vector<int> found;
+    const vmsrs_check_report report = check();
+    for (int i = 0; i < VMSRS_CHECK_COUNT; ++i)
+      if (report.results[i].verdict != VMSRS_VERDICT_OK) found.push_back(i);
+    return found;
+  };
+  (void)a.store_word(0, 0, 666);
+  (void)a.store_word(0, 64, 666);
+  hold(a);
+  refuse(0);
+  BOOST_TEST(a.store_late(0, 128, 667));
+  claim(0, 5).tag = 0x1234;
+  refuse(320);
+  serve();  // the sweep
+  BOOST_TEST(kind(0) == VMSRS_TAG_FROZEN);
+  BOOST_TEST(kind(1) == VMSRS_TAG_OWN);
+  BOOST_TEST(kind(2) == VMSRS_TAG_OWN);
+  BOOST_TEST(violated() == std::vector<int>{});
+  // What is nobody's is looked at meanwhile.
+  region(0)[192] ^= 1;
+  BOOST_TEST(violated() == std::vector<int>{VMSRS_CHECK_MIRROR});
+  region(0)[192] ^= 1;
+  // There must be suppression, and the window must say of it what is true.
+  recovery::EngineProbe::mode(0) ^= VMSRS_MODE_SUPPRESSION;
+  recovery::EngineProbe::publish(0);
+  BOOST_TEST(violated() == std::vector<int>{VMSRS_CHECK_USERS});
+  recovery::EngineProbe::mode(0) ^= VMSRS_MODE_SUPPRESSION;
+  recovery::EngineProbe::publish(0);
+  std::uint64_t& shown = machine.platform.window(0)->users[a.slot];
+  shown ^= VMSRS_USER_STUCK ^ VMSRS_USER_CRASHED;
+  BOOST_TEST(violated() == std::vector<int>{VMSRS_CHECK_WINDOWS});
+  shown ^= VMSRS_USER_STUCK ^ VMSRS_USER_CRASHED;
+  std::uint64_t& count = recovery::EngineProbe::value(recovery::EngineProbe::stuck_count(0));
+  ++count;
+  BOOST_TEST(violated() == std::vector<int>{VMSRS_CHECK_ACCOUNTING});
+  --count;
+  let_go(a);
   end_all();
 }
 
