@@ -22,6 +22,9 @@ struct Claimant {
   vmsrs_tag_kind kind = VMSRS_TAG_DAMAGED;
   Slot slot = kNoSlot;  // of OWN and FROZEN
   std::uint64_t generation = 0;
+
+  // Also while it is being repaired, which whoever began it need not end.
+  bool damaged() const { return kind == VMSRS_TAG_DAMAGED || kind == VMSRS_TAG_REPAIRING; }
 };
 
 inline Claimant claimant_of(std::uint64_t tag, std::uint64_t granule) {

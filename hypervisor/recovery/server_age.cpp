@@ -21,7 +21,7 @@ bool Server::reaches_all_claims() const {
 }
 
 // The service thread's part: looks at all claims, a piece a call, then has every window seen
-// closed.
+// closed. For a window that is known to stay open nobody waits: the slots rest until it is closed.
 Reply Server::serve_resting_slots(GuestMemory& memory) {
   UserTable& users = ledger_.users;
   if (users.resting_count() == 0 || !reaches_all_claims()) return VMSRS_OK;
@@ -34,6 +34,7 @@ Reply Server::serve_resting_slots(GuestMemory& memory) {
     if (const Reply reply = clear_old_tags(memory); !reply.ok()) return reply;
   aging_.cleared = true;
   if (hole(21)) return slots_aged(aging_.ticket);
+  if (abandoned_user() != kNoSlot) return VMSRS_OK;
   return {VMSRS_DRAIN, VMSRS_EVERY_USER, aging_.ticket};
 }
 

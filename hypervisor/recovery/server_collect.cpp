@@ -79,32 +79,35 @@ Reply Server::request_collection(std::uint64_t wanted) {
     if (user.state == VMSRS_USER_FREE) return VMSRS_NOT_FOUND;
     if (!user.crashed()) return VMSRS_WRONG_STATE;
   }
-  std::uint64_t left = 0;
+  bool left = false;
+  std::uint64_t records = 0;
   for (std::uint32_t slot = 0; slot < VMSRS_MAX_USERS; ++slot) {
     User& user = ledger_.users[static_cast<Slot>(slot)];
     if (!user.crashed() || (wanted != kEveryCrashedUser && wanted != slot)) continue;
-    if (user.record_count == 0) {
-      user.restored = true;
-      continue;
-    }
-    left += user.record_count;
+    // What it has claimed, records do not tell.
+    if (user.record_count == 0 && !has_areas()) user.restored = true;
+    if (user.restored) continue;
+    left = true;
+    records += user.record_count;
     if (user.collect_requested) continue;
     user.collect_requested = true;
     collect_requests_.add(slot);
   }
-  if (left == 0) return {VMSRS_OK, 0};
+  if (!left) return {VMSRS_OK, 0};
   call_for_service();
-  return {VMSRS_AGAIN, left};
+  return {VMSRS_AGAIN, records};
 }
 
-// The user stays crashed and keeps its slot: its thread is still on the way to its end point. Where
-// the caller's process does not reach all that the user's does, another one's thread is needed.
+// The user stays crashed and keeps its slot: its thread is still on the way to its end point, and
+// may be within a store until it is drained. Where the caller's process does not reach all that the
+// user's does, another one's thread is needed.
 Reply Server::serve_collections(GuestMemory& memory) {
   std::uint32_t budget = kCollectGranules;
   for (std::uint32_t i = 0; i < VMSRS_MAX_USERS && collect_requests_ > 0; ++i) {
     const Slot slot = static_cast<Slot>(i);
     User& user = ledger_.users[slot];
-    if (!user.collect_requested || user.orphan || !reaches(user.thread.process)) continue;
+    if (!user.collect_requested || !user.drained || user.orphan || !reaches(user.thread.process))
+      continue;
     const Reply reply = restore_records(slot, budget, memory, counters_.collect_restores);
     if (!reply.ok()) return reply;
     user.restored = true;

@@ -177,7 +177,7 @@ MemoryOutcome Server::examine_claimed(Walk& walk, const Region& region, std::uin
   const bool unowned = claimant.kind == VMSRS_TAG_UNOWNED ||
                        claimant.kind == VMSRS_TAG_CONTENDED ||  // its last record is gone
                        (claimant.kind == VMSRS_TAG_OWN && over(claimant));
-  if (claimant.kind == VMSRS_TAG_DAMAGED && repair == Repair::kRestore &&
+  if (claimant.damaged() && repair == Repair::kRestore &&
       restore_unclaimed(region, index, granule, memory))
     violated(walk.result, index_, std::uint64_t{index} << region.granule_shift);
   if (!unowned) return {};

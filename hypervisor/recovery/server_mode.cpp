@@ -94,7 +94,10 @@ void Server::note_drained(User& user) {
   }
   if (!hole(27)) change_mode(true);
   user.drained = true;
-  if (user.eager_work != EagerWork::kNone) call_for_service();  // unless the caller goes on with it
+  // What had to wait, unless the caller goes on with it.
+  if (user.eager_work != EagerWork::kNone || user.collect_requested ||
+      ledger_.users.resting_count() > 0)
+    call_for_service();
 }
 
 void Server::enter_stuck(User& user) {

@@ -237,7 +237,7 @@ Reply Server::scan_for_orphans(Region& region, std::uint32_t& claims, std::uint3
       return reply_for(outcome);
     const Claimant claimant =
         claimant_of(load_word(reinterpret_cast<const vmsrs_claim*>(at)->tag), index);
-    if (claimant.kind == VMSRS_TAG_DAMAGED) {
+    if (claimant.damaged()) {
       MappedGranule granule;
       if (const auto outcome = MappedGranule::map(region, index, memory, granule); !outcome)
         return reply_for(outcome);

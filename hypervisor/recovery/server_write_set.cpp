@@ -126,11 +126,10 @@ bool Server::holds(Slot slot, std::uint64_t entry, const Region& region,
   const Claimant claimant = granule.claimant();
   if (claimant.kind == VMSRS_TAG_OWN || claimant.kind == VMSRS_TAG_FROZEN)
     return claimant.slot == slot && !over(claimant);
-  const bool damaged = claimant.kind == VMSRS_TAG_DAMAGED || claimant.kind == VMSRS_TAG_REPAIRING;
   const bool contended = region.heads[granule_of(entry)] != kNoRecord &&
                          ledger_.freeze_of(region, granule_of(entry), slot) == kNoRecord;
-  return damaged && !ledger_.users[slot].crashed() && (entry & VMSRS_ENTRY_CONFIRMED) != 0 &&
-         !contended;
+  return claimant.damaged() && !ledger_.users[slot].crashed() &&
+         (entry & VMSRS_ENTRY_CONFIRMED) != 0 && !contended;
 }
 
 // ---- the end of a user that has not crashed
@@ -339,10 +338,10 @@ Reply Server::scan_claims(Slot slot, GuestMemory& memory, Visit visit) {
         return reply_for(outcome);
       const std::uint64_t tag = load_word(reinterpret_cast<const vmsrs_claim*>(at)->tag);
       const Claimant claimant = claimant_of(tag, index);
-      const bool damaged = claimant.kind == VMSRS_TAG_DAMAGED;
-      if (!damaged && owner_of_granule(claimant) != slot) continue;
+      if (!claimant.damaged() && owner_of_granule(claimant) != slot) continue;
       std::uint64_t entry = vmsrs_entry(index_of(region), index, user.generation);
-      if (damaged && confirmed_owner(region, index, memory) == slot) entry |= VMSRS_ENTRY_CONFIRMED;
+      if (claimant.damaged() && confirmed_owner(region, index, memory) == slot)
+        entry |= VMSRS_ENTRY_CONFIRMED;
       if (const Reply reply = visit(region, entry); !reply.ok()) return reply;
     }
     position = 0;
@@ -380,8 +379,7 @@ Reply Server::collect_claims(Slot slot, GuestMemory& memory, std::uint64_t& rest
       restore_granule(region, index, slot, granule, restored);
       return VMSRS_OK;
     }
-    const vmsrs_tag_kind kind = granule.claimant().kind;
-    if (kind == VMSRS_TAG_DAMAGED || kind == VMSRS_TAG_REPAIRING) {
+    if (granule.claimant().damaged()) {
       restore_unclaimed(region, index, granule, memory);
       return VMSRS_OK;
     }

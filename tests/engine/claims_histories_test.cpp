@@ -15,8 +15,9 @@
 // Random histories in regions with claims: the library's stores and loads, the engine's traps, and
 // the reference model agree byte for byte. The users' threads live in one to three processes, each
 // of which has the regions at its own addresses, and which die and come back; of that the model
-// knows nothing but that users crash. VMSRS_CLAIM_HISTORIES=N for more, VMSRS_SEED=N for one of
-// them.
+// knows nothing but that users crash. Nor does it know of users that are held in the middle of a
+// store until they are stuck: what these store late counts no more, what others must not store
+// meanwhile is refused. VMSRS_CLAIM_HISTORIES=N for more, VMSRS_SEED=N for one of them.
 using namespace vmsrs;
 using namespace vmsrs::test;
 using guest::Access;
@@ -34,6 +35,8 @@ struct Exercise {
   std::uint64_t declared, late, waits, heard_by_fault, rounds;
   std::uint64_t deaths, orphans, orphan_loads;
   std::uint64_t restored_at_crash, plain_looks, exposed, missed;
+  std::uint64_t held, stuck, came_back, landed, refused, lost_stuck, collected_ahead, all_collected,
+      checked;
 };
 
 class History {
@@ -54,15 +57,12 @@ class History {
     for (unsigned i = 0; i < kThreads; ++i) {
       // Threads of different processes have the same FS base.
       const unsigned process = i % processes_;
-      users_.push_back({ClaimThread(server_, 0xa000 + 0x1000 * (i / processes_), process),
-                        {},
-                        false,
-                        false,
-                        false,
-                        {}});
+      users_.push_back({ClaimThread(server_, 0xa000 + 0x1000 * (i / processes_), process), {}, {}});
       if (pieces_) users_[i].thread.client.memory.set_mapped_pages(8);
     }
     server_.while_waiting = [this] { serve(); };
+    server_.patience = 3;
+    server_.barrier = [] {};  // all of it is one thread
   }
 
   std::string run(unsigned operations) {
@@ -73,6 +73,8 @@ class History {
       if (wrong.empty()) wrong = compare_eager_regions();
       if (wrong.empty()) wrong = compare_exposed();
     }
+    while (std::any_of(users_.begin(), users_.end(), [](const User& user) { return user.held(); }))
+      if (User& user = users_[below(kThreads)]; user.held()) go_on(user);
     for (User& user : users_) {
       if (!wrong.empty()) return wrong;
       if (user.thread.open) wrong = user.crashed ? bury(user) : end(user, false);
@@ -99,18 +101,24 @@ class History {
  private:
   struct User {
     ClaimThread thread;
-    Model::UserId ids[2];
-    bool crashed;
-    bool unheard;  // declared crashed by somebody else: its thread does not know yet
-    bool late;     // and may be in the middle of a store
     std::set<Model::UserId> read_from[2];  // whose unfinished bytes it has read
+    Model::UserId ids[2] = {};
+    bool crashed = false;
+    bool unheard = false;     // declared crashed by somebody else: its thread does not know yet
+    bool late = false;        // and may be in the middle of a store
+    bool overlooked = false;  // it has read while an owner was within a store
+    struct {                  // the store that it is held in
+      std::size_t region, at;
+      std::uint64_t value;
+    } store = {};
+    bool held() const { return thread.held(); }
   };
 
   std::uint64_t below(std::uint64_t n) { return random_() % n; }
 
   void take_ids(User& user) {
     for (std::size_t i = 0; i < 2; ++i) user.ids[i] = models_[i].begin();
-    user.crashed = user.unheard = user.late = false;
+    user.crashed = user.unheard = user.late = user.overlooked = false;
     for (auto& writers : user.read_from) writers.clear();
   }
 
@@ -122,7 +130,12 @@ class History {
       take_ids(user);
       return {};
     }
-    switch (below(26)) {
+    if (user.held()) {
+      if (below(16) == 0) return crash(user);
+      if (below(3) == 0) go_on(user);
+      return {};
+    }
+    switch (below(28)) {
       case 0:
         return user.crashed ? bury(user) : end(user, false);
       case 1:
@@ -140,6 +153,10 @@ class History {
         return serve();
       case 8:
         return lose(user.thread.process());
+      case 9:
+        return hold(user);
+      case 10:
+        return below(4) == 0 ? check() : collect_ahead();
       default:
         return below(2) == 0 ? store(user) : below(3) == 0 ? load_committed(user) : load(user);
     }
@@ -172,9 +189,10 @@ class History {
 
   std::string crash(User& user) {
     if (user.crashed && !user.unheard) return {};
-    if (user.thread.crash() != VMSRS_OK) return "crash refused";
+    const bool by_fault = !user.unheard || user.held() || below(2) == 0;
+    if ((by_fault ? user.thread.crash() : user.thread.hear()) != VMSRS_OK) return "crash refused";
     user.late = false;
-    exercise_.heard_by_fault += user.unheard;
+    exercise_.heard_by_fault += by_fault && user.unheard;
     if (std::exchange(user.unheard, false)) return {};
     user.crashed = true;
     ++exercise_.crashes;
@@ -187,12 +205,13 @@ class History {
     if (user.crashed) return {};
     const std::uint64_t slot = user.thread.slot;
     const std::uint64_t generation = server_.generation(slot);
-    const bool by_operator = below(2) == 0;
-    const std::uint64_t status =
-        by_operator ? std::uint64_t{server_.suppress(slot, generation)}
-                    : users_[below(kThreads)].thread.declare(slot, generation).status;
+    User& other = users_[below(kThreads)];
+    const bool by_operator = below(2) == 0 || other.held();
+    const std::uint64_t status = by_operator ? std::uint64_t{server_.suppress(slot, generation)}
+                                             : other.thread.declare(slot, generation).status;
     if (status != VMSRS_OK) return "declaration refused";
-    user.crashed = user.unheard = user.late = true;
+    user.crashed = user.unheard = true;
+    user.late = !user.held();
     ++exercise_.declared;
     for (std::size_t i = 0; i < 2; ++i) models_[i].crash(user.ids[i]);
     return {};
@@ -209,19 +228,100 @@ class History {
   std::string serve() {
     server_.serve();
     nobody_is_late();
+    note_stuck();
     orphans_ = false;
     return {};
+  }
+
+  // Its thread stands still in the middle of a store.
+  std::string hold(User& user) {
+    if (user.crashed) return {};
+    const std::size_t region = below(2);
+    user.store = {region, 8 * below(kBytes[region] / 8), random_()};
+    exercise_.held += user.thread.hold(region, user.store.at, user.store.value);
+    return {};
+  }
+
+  void go_on(User& user) {
+    const bool stuck = is_stuck(user);
+    const ClaimThread::Went went = user.thread.go_on();
+    exercise_.came_back += stuck && !user.held();
+    if (went != ClaimThread::Went::kStored) return;
+    exercise_.landed += stuck;
+    const auto* const bytes = reinterpret_cast<const std::uint8_t*>(&user.store.value);
+    const std::size_t region = user.store.region;
+    for (std::size_t i = 0; i < sizeof user.store.value && !user.crashed; ++i)
+      models_[region].store(user.ids[region], user.store.at + i, bytes[i]);
+  }
+
+  bool is_stuck(const User& user) {
+    return (server_.window().users[user.thread.slot] & 3) == VMSRS_USER_STUCK;
+  }
+
+  // Others were tired of waiting for who is held.
+  void note_stuck() {
+    for (User& user : users_) {
+      if (!user.held() || user.crashed || !is_stuck(user)) continue;
+      user.crashed = user.unheard = true;
+      ++exercise_.stuck;
+      for (std::size_t i = 0; i < 2; ++i) models_[i].crash(user.ids[i]);
+    }
+  }
+
+  // Whose the granule may be that is held in the middle of a store, and crashed. `damaged`: if
+  // the tag does not say it.
+  bool waits_for_held(std::size_t region, std::size_t granule, bool damaged) {
+    const recovery::Claimant claimant =
+        recovery::claimant_of(server_.claim(region, granule).tag, granule);
+    const bool owned = claimant.kind == VMSRS_TAG_OWN || claimant.kind == VMSRS_TAG_FROZEN;
+    const bool unknown = claimant.kind == VMSRS_TAG_DAMAGED || claimant.kind == VMSRS_TAG_REPAIRING;
+    return std::any_of(users_.begin(), users_.end(), [&](const User& user) {
+      if (!user.held() || !user.crashed) return false;
+      const std::uint64_t generation =
+          server_.generation(user.thread.slot) & VMSRS_TAG_GENERATION_MASK;
+      return owned ? claimant.slot == user.thread.slot && claimant.generation == generation
+                   : unknown && damaged;
+    });
+  }
+
+  // By an operator, who does not wait for end points. Once it is done, nothing of a crashed user is
+  // left in memory.
+  std::string collect_ahead() {
+    const vmsrs_status status =
+        server_.manager.call(VMSRS_CALL_MGMT_COLLECT, server_.token, 0, ~0ull).status;
+    exercise_.collected_ahead += status == VMSRS_AGAIN;
+    if (status != VMSRS_OK) return status == VMSRS_AGAIN ? "" : "collection refused";
+    for (std::size_t region = 0; region < 2; ++region)
+      for (std::size_t at = 0; at < kBytes[region]; ++at)
+        if (server_.region(region)[at] != models_[region].value(at))
+          return "collection left byte " + std::to_string(at) + " of region " +
+                 std::to_string(region);
+    ++exercise_.all_collected;
+    return {};
+  }
+
+  std::string check() {
+    const bool sound = server_.sound();
+    nobody_is_late();
+    note_stuck();
+    orphans_ = false;
+    ++exercise_.checked;
+    return sound ? "" : "an invariant is violated meanwhile";
   }
 
   // The process dies, in the middle of whatever its threads are doing, and a new one comes in its
   // place, before or after the others have seen to what it left.
   std::string lose(unsigned process) {
     if (processes_ == 1) return {};
-    for (User& user : users_)  // some die in the middle of a store
-      if (user.thread.process() == process && user.thread.open && below(2) == 0) {
+    for (User& user : users_) {  // some die in the middle of a store
+      if (user.thread.process() != process || !user.thread.open) continue;
+      exercise_.lost_stuck += user.held() && is_stuck(user);
+      while (user.held() && below(2) == 0) go_on(user);
+      if (!user.held() && below(2) == 0) {
         server_.area(user.thread.slot).window = 1;
         if (!user.crashed) (void)user.thread.store_late(0, 8 * below(kBytes[0] / 8), random_());
       }
+    }
     if (server_.lose(process) != VMSRS_OK) return "reaping refused";
     ++exercise_.deaths;
     for (User& user : users_) {
@@ -258,18 +358,52 @@ class History {
     return {};
   }
 
+  // Anywhere, and often where somebody is held.
+  std::size_t place(std::size_t region, std::size_t bytes) {
+    const User& other = users_[below(kThreads)];
+    const std::size_t last = kBytes[region] - bytes;
+    if (other.held() && other.store.region == region && below(2) == 0)
+      return std::min(other.store.at, last);
+    return below(last + 1);
+  }
+
+  // Granule by granule: what one that is refused has not stopped counts.
   std::string store(User& user) {
     const std::size_t region = below(2);
     const std::size_t bytes = 1 + below(64);
-    const std::size_t at = below(kBytes[region] - bytes + 1);
+    const std::size_t at = place(region, bytes);
+    const std::size_t size = std::size_t{1} << server_.regions[region].shift;
     std::uint8_t value[64];
     for (std::uint8_t& byte : value) byte = static_cast<std::uint8_t>(random_());
-    const std::uint64_t drains = user.thread.drains;
+    for (std::size_t done = 0; done < bytes;) {
+      const std::size_t now = std::min(bytes - done, size - (at + done) % size);
+      bool refused = false;
+      const std::string wrong = store_piece(user, region, at + done, value + done, now, refused);
+      if (!wrong.empty()) return wrong;
+      if (refused) return below(2) == 0 ? crash(user) : "";
+      done += now;
+    }
+    return {};
+  }
+
+  std::string store_piece(User& user, std::size_t region, std::size_t at, const std::uint8_t* value,
+                          std::size_t bytes, bool& refused) {
+    const std::size_t granule = at >> server_.regions[region].shift;
+    const bool must_be_refused = !user.crashed && waits_for_held(region, granule, false);
+    const std::uint64_t drains = user.thread.drains, waits = user.thread.waits;
     const Access outcome = user.thread.store(region, at, value, bytes);
-    if (user.thread.drains != drains) nobody_is_late();  // perhaps of everybody
+    if (user.thread.drains != drains || user.thread.waits != waits)
+      nobody_is_late();  // perhaps of everybody
+    note_stuck();
     user.late = false;
     exercise_.suppressed += outcome == Access::kCrashed;
     exercise_.contended += server_.info().contended_granules > 0;
+    refused = outcome == Access::kRefused && user.thread.status == VMSRS_OWNER_STUCK;
+    if (refused) {
+      ++exercise_.refused;
+      return !user.crashed && waits_for_held(region, granule, true) ? "" : "store: refused";
+    }
+    if (must_be_refused) return "store: not refused";
     if (outcome != (user.crashed ? Access::kCrashed : Access::kDone))
       return "store: wrong outcome, status " + std::to_string(user.thread.status);
     for (std::size_t i = 0; i < bytes && !user.crashed; ++i)
@@ -280,7 +414,7 @@ class History {
   std::string load(User& user) {
     const std::size_t region = below(2);
     const std::size_t bytes = 1 + below(64);
-    const std::size_t at = below(kBytes[region] - bytes + 1);
+    const std::size_t at = place(region, bytes);
     std::uint8_t value[64];
     exercise_.orphan_loads += orphans_;
     const Access outcome = user.thread.load(region, at, value, bytes);
@@ -288,6 +422,7 @@ class History {
     if (user.crashed) return {};
     if (outcome != Access::kDone)
       return "load refused, status " + std::to_string(user.thread.status);
+    for (const User& other : users_) user.overlooked = user.overlooked || other.held();
     for (std::size_t i = 0; i < bytes; ++i) {
       const auto writer = models_[region].unfinished_writer(at + i);
       if (writer && *writer != user.ids[region]) user.read_from[region].insert(*writer);
@@ -303,7 +438,7 @@ class History {
   std::string load_committed(User& user) {
     const std::size_t region = below(2);
     const std::size_t bytes = 1 + below(64);
-    const std::size_t at = below(kBytes[region] - bytes + 1);
+    const std::size_t at = place(region, bytes);
     std::uint8_t value[64];
     const Access outcome = user.thread.load_committed(region, at, value, bytes);
     if (outcome != (user.crashed ? Access::kCrashed : Access::kDone))
@@ -323,7 +458,7 @@ class History {
   // Nobody is called exposed that is not; who is sampled, and has read from few, is missed by none.
   std::string compare_exposed() {
     for (User& user : users_) {
-      if (!user.thread.open || user.crashed) continue;
+      if (!user.thread.open || user.crashed || user.held()) continue;
       bool truly = false;
       std::size_t writers = 0;
       for (std::size_t i = 0; i < 2; ++i) {
@@ -335,7 +470,7 @@ class History {
       exercise_.exposed += exposed;
       exercise_.missed += truly && !exposed;
       if (exposed && !truly) return "a user is called exposed that is not";
-      if (truly && !exposed && sampled(user) && writers <= 4 && damages_ == 0)
+      if (truly && !exposed && sampled(user) && !user.overlooked && writers <= 4 && damages_ == 0)
         return "an exposed user was missed";
     }
     return {};
@@ -416,14 +551,23 @@ BOOST_AUTO_TEST_CASE(claims_and_model_agree) {
              << " committed loads, in which " << exercise.older
              << " bytes were older than what others had stored, " << exercise.restored_at_crash
              << " restores at the crash, " << exercise.exposed << " looks at exposed users, "
-             << exercise.missed << " at exposed users that were not seen");
+             << exercise.missed << " at exposed users that were not seen, " << exercise.held
+             << " users held in a store, of which " << exercise.stuck << " became stuck, "
+             << exercise.came_back << " came back and " << exercise.lost_stuck
+             << " were lost with their process, " << exercise.landed << " stores of stuck users, "
+             << exercise.refused << " refused stores, " << exercise.collected_ahead
+             << " collections that had to wait and " << exercise.all_collected
+             << " that left nothing, " << exercise.checked << " checks meanwhile");
   for (const std::uint64_t count :
-       {exercise.traps,       exercise.drains,         exercise.suppressed,
-        exercise.restores,    exercise.contended,      exercise.repaired,
-        exercise.kept,        exercise.declared,       exercise.late,
-        exercise.waits,       exercise.heard_by_fault, exercise.rounds,
-        exercise.committed,   exercise.older,          exercise.deaths,
-        exercise.orphans,     exercise.orphan_loads,   exercise.restored_at_crash,
-        exercise.plain_looks, exercise.exposed,        exercise.missed})
+       {exercise.traps,       exercise.drains,          exercise.suppressed,
+        exercise.restores,    exercise.contended,       exercise.repaired,
+        exercise.kept,        exercise.declared,        exercise.late,
+        exercise.waits,       exercise.heard_by_fault,  exercise.rounds,
+        exercise.committed,   exercise.older,           exercise.deaths,
+        exercise.orphans,     exercise.orphan_loads,    exercise.restored_at_crash,
+        exercise.plain_looks, exercise.exposed,         exercise.missed,
+        exercise.held,        exercise.stuck,           exercise.came_back,
+        exercise.lost_stuck,  exercise.landed,          exercise.refused,
+        exercise.checked,     exercise.collected_ahead, exercise.all_collected})
     BOOST_TEST(count > 0u);
 }

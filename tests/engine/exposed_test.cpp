@@ -77,11 +77,16 @@ BOOST_FIXTURE_TEST_CASE(what_is_no_exposed_read, Shop) {
   (void)b.load_word(0, 0);
   BOOST_TEST(a.end(true) == VMSRS_OK);  // it was right to read that
   (void)a.store_word(0, 128, 666);
+  c.sampled = true;
+  BOOST_TEST(c.begin() == VMSRS_OK);
+  (void)c.load_word(0, 128);
   BOOST_TEST(a.crash() == VMSRS_OK);
   BOOST_TEST(!b.exposed());
+  BOOST_TEST(c.exposed());
   bury(a);
   BOOST_TEST(b.end() == VMSRS_OK);
-  BOOST_TEST(info().exposed_user_count == 0u);
+  BOOST_TEST(c.end() == VMSRS_OK);
+  BOOST_TEST(info().exposed_user_count == 1u);
 }
 
 // The mask says that the bytes are the owner's before they are.
@@ -94,6 +99,18 @@ BOOST_FIXTURE_TEST_CASE(in_the_middle_of_a_store, Shop) {
   BOOST_TEST(b.load_word(0, 8) == before);
   area(a.slot).window = 0;
   claim(0, 0).mask &= ~0xff00ull;
+  BOOST_TEST(a.crash() == VMSRS_OK);
+  BOOST_TEST(!b.exposed());
+  bury(a);
+  BOOST_TEST(b.end() == VMSRS_OK);
+}
+
+// Whether its owner is within a store cannot be seen.
+BOOST_FIXTURE_TEST_CASE(a_window_out_of_reach, Shop) {
+  begin_both();
+  (void)a.store_word(0, 0, 666);
+  b.client.memory.set_page(&area(a.slot), HostMemory::Page::kNotPresent);
+  BOOST_TEST(b.load_word(0, 0) == 666u);
   BOOST_TEST(a.crash() == VMSRS_OK);
   BOOST_TEST(!b.exposed());
   bury(a);
@@ -155,6 +172,61 @@ BOOST_FIXTURE_TEST_CASE(it_is_sampling, Shop) {
   BOOST_TEST(b.end() == VMSRS_OK);
 }
 
+// Who has finished by then, or has crashed itself.
+BOOST_FIXTURE_TEST_CASE(who_is_no_normal_user_any_more, Shop) {
+  enum class Fate { kFinished, kCrashed, kFollowed };
+  for (const Fate fate : {Fate::kFinished, Fate::kCrashed, Fate::kFollowed}) {
+    begin_both();
+    (void)a.store_word(0, 0, 666);
+    (void)b.load_word(0, 0);
+    if (fate == Fate::kCrashed)
+      BOOST_TEST(b.crash() == VMSRS_OK);
+    else
+      BOOST_TEST(b.end(fate == Fate::kFollowed) == VMSRS_OK);
+    BOOST_TEST(a.crash() == VMSRS_OK);
+    BOOST_TEST(info().exposed_user_count == 0u);
+    bury(a);
+    if (fate == Fate::kCrashed) bury(b);
+    if (fate == Fate::kFollowed) BOOST_TEST(b.end() == VMSRS_OK);
+  }
+}
+
+// What it reads of its own takes no place among them.
+BOOST_FIXTURE_TEST_CASE(it_reads_its_own, Shop) {
+  BOOST_TEST(b.begin() == VMSRS_OK);
+  std::vector<ClaimThread> writers;
+  for (std::uint64_t i = 0; i < 4; ++i) {
+    ClaimThread& writer = writers.emplace_back(*this, 0x20000 + 0x1000 * i);
+    BOOST_TEST(writer.begin() == VMSRS_OK);
+    (void)writer.store_word(0, 64 * i, 666);
+    (void)b.load_word(0, 64 * i);
+  }
+  (void)b.store_word(0, 8, 1);  // contended
+  BOOST_TEST(kind(0) == VMSRS_TAG_CONTENDED);
+  BOOST_TEST(b.load_word(0, 8) == 1u);
+  BOOST_TEST(writers[0].crash() == VMSRS_OK);
+  BOOST_TEST(b.exposed());
+  bury(writers[0]);
+  for (std::size_t i = 1; i < writers.size(); ++i) BOOST_TEST(writers[i].end() == VMSRS_OK);
+  BOOST_TEST(b.end() == VMSRS_OK);
+}
+
+// A crashed user's store does not hide whose value is read.
+BOOST_FIXTURE_TEST_CASE(below_what_a_crashed_user_wrote, Shop) {
+  begin_both();
+  BOOST_TEST(c.begin() == VMSRS_OK);
+  (void)a.store_word(0, 0, 1);
+  (void)c.store_word(0, 0, 666);
+  BOOST_TEST(c.crash() == VMSRS_OK);
+  BOOST_TEST(b.load_word(0, 0) == 1u);
+  BOOST_TEST(!b.exposed());
+  BOOST_TEST(a.crash() == VMSRS_OK);
+  BOOST_TEST(b.exposed());
+  bury(c);
+  bury(a);
+  BOOST_TEST(b.end() == VMSRS_OK);
+}
+
 // There the call alone makes the difference.
 BOOST_FIXTURE_TEST_CASE(where_every_store_traps, OneServer<>) {
   const auto sampled = [&](Client& user, std::size_t at) {
@@ -184,4 +256,21 @@ BOOST_FIXTURE_TEST_CASE(where_every_store_traps, OneServer<>) {
   BOOST_TEST(info().exposed_user_count == 2u);
   BOOST_TEST(b.call(VMSRS_CALL_USER_EXPOSED).status == VMSRS_NO_USER);
   BOOST_TEST(sound());
+}
+
+// Of a word in two granules.
+BOOST_FIXTURE_TEST_CASE(of_two_writers, OneServer<>) {
+  for (const bool first_crashes : {false, true}) {
+    for (Client* const user : {&a, &b, &c}) BOOST_TEST(begin(*user) == VMSRS_OK);
+    BOOST_TEST(store(a, 56, 666) == VMSRS_OK);
+    BOOST_TEST(store(b, 64, 666) == VMSRS_OK);
+    (void)c.call(VMSRS_CALL_LOAD_SAMPLED, address_of(memory + 60), 8);
+    Client& crashing = first_crashes ? a : b;
+    BOOST_TEST(crashing.crash().status == VMSRS_OK);
+    BOOST_TEST(c.call(VMSRS_CALL_USER_EXPOSED).rdx == 1u);
+    bury(crashing);
+    BOOST_TEST(end(first_crashes ? b : a) == VMSRS_OK);
+    BOOST_TEST(end(c) == VMSRS_OK);
+  }
+  BOOST_TEST(info().exposed_user_count == 2u);
 }

@@ -15,6 +15,7 @@ struct EngineProbe {
   static std::uint64_t& mode(std::uint32_t index) { return server(index).mode_; }
   static Counters& counters(std::uint32_t index) { return server(index).counters_; }
   static std::uint64_t& value(Tally& tally) { return tally.value_; }
+  static Tally& stuck_count(std::uint32_t index) { return server(index).stuck_count_; }
   static void publish(std::uint32_t index) { server(index).publish_everything(); }
   static std::uint64_t* bitmap() { return pool().bitmap_; }
   static std::uint32_t page_count() { return pool().page_count_; }

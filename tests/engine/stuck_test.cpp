@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <vector>
+
 #include "claim_shop.hpp"
 #include "fixture.hpp"
 
@@ -122,6 +124,81 @@ BOOST_FIXTURE_TEST_CASE(the_service_thread_goes_on, Shop) {
   end_all();
 }
 
+// Nor do slots come round meanwhile: it may have looked at one of their old tags.
+BOOST_FIXTURE_TEST_CASE(a_slot_that_rests, Shop) {
+  constexpr std::uint64_t kLast = VMSRS_TAG_GENERATION_MASK;
+  const std::uint64_t slot = b.slot + 1;
+  recovery::EngineProbe::ledger(0).users[static_cast<recovery::Slot>(slot)].generation = kLast - 1;
+  recovery::EngineProbe::publish(0);
+  BOOST_TEST(c.begin() == VMSRS_OK);
+  BOOST_TEST(c.slot == slot);
+  BOOST_TEST((c.store_word(0, 128, 7) == Access::kDone));
+  (void)a.store_word(0, 0, 666);
+  hold(a);
+  BOOST_TEST(c.end() == VMSRS_OK);
+  region(1)[100] ^= 0xff;
+  serve();
+  BOOST_TEST(state_of(a) == std::uint64_t{VMSRS_USER_STUCK});
+  BOOST_TEST(generation(slot) == kLast);
+  BOOST_TEST(kind(2) == VMSRS_TAG_UNOWNED);  // what can be done is
+  BOOST_TEST(region(1)[100] == static_cast<std::uint8_t>(mirror(96, 1) >> 32));
+  const std::uint64_t asked = window().status.service_request;
+  let_go(a);
+  BOOST_TEST(a.hear() == VMSRS_OK);
+  BOOST_TEST(window().status.service_request > asked);
+  serve();
+  BOOST_TEST(generation(slot) == kLast + 1);
+  end_all();
+}
+
+// An operator's wish to have all collected must wait, too.
+BOOST_FIXTURE_TEST_CASE(collected_by_an_operator, Shop) {
+  const std::uint64_t before = word(0);
+  const auto collect_all = [&] {
+    return manager.call(VMSRS_CALL_MGMT_COLLECT, token, 0, ~0ull).status;
+  };
+  (void)a.store_word(0, 0, 666);
+  hold(a);
+  refuse(0);
+  BOOST_TEST(collect_all() == VMSRS_AGAIN);
+  serve();
+  BOOST_TEST(collect_all() == VMSRS_AGAIN);
+  BOOST_TEST(kind(0) == VMSRS_TAG_FROZEN);
+  refuse(0);
+  serve();
+  const std::uint64_t asked = window().status.service_request;
+  let_go(a);
+  BOOST_TEST(a.hear() == VMSRS_OK);
+  BOOST_TEST(window().status.service_request > asked);
+  serve();
+  BOOST_TEST(collect_all() == VMSRS_OK);
+  BOOST_TEST(word(0) == before);
+  end_all();
+}
+
+// So must it if the user has no records, but claims only, which it may still be adding to.
+BOOST_FIXTURE_TEST_CASE(claims_collected_by_an_operator, Shop) {
+  const std::uint64_t before[] = {word(0), word(64)};
+  const auto collect = [&] {
+    return manager.call(VMSRS_CALL_MGMT_COLLECT, token, 0, a.slot).status;
+  };
+  (void)a.store_word(0, 0, 666);
+  hold(a);
+  BOOST_TEST(suppress(a.slot) == VMSRS_OK);
+  BOOST_TEST(collect() == VMSRS_AGAIN);
+  serve();
+  BOOST_TEST(state_of(a) == std::uint64_t{VMSRS_USER_STUCK});
+  BOOST_TEST(collect() == VMSRS_AGAIN);
+  BOOST_TEST(a.store_late(0, 64, 667));
+  let_go(a);
+  BOOST_TEST(a.hear() == VMSRS_OK);
+  serve();
+  BOOST_TEST(collect() == VMSRS_OK);
+  BOOST_TEST(word(0) == before[0]);
+  BOOST_TEST(word(64) == before[1]);
+  end_all();
+}
+
 // Whose a granule with a damaged tag is cannot be told while somebody may be within a store to it.
 BOOST_FIXTURE_TEST_CASE(a_damaged_tag_is_not_repaired_meanwhile, Shop) {
   (void)a.store_word(0, 0, 666);
@@ -150,6 +227,59 @@ BOOST_FIXTURE_TEST_CASE(a_damaged_tag_and_a_stuck_user, Shop) {
   end_all();
 }
 
+// A repair that had to be given up leaves a tag that is as good as damaged.
+BOOST_FIXTURE_TEST_CASE(a_repair_that_is_not_ended, Shop) {
+  const std::uint64_t before[] = {word(256), word(512)};
+  (void)b.store_word(0, 256, 666);
+  (void)a.store_word(0, 0, 666);
+  hold(a);
+  for (const std::size_t granule : {4u, 8u}) {
+    claim(0, granule).tag = 0x1234;
+    refuse(64 * granule);
+  }
+  BOOST_TEST(kind(4) == VMSRS_TAG_REPAIRING);
+  // Who owns it says so only in its write set, and that is damaged as well.
+  *reinterpret_cast<std::uint64_t*>(&area(b.slot) + 1) ^= 1;
+  BOOST_TEST(b.crash() == VMSRS_OK);
+  bury(b);
+  BOOST_TEST(word(256) == before[0]);
+  // A sweep.
+  claim(0, 8).tag = vmsrs_tag(vmsrs_tag_body(VMSRS_TAG_REPAIRING, 0, 0), 8);
+  region(0)[512] ^= 1;
+  (void)manager.call(VMSRS_CALL_MGMT_SCRUB, token, 0, ~0ull);
+  serve();
+  BOOST_TEST(word(512) == before[1]);
+  let_go(a);
+  BOOST_TEST(b.begin() == VMSRS_OK);
+  end_all();
+}
+
+// Whom it waited for has died with its process. What that one stored goes before the mode is
+// normal, not when a sweep comes by.
+BOOST_AUTO_TEST_CASE(a_repair_and_a_death) {
+  constexpr std::size_t kLast = 2 * VMSRS_MAX_RANGE_BYTES - 64;
+  ClaimServer server({{kLast + 64, 64}}, 4096, 2);
+  server.patience = 3;
+  ClaimThread a(server, 0xa000, 1), b(server, 0xa000);
+  BOOST_TEST(a.begin() == VMSRS_OK);
+  BOOST_TEST(b.begin() == VMSRS_OK);
+  const std::uint64_t before = b.load_word(0, kLast);
+  (void)a.store_word(0, kLast, 666);
+  BOOST_TEST(a.hold(0, kLast + 8, 667));
+  server.claim(0, kLast / 64).tag = 0x1234;
+  BOOST_TEST((b.store_word(0, kLast, 5) == Access::kRefused));
+  BOOST_TEST(b.status == VMSRS_OWNER_STUCK);
+  BOOST_TEST((a.go_on() == ClaimThread::Went::kOn));
+  BOOST_TEST((a.go_on() == ClaimThread::Went::kStored));
+  BOOST_TEST(server.lose(1) == VMSRS_OK);
+  while ((server.info().mode & VMSRS_MODE_SUPPRESSION) != 0)
+    BOOST_TEST(server.service.call(VMSRS_CALL_SERVICE).status == VMSRS_AGAIN);
+  BOOST_TEST(b.load_word(0, kLast) == before);
+  BOOST_TEST((b.store_word(0, kLast, 6) == Access::kDone));
+  BOOST_TEST(b.end() == VMSRS_OK);
+  BOOST_TEST(server.sound());
+}
+
 BOOST_FIXTURE_TEST_CASE(in_an_eager_region, EagerShop) {
   const std::uint64_t before = word(0);
   (void)a.store_word(0, 0, 666);
@@ -163,6 +293,49 @@ BOOST_FIXTURE_TEST_CASE(in_an_eager_region, EagerShop) {
   BOOST_TEST(a.hear() == VMSRS_OK);
   BOOST_TEST(word(0) == before);
   BOOST_TEST(word(64) == mirror(64));
+  end_all();
+}
+
+// docs/invariants.md
+BOOST_FIXTURE_TEST_CASE(what_checks_say_of_it, Shop) {
+  const auto violated = [&] {
+    std::vector<int> found;
+    const vmsrs_check_report report = check();
+    for (int i = 0; i < VMSRS_CHECK_COUNT; ++i)
+      if (report.results[i].verdict != VMSRS_VERDICT_OK) found.push_back(i);
+    return found;
+  };
+  (void)a.store_word(0, 0, 666);
+  (void)a.store_word(0, 64, 666);
+  hold(a);
+  refuse(0);
+  BOOST_TEST(a.store_late(0, 128, 667));
+  claim(0, 5).tag = 0x1234;
+  refuse(320);
+  serve();  // the sweep
+  BOOST_TEST(kind(0) == VMSRS_TAG_FROZEN);
+  BOOST_TEST(kind(1) == VMSRS_TAG_OWN);
+  BOOST_TEST(kind(2) == VMSRS_TAG_OWN);
+  BOOST_TEST(violated() == std::vector<int>{});
+  // What is nobody's is looked at meanwhile.
+  region(0)[192] ^= 1;
+  BOOST_TEST(violated() == std::vector<int>{VMSRS_CHECK_MIRROR});
+  region(0)[192] ^= 1;
+  // There must be suppression, and the window must say of it what is true.
+  recovery::EngineProbe::mode(0) ^= VMSRS_MODE_SUPPRESSION;
+  recovery::EngineProbe::publish(0);
+  BOOST_TEST(violated() == std::vector<int>{VMSRS_CHECK_USERS});
+  recovery::EngineProbe::mode(0) ^= VMSRS_MODE_SUPPRESSION;
+  recovery::EngineProbe::publish(0);
+  std::uint64_t& shown = machine.platform.window(0)->users[a.slot];
+  shown ^= VMSRS_USER_STUCK ^ VMSRS_USER_CRASHED;
+  BOOST_TEST(violated() == std::vector<int>{VMSRS_CHECK_WINDOWS});
+  shown ^= VMSRS_USER_STUCK ^ VMSRS_USER_CRASHED;
+  std::uint64_t& count = recovery::EngineProbe::value(recovery::EngineProbe::stuck_count(0));
+  ++count;
+  BOOST_TEST(violated() == std::vector<int>{VMSRS_CHECK_ACCOUNTING});
+  --count;
+  let_go(a);
   end_all();
 }
 

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <cstdlib>
+#include <functional>
 #include <thread>
 #include <vmsrs/vmsrs.hpp>
 
@@ -36,6 +37,55 @@ struct ImpatientServer : AttachedServer {
 
 bool every_store_is_a_call() { return std::getenv("VMSRS_TEST_TRAPPING") != nullptr; }
 
+// A user that stores until it is crashed, and is interrupted within a store.
+template <std::uint32_t limit_ms>
+struct HoldingServer : AttachedServer {
+  HoldingServer() : AttachedServer(0, limit_ms, false, 50, 1) {
+    hold = &here;
+    struct sigaction action {};
+    action.sa_handler = hold_here;
+    sigaction(SIGUSR1, &action, &before_);
+  }
+  ~HoldingServer() {
+    sigaction(SIGUSR1, &before_, nullptr);
+    hold = nullptr;
+  }
+  void hold_one(const std::function<void()>& afterwards = [] {}) {
+    std::atomic<bool> started{false};
+    suspect = std::thread([&, afterwards] {
+      outcome = run([&] {
+        number = vmsrs_user_number();
+        started = true;
+        for (std::uint64_t i = 0; !vmsrs_user_crashed(); ++i)
+          vmsrs::store(&words()[i % 64], 666 + i);
+        afterwards();
+      });
+      ended = true;
+    });
+    while (!started) std::this_thread::yield();
+    here.wanted = true;
+    while (!here.held) {
+      pthread_kill(suspect.native_handle(), SIGUSR1);
+      std::this_thread::sleep_for(std::chrono::microseconds(100));
+    }
+  }
+  int store_to_all() {
+    return run([&] {
+      for (unsigned i = 0; i < 64 && !vmsrs_user_crashed(); ++i)
+        vmsrs::store(&words()[i], std::uint64_t{i + 1});
+    });
+  }
+
+  Hold here;
+  std::thread suspect;
+  std::uint64_t number = 0;
+  int outcome = -1;
+  std::atomic<bool> ended{false};
+
+ private:
+  struct sigaction before_ {};
+};
+
 void* crash_here(void* at) {
   *static_cast<volatile std::uint64_t*>(at) = 1;
   return nullptr;
@@ -45,28 +95,13 @@ void* crash_here(void* at) {
 
 BOOST_AUTO_TEST_SUITE(stuck)
 
-BOOST_FIXTURE_TEST_CASE(a_thread_that_does_not_come_out_of_a_store, ImpatientServer) {
+BOOST_FIXTURE_TEST_CASE(a_thread_that_does_not_come_out_of_a_store, HoldingServer<300'000>) {
   if (every_store_is_a_call()) return;  // there no store is under way outside of a call
-  Hold here;
-  hold = &here;
-  struct sigaction action {};
-  struct sigaction before {};
-  action.sa_handler = hold_here;
-  sigaction(SIGUSR1, &action, &before);
-  int outcome = -1;
-  std::atomic<bool> started{false};
-  std::thread suspect([&] {
-    outcome = run([&] {
-      started = true;
-      for (std::uint64_t i = 0; !vmsrs_user_crashed(); ++i) vmsrs::store(&words()[i % 64], 666 + i);
-    });
+  std::atomic<bool> came_out{false}, go{false};
+  hold_one([&] {
+    came_out = true;
+    while (!go) std::this_thread::yield();
   });
-  while (!started) std::this_thread::yield();
-  here.wanted = true;
-  while (!here.held) {
-    pthread_kill(suspect.native_handle(), SIGUSR1);
-    std::this_thread::sleep_for(std::chrono::microseconds(100));
-  }
 
   // A store to what it owns does not wait for ever. Nothing of it counts.
   BOOST_CHECK_EQUAL(run([&] {
@@ -80,14 +115,44 @@ BOOST_FIXTURE_TEST_CASE(a_thread_that_does_not_come_out_of_a_store, ImpatientSer
   // Elsewhere all goes on.
   BOOST_CHECK_EQUAL(run([&] { vmsrs::store(&words()[100], std::uint64_t{101}); }), VMSRS_FINISHED);
 
+  // Whoever stores there next sees that it has come out, before it says so itself.
+  here.over = true;
+  while (!came_out) std::this_thread::yield();
+  BOOST_CHECK_EQUAL(store_to_all(), VMSRS_FINISHED);
+  BOOST_CHECK_EQUAL(server_info().stuck_users, 0u);
+  go = true;
+  suspect.join();
+  BOOST_CHECK_EQUAL(outcome, VMSRS_SUPPRESSED);
+  BOOST_CHECK(is_pristine());
+  BOOST_CHECK_EQUAL(store_to_all(), VMSRS_FINISHED);
+}
+
+BOOST_FIXTURE_TEST_CASE(it_is_declared_crashed, HoldingServer<300'000>) {
+  if (every_store_is_a_call()) return;
+  hold_one();
+  BOOST_CHECK_EQUAL(vmsrs_user_suppress(number), 0);
+  BOOST_CHECK_EQUAL(server_info().stuck_users, 1u);
+  BOOST_CHECK_EQUAL(store_to_all(), VMSRS_SUPPRESSED);
   here.over = true;
   suspect.join();
   BOOST_CHECK_EQUAL(outcome, VMSRS_SUPPRESSED);
   BOOST_CHECK_EQUAL(server_info().stuck_users, 0u);
   BOOST_CHECK(is_pristine());
-  BOOST_CHECK_EQUAL(run([&] { vmsrs::store(&words()[0], std::uint64_t{1}); }), VMSRS_FINISHED);
-  sigaction(SIGUSR1, &before, nullptr);
-  hold = nullptr;
+}
+
+// It never comes out by itself.
+BOOST_FIXTURE_TEST_CASE(its_time_is_bounded, HoldingServer<100>) {
+  if (every_store_is_a_call()) return;
+  hold_one();
+  BOOST_CHECK_EQUAL(store_to_all(), VMSRS_SUPPRESSED);
+  for (unsigned i = 0; i < 10'000 && !ended; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  BOOST_CHECK(ended);
+  here.over = true;
+  suspect.join();
+  BOOST_CHECK_EQUAL(outcome, VMSRS_UNWOUND);
+  BOOST_CHECK_EQUAL(server_info().stuck_users, 0u);
+  BOOST_CHECK(is_pristine());
 }
 
 // Each user is sampled.

@@ -223,6 +223,7 @@ vmsrs_status ClaimThread::end(bool keep) {
 }
 
 vmsrs_status ClaimThread::crash(vmsrs_fault_kind kind) {
+  held_ = {};
   if (fast_.area != nullptr) fast::close_window(*fast_.area);
   const vmsrs_fault fault{static_cast<std::uint32_t>(kind), 1, 0xdead, 0x400000};
   return static_cast<vmsrs_status>(
@@ -240,6 +241,7 @@ vmsrs_status ClaimThread::collect() {
 }
 
 void ClaimThread::lose() {
+  held_ = {};
   open = false;
   fast_.own = 0;
 }
@@ -260,30 +262,85 @@ vmsrs_status ClaimThread::report_drained(std::uint64_t other, std::uint64_t epoc
 }
 
 bool ClaimThread::store_late(std::size_t number, std::size_t at, std::uint64_t value) {
+  PartialStore store;
+  if (!look(number, at, value, store)) return false;
+  Went went = Went::kOn;
+  while (went == Went::kOn) went = take_step(store);
+  return went == Went::kStored;
+}
+
+bool ClaimThread::hold(std::size_t number, std::size_t at, std::uint64_t value) {
+  fast::open_window(*fast_.area);
+  if (!look(number, at, value, held_)) fast::close_window(*fast_.area);
+  return held();
+}
+
+ClaimThread::Went ClaimThread::go_on() {
+  const Went went = take_step(held_);
+  if (!held()) fast::close_window(*fast_.area);
+  return went;
+}
+
+// S_tag and S_over
+bool ClaimThread::look(std::size_t number, std::size_t at, std::uint64_t value,
+                       PartialStore& store) {
   const fast::Region& region = server_.regions_of(process_)[number];
   const std::uint64_t granule = at >> region.shift;
-  vmsrs_claim& claim = region.claims[granule];
-  const std::uint64_t own = vmsrs_tag_of(fast_.own, fast_.own_check, granule);
-  const std::uint64_t bits = fast::mask_of(at & region.within, sizeof value);
-  const std::uint64_t tag = __atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE);
-  if (tag == own) {
-    fast::set_mask(claim, bits, fast_.set);
-  } else {
-    const std::uint64_t capacity =
-        (server_.area_bytes - sizeof(vmsrs_user_area)) / sizeof(std::uint64_t);
-    if (tag != vmsrs_tag(VMSRS_TAG_UNOWNED, granule) || fast_.set.count == capacity) return false;
-    const std::uint64_t mask = __atomic_load_n(&claim.mask, __ATOMIC_RELAXED);
-    if (!fast::claim(claim, {tag, mask}, {own, bits})) return false;
-    const std::uint64_t entry =
-        vmsrs_entry(region.number, granule, vmsrs_tag_generation(fast_.own));
-    __atomic_store_n(&reinterpret_cast<std::uint64_t*>(fast_.area + 1)[fast_.set.count++],
-                     entry | VMSRS_ENTRY_CONFIRMED, __ATOMIC_RELEASE);
-    __atomic_store_n(&fast_.area->count, fast_.set.count, __ATOMIC_RELEASE);
-    fast_.set.sum = vmsrs_write_set_sum(fast_.set.sum, entry);
-    fast_.set.masked += sizeof value;
-  }
-  fast::plain_store(reinterpret_cast<std::uint64_t*>(server_.region(number, process_) + at), value);
+  const std::uint64_t tag = __atomic_load_n(&region.claims[granule].tag, __ATOMIC_ACQUIRE);
+  const vmsrs_tag_kind kind = vmsrs_tag_kind_of(tag, granule);
+  const bool mine = tag == vmsrs_tag_of(fast_.own, fast_.own_check, granule);
+  const bool over = kind == VMSRS_TAG_OWN && fast::is_over(fast_, server_.window(), tag);
+  const std::uint64_t capacity =
+      (server_.area_bytes - sizeof(vmsrs_user_area)) / sizeof(std::uint64_t);
+  const bool free = (kind == VMSRS_TAG_UNOWNED || over) && fast_.set.count < capacity;
+  if (!mine && !free) return false;
+  store = {mine ? Next::kMask : Next::kClaim, &region, at, value, tag};
   return true;
+}
+
+ClaimThread::Went ClaimThread::take_step(PartialStore& store) {
+  const fast::Region& region = *store.region;
+  const std::uint64_t granule = store.at >> region.shift;
+  vmsrs_claim& claim = region.claims[granule];
+  const std::uint64_t bits = fast::mask_of(store.at & region.within, sizeof store.value);
+  const std::uint64_t entry = vmsrs_entry(region.number, granule, vmsrs_tag_generation(fast_.own));
+  switch (store.next) {
+    case Next::kClaim: {
+      append(entry);
+      const std::uint64_t own = vmsrs_tag_of(fast_.own, fast_.own_check, granule);
+      const std::uint64_t mask = __atomic_load_n(&claim.mask, __ATOMIC_RELAXED);
+      if (!fast::claim(claim, {store.tag, mask}, {own, bits})) {
+        store = {};
+        return Went::kLost;
+      }
+      fast_.set.masked += sizeof store.value;
+      store.next = Next::kConfirm;
+      return Went::kOn;
+    }
+    case Next::kConfirm:
+      __atomic_store_n(&entries()[fast_.set.count - 1], entry | VMSRS_ENTRY_CONFIRMED,
+                       __ATOMIC_RELEASE);
+      store.next = Next::kData;
+      return Went::kOn;
+    case Next::kMask:
+      fast::set_mask(claim, bits, fast_.set);
+      store.next = Next::kData;
+      return Went::kOn;
+    default:
+      fast::plain_store(reinterpret_cast<std::uint64_t*>(region.begin + store.at), store.value);
+      store = {};
+      return Went::kStored;
+  }
+}
+
+// An entry that an attempt which lost has left is used again.
+void ClaimThread::append(std::uint64_t entry) {
+  const std::uint64_t count = fast_.set.count;
+  if (count > 0 && entries()[count - 1] == entry) return;
+  __atomic_store_n(&entries()[count], entry, __ATOMIC_RELEASE);
+  fast_.set.sum = vmsrs_write_set_sum(fast_.set.sum, entry);
+  fast_.set.count = count + 1;
+  __atomic_store_n(&fast_.area->count, count + 1, __ATOMIC_RELEASE);
 }
 
 guest::Access ClaimThread::store(std::size_t number, std::size_t at, const void* from,

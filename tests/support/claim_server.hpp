@@ -131,6 +131,13 @@ class ClaimThread {
   // A store of a word that had looked at the mode before its user was declared crashed: the rest of
   // it, in a granule that the user owns or nobody does. False: it is another's.
   bool store_late(std::size_t region, std::size_t at, std::uint64_t value);
+  // The same in pieces, with the window open: hold() does S_open to S_tag, and then its thread
+  // stands there. False: the store would be a call. go_on() does the next step, the last one closes
+  // the window.
+  bool hold(std::size_t region, std::size_t at, std::uint64_t value);
+  enum class Went { kOn, kStored, kLost };  // lost: another has the granule
+  Went go_on();
+  bool held() const { return held_.next != Next::kNothing; }
   // Bytes at an offset of a region, any length and alignment.
   guest::Access store(std::size_t region, std::size_t at, const void* from, std::size_t bytes);
   guest::Access load(std::size_t region, std::size_t at, void* to, std::size_t bytes);
@@ -180,6 +187,18 @@ class ClaimThread {
   std::uint64_t drains = 0, traps = 0, waits = 0, abandoned = 0;
 
  private:
+  enum class Next { kNothing, kClaim, kConfirm, kMask, kData };
+  struct PartialStore {
+    Next next = Next::kNothing;
+    const fast::Region* region = nullptr;
+    std::size_t at = 0;
+    std::uint64_t value = 0;
+    std::uint64_t tag = 0;  // as its thread saw it
+  };
+  bool look(std::size_t region, std::size_t at, std::uint64_t value, PartialStore& store);
+  Went take_step(PartialStore& store);
+  void append(std::uint64_t entry);
+  std::uint64_t* entries() const { return reinterpret_cast<std::uint64_t*>(fast_.area + 1); }
   void take_user();
   static guest::Access access_for(std::uint64_t status);
   guest::CallResult repeat(std::uint64_t number, std::uint64_t rdi, std::uint64_t rsi,
@@ -189,6 +208,7 @@ class ClaimThread {
   unsigned process_;
   ClaimServer& server_;
   fast::Thread fast_{};
+  PartialStore held_;
 };
 
 }  // namespace vmsrs::test
