@@ -266,7 +266,7 @@ class ClaimAccess {
     const std::uint64_t tag = __atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE);
     const bool mine = tag == vmsrs_tag_of(thread_.own, thread_.own_check, granule);
     if (mine) {
-      fast::set_mask(claim, bits, thread_.set);
+      fast::set_mask(region, granule, bits, thread_.set);
     } else {
       step(Step::S_over);
       const vmsrs_tag_kind kind = vmsrs_tag_kind_of(tag, granule);
@@ -280,7 +280,7 @@ class ClaimAccess {
         fast::close_window(area);
         return Outcome::kAgain;
       }
-      thread_.set.masked += hole(7) ? region.within + 1 : count;
+      thread_.set.masked += vmsrs_masked_sum(region.number, granule, bits);
     }
     put();
     if (hole(6) && !mine) append(entry_of(region, granule) | VMSRS_ENTRY_CONFIRMED);

@@ -233,6 +233,9 @@ class Server {
   std::uint8_t index_of(const Region& region) const {
     return static_cast<std::uint8_t>(&region - ledger_.regions);
   }
+  std::uint64_t masked_sum(const Region& region, std::uint32_t granule, ByteMask mask) const {
+    return vmsrs_masked_sum(index_of(region), granule, mask);
+  }
   Region* region_named(const RegionName& name);
   Reply look_at_claims(const Region& region, GuestMemory& memory);
   static Region region_wanted(const WantedRegion& wanted);

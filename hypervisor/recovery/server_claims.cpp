@@ -91,7 +91,7 @@ void Server::contend(Region& region, std::uint32_t index, RecordId frozen, Mappe
   alignas(8) std::uint8_t bytes[64];
   granule.read(bytes);
   counters_.sweep_restores += granule.restore_outside(mask, region.mirror_of(index));
-  ledger_.users[owner].masked_bytes += count_bits(mask);
+  ledger_.users[owner].masked_taken += masked_sum(region, index, mask);
   ledger_.unfold(frozen, mask, bytes);
   if (!hole(35)) void_claim(owner, region, index, memory);
   step(Step::TS_contend_tag);

@@ -156,7 +156,7 @@ Reply Server::commit_claims(Slot slot, const HandedOver& handed_over, GuestMemor
 // WRONG_STATE: nothing was done, the masks are not what they should be.
 Reply Server::apply_claims(Slot slot, const WriteSet& set, GuestMemory& memory) {
   User& user = ledger_.users[slot];
-  std::uint64_t masked = user.masked_bytes;
+  std::uint64_t masked = user.masked_taken;
   for (std::uint64_t i = 0; i < set.count && !hole(15); ++i) {
     if (i + kFetchedAhead < set.count) {
       const std::uint64_t ahead = staged_entry(i + kFetchedAhead);
@@ -168,7 +168,8 @@ Reply Server::apply_claims(Slot slot, const WriteSet& set, GuestMemory& memory) 
     if (const auto outcome = MappedGranule::map(*region, granule_of(entry), memory, granule);
         !outcome)
       return reply_for(outcome);
-    if (holds(slot, entry, *region, granule)) masked += count_bits(granule.mask());
+    if (holds(slot, entry, *region, granule))
+      masked += masked_sum(*region, granule_of(entry), granule.mask());
   }
   if (masked != set.masked && !hole(15))
     return VMSRS_WRONG_STATE;  // damage, or a granule that was claimed twice
@@ -239,18 +240,19 @@ bool Server::commit_handed_over(Slot slot, const HandedOver& handed_over, GuestM
   const auto is_plain = [](const vmsrs_written& written, const Region& region) {
     return written.mask != 0 && (region.heads[granule_of(written.entry)] == kNoRecord || hole(20));
   };
-  std::uint64_t masked = user.masked_bytes;
+  std::uint64_t masked = user.masked_taken;
   for (std::uint64_t i = 0, offset = 0; i < count; ++i) {
     const vmsrs_written& written = staged_written(offset);
     const Region& region = *region_of_entry(written.entry, user);
     offset += bytes_of(written);
     if (is_plain(written, region)) {
-      masked += count_bits(written.mask);
+      masked += masked_sum(region, granule_of(written.entry), written.mask);
       continue;
     }
     MappedGranule granule;
     if (!MappedGranule::map(region, granule_of(written.entry), memory, granule)) return false;
-    if (holds(slot, written.entry, region, granule)) masked += count_bits(granule.mask());
+    if (holds(slot, written.entry, region, granule))
+      masked += masked_sum(region, granule_of(written.entry), granule.mask());
   }
   if (masked != user.write_set.masked) return false;
   for (std::uint64_t i = 0, offset = 0; i < count; ++i) {
@@ -282,7 +284,7 @@ Reply Server::take_claims(Slot slot, const WriteSet& set, GuestMemory& memory) {
     return take_claim(slot, region, entry, memory);
   });
   if (!reply.ok()) return reply;
-  return user.masked_bytes == set.masked ? VMSRS_OK : VMSRS_WRONG_STATE;
+  return user.masked_taken == set.masked ? VMSRS_OK : VMSRS_WRONG_STATE;
 }
 
 Reply Server::take_claim(Slot slot, Region& region, std::uint64_t entry, GuestMemory& memory) {

@@ -35,7 +35,7 @@ struct User {
   std::uint64_t record_count;
   std::uint64_t checked_generation;  // what the last check saw
   vmsrs_write_set write_set;         // what it said of it at its end, or at its crash
-  std::uint64_t masked_bytes;  // of its write set that the engine has taken over from the masks
+  std::uint64_t masked_taken;  // vmsrs_masked_sum of what the engine has taken over from the masks
   std::uint64_t taken;         // how far the write set, or its claims, were gone through
   std::uint64_t
       read_from[4];  // unfinished users of which it was seen to read: their OWN tags' bodies

@@ -266,6 +266,24 @@ BOOST_FIXTURE_TEST_CASE(a_scribbled_mask_is_noticed_at_the_commit, Shop) {
   BOOST_TEST(sound());
 }
 
+// What it says afterwards has as many bytes as the user wrote.
+BOOST_FIXTURE_TEST_CASE(a_scribbled_mask_of_as_many_bytes, Shop) {
+  constexpr std::uint64_t kScribbled = 0xa5a5a5a5a5a5a5a5;
+  for (const std::uint64_t scribbled : {kScribbled, std::uint64_t{0xffffffff}}) {
+    const std::uint64_t before = word(0), other = word(64);
+    BOOST_TEST(b.begin() == VMSRS_OK);
+    for (const std::size_t at : {32, 40, 48, 56}) (void)b.store_word(0, at, 2);
+    for (const std::size_t at : {64, 72, 80, 88}) (void)b.store_word(0, at, 2);
+    claim(0, 0).mask = scribbled;
+    if (scribbled != kScribbled) claim(0, 1).mask = ~scribbled;  // the masks have changed places
+    BOOST_TEST(b.end() == VMSRS_CRASHED);
+    BOOST_TEST(b.collect() == VMSRS_OK);
+    BOOST_TEST(word(0) == before);
+    BOOST_TEST(word(64) == other);
+  }
+  BOOST_TEST(sound());
+}
+
 BOOST_FIXTURE_TEST_CASE(a_scribbled_tag_goes_back_to_who_confirmed_it, Shop) {
   BOOST_TEST(a.begin() == VMSRS_OK);
   BOOST_TEST(b.begin() == VMSRS_OK);

@@ -49,7 +49,7 @@ void FuzzClaims::store(FuzzMemory& memory, User& user, std::uint64_t granule_byt
     claim = {tag, 0};
   }
   const std::uint64_t mask = 0xffull << at % granule_bytes;
-  user.set.masked += static_cast<std::uint64_t>(__builtin_popcountll(mask & ~claim.mask));
+  user.set.masked += vmsrs_masked_sum(kRegionNumber, granule, mask & ~claim.mask);
   claim.mask |= mask;
   memory.put(claim_of(granule), claim);
   memory.put(kRegion + at, value);

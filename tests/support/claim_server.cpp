@@ -313,7 +313,7 @@ ClaimThread::Went ClaimThread::take_step(PartialStore& store) {
         store = {};
         return Went::kLost;
       }
-      fast_.set.masked += sizeof store.value;
+      fast_.set.masked += vmsrs_masked_sum(region.number, granule, bits);
       store.next = Next::kConfirm;
       return Went::kOn;
     }
@@ -323,7 +323,7 @@ ClaimThread::Went ClaimThread::take_step(PartialStore& store) {
       store.next = Next::kData;
       return Went::kOn;
     case Next::kMask:
-      fast::set_mask(claim, bits, fast_.set);
+      fast::set_mask(region, granule, bits, fast_.set);
       store.next = Next::kData;
       return Went::kOn;
     default:

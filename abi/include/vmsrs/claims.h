@@ -94,8 +94,8 @@ VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_user_area) == 64, "layout");
 static inline uint64_t vmsrs_entry(uint64_t region, uint64_t granule, uint64_t generation) {
   return granule | region << 32 | (generation & VMSRS_ENTRY_GENERATION_MASK) << 40;
 }
-/* What a user says of its write set at its end or its crash: how many entries there are, how many
- * bits it has set in masks (all granules together), and vmsrs_write_set_sum over the entries in
+/* What a user says of its write set at its end or its crash: how many entries there are,
+ * vmsrs_masked_sum of all bits that it has set in masks, and vmsrs_write_set_sum over the entries in
  * order. By these damage to what lies in memory is found out. */
 struct vmsrs_write_set {
   uint64_t count;
@@ -106,6 +106,13 @@ struct vmsrs_write_set {
  * out. */
 static inline uint64_t vmsrs_write_set_sum(uint64_t sum, uint64_t entry) {
   return (sum ^ (entry & ~VMSRS_ENTRY_CONFIRMED)) * VMSRS_TAG_BODY_FACTOR + 1u;
+}
+
+/* Of bits of a granule's mask; those of disjoint bits add up. Other bits of one granule never have
+ * the same sum, for the factor is odd. */
+static inline uint64_t vmsrs_masked_sum(uint64_t region, uint64_t granule, uint64_t bits) {
+  const uint64_t factor = (region << 32 | granule) * VMSRS_TAG_GRANULE_FACTOR;
+  return ((factor ^ factor >> 29) | 1u) * bits;
 }
 
 /* What a user may hand over at its end, so that whoever commits it need not fetch each granule and

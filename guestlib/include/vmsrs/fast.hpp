@@ -87,21 +87,24 @@ constexpr std::uint64_t mask_of(std::uint64_t first, std::uint64_t count) {
 }
 
 // S_mask: says that the user wrote these bytes, before it does.
-inline void set_mask(vmsrs_claim& claim, std::uint64_t bits, vmsrs_write_set& set) {
+inline void set_mask(const Region& region, std::uint64_t granule, std::uint64_t bits,
+                     vmsrs_write_set& set) {
+  vmsrs_claim& claim = region.claims[granule];
   step(Step::S_mask);
   const std::uint64_t mask = __atomic_load_n(&claim.mask, __ATOMIC_RELAXED);
   if ((mask & bits) == bits) return;
-  set.masked += static_cast<std::uint64_t>(__builtin_popcountll(bits & ~mask));
+  set.masked += vmsrs_masked_sum(region.number, granule, bits & ~mask);
   __atomic_store_n(&claim.mask, mask | bits, __ATOMIC_RELEASE);
 }
 // The same for an aligned word at `first`; all that is looked at is its byte of the mask.
 template <typename T>
-inline void set_mask_of_word(vmsrs_claim& claim, std::uint64_t first, vmsrs_write_set& set) {
-  const auto* const bytes = reinterpret_cast<const unsigned char*>(&claim.mask);
+inline void set_mask_of_word(const Region& region, std::uint64_t granule, std::uint64_t first,
+                             vmsrs_write_set& set) {
+  const auto* const bytes = reinterpret_cast<const unsigned char*>(&region.claims[granule].mask);
   const std::uint64_t in_byte = sizeof(T) == 8 ? 0 : first % 8;
   const auto bits = static_cast<unsigned>(mask_of(0, sizeof(T)) << in_byte & 0xff);
   if ((__atomic_load_n(&bytes[first / 8], __ATOMIC_RELAXED) & bits) != bits) [[unlikely]]
-    set_mask(claim, mask_of(first, sizeof(T)), set);
+    set_mask(region, granule, mask_of(first, sizeof(T)), set);
 }
 
 // S_claim: tag and mask in one step. False: one of them was no longer as seen.
@@ -155,7 +158,7 @@ inline bool store(Thread& thread, T* to, T value) {
       mode_of(thread) == thread.seen_any && __atomic_load_n(&claim.tag, __ATOMIC_RELAXED) ==
                                                 vmsrs_tag_of(thread.own, thread.own_check, granule);
   if (mine) [[likely]] {
-    set_mask_of_word<T>(claim, at & region.within, thread.set);
+    set_mask_of_word<T>(region, granule, at & region.within, thread.set);
     step(Step::S_data);
     plain_store(to, value);
   }

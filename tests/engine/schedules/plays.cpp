@@ -144,7 +144,7 @@ const std::vector<Hole>& holes() {
        {.name = "generation_comes_round_in_a_claim",
         .before = {{begin, store(0), end, come_to_last, begin, end}, {begin}},
         .acts = {{serve, come_back, begin, store(0), end}, {store(1), end}}},
-       kMemory},
+       kRefusedEnd},
       {22,
        "late drain report counts for the slot's next user",
        {.name = "late_report",
