@@ -3,11 +3,6 @@
 // other a word and hear one back: both arms in one run, alternating, on the same two processors.
 //
 // usage: hosted_roundtrip [--output table|json] [--rounds N]
-#include <sched.h>
-#include <signal.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,10 +14,12 @@
 #include <vector>
 
 #include "hosted_process.hpp"
+#include "peer.hpp"
 
 namespace {
 
 using namespace vmsrs::test;
+namespace bench = vmsrs::bench;
 
 constexpr unsigned kCalls = 1000;  // of one batch: short, so that many are not interrupted
 constexpr unsigned kBatches = 10;  // of one arm, before it is the other's turn
@@ -40,33 +37,6 @@ void pin(pid_t process, unsigned cpu) {
       "taskset -a -p -c " + std::to_string(cpu) + " " + std::to_string(process) + " >/dev/null";
   if (std::system(command.c_str()) != 0) std::fputs("hosted_roundtrip: not pinned\n", stderr);
 }
-
-// The other side of the bare ping-pong: a process that spins on one word and answers in it.
-struct Echo {
-  std::uint64_t* word;
-  pid_t process;
-  Echo() {
-    word = static_cast<std::uint64_t*>(
-        mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-    process = fork();
-    if (process != 0) return;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    for (;;) {
-      const std::uint64_t value = __atomic_load_n(word, __ATOMIC_ACQUIRE);
-      if ((value & 1) != 0) __atomic_store_n(word, value + 1, __ATOMIC_RELEASE);
-    }
-  }
-  ~Echo() {
-    kill(process, SIGKILL);
-    waitpid(process, nullptr, 0);
-  }
-  void ping() const {
-    const std::uint64_t value = __atomic_load_n(word, __ATOMIC_RELAXED);
-    __atomic_store_n(word, value + 1, __ATOMIC_RELEASE);
-    while (__atomic_load_n(word, __ATOMIC_ACQUIRE) != value + 2) {
-    }
-  }
-};
 
 struct Arm {
   const char* key;
@@ -118,9 +88,8 @@ int main(int count, char** arguments) {
   const unsigned turns = (rounds + kBatches - 1) / kBatches;
   for (unsigned turn = 0; turn < turns; ++turn) {
     {
-      const Echo echo;  // spins only while it is measured
-      pin(echo.process, 1);
-      for (unsigned i = 0; i < kBatches; ++i) measure(bare, kCalls, [&] { echo.ping(); });
+      const bench::Peer peer(0, [](std::uint64_t*) {});  // spins only while it is measured
+      for (unsigned i = 0; i < kBatches; ++i) measure(bare, kCalls, [&] { peer.ping(); });
     }
     for (unsigned i = 0; i < kBatches; ++i) {
       measure(version, kCalls, [&] { client.call(VMSRS_CALL_VERSION); });

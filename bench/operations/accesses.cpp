@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loads and stores: the same loop over plain memory and over profiled memory, little of each, so
 // that both lie in the first-level cache and only the instructions differ.
+#include "instructions.hpp"
 #include "operations.hpp"
 
 namespace vmsrs::bench {
@@ -36,8 +37,17 @@ template <typename Arm>
     for (std::size_t i = 0; i < kWords; i += stride) Arm::store(words + i, time + i);
 }
 
-void compare_loads(const char* key, const char* text, const std::uint64_t* plain,
-                   const std::uint64_t* profiled) {
+// How many more instructions each of `count` operations is than the plain one.
+template <typename Base, typename Other>
+void report_instructions(const char* name, std::uint64_t count, Base base, Other other) {
+  const auto more =
+      static_cast<double>(instructions(other)) - static_cast<double>(instructions(base));
+  report(name, more / static_cast<double>(count), "",
+         "instructions of it, more than the plain one's");
+}
+
+void compare_loads(const char* key, const char* instructions_key, const char* text,
+                   const std::uint64_t* plain, const std::uint64_t* profiled) {
   const unsigned times = passes([&] { load_all<Monitored>(profiled, 1); });
   report(
       key,
@@ -46,6 +56,17 @@ void compare_loads(const char* key, const char* text, const std::uint64_t* plain
           [&] { return time_each(kWords * times, [&] { load_all<Plain>(plain, times); }); },
           [&] { return time_each(kWords * times, [&] { load_all<Monitored>(profiled, times); }); }),
       "ns", text);
+  report_instructions(
+      instructions_key, kWords, [&] { load_all<Plain>(plain, 1); },
+      [&] { load_all<Monitored>(profiled, 1); });
+}
+
+// What a claim cannot do without: the exchange of tag and mask in one step, and the store.
+[[gnu::noinline]] void exchange_all(vmsrs_claim* claims, std::uint64_t* words, std::uint64_t user) {
+  for (std::size_t i = 0; i < kGranules; ++i) {
+    fast::claim(claims[i], claims[i], {user, 0xff});
+    Plain::store(words + i * kGranuleWords, user);
+  }
 }
 
 }  // namespace
@@ -53,8 +74,8 @@ void compare_loads(const char* key, const char* text, const std::uint64_t* plain
 void load_normal(HostedBench&) {
   const std::uint64_t* const plain = HostedBench::memory(kBytes, false);
   const std::uint64_t* const profiled = HostedBench::memory(kBytes, true);
-  compare_loads("load_normal_extra_ns", "monitored load, normal mode: more than a plain load",
-                plain, profiled);
+  compare_loads("load_normal_extra_ns", "load_normal_instructions",
+                "monitored load, normal mode: more than a plain load", plain, profiled);
 }
 
 void load_suppression(HostedBench&) {
@@ -64,7 +85,7 @@ void load_suppression(HostedBench&) {
   std::uint64_t* const elsewhere = HostedBench::memory(kBytes, true);
   const WaitingUsers crashed(1, true, elsewhere, 8);
   vmsrs_user_begin(2);
-  compare_loads("load_suppression_extra_ns",
+  compare_loads("load_suppression_extra_ns", "load_suppression_instructions",
                 "monitored load, suppression mode, clean granule: more than a plain load", plain,
                 profiled);
   vmsrs_user_end();
@@ -80,9 +101,12 @@ void store_owned(HostedBench&) {
       rounds(kRounds),
       [&] { return time_each(kWords * times, [&] { store_all<Plain>(plain, 1, times); }); },
       [&] { return time_each(kWords * times, [&] { store_all<Monitored>(profiled, 1, times); }); });
-  vmsrs_user_end();
   report("store_owned_extra_ns", extra, "ns",
          "monitored store to an owned granule: more than a plain store");
+  report_instructions(
+      "store_owned_instructions", kWords, [&] { store_all<Plain>(plain, 1, 1); },
+      [&] { store_all<Monitored>(profiled, 1, 1); });
+  vmsrs_user_end();
 }
 
 void claim(HostedBench&) {
@@ -102,6 +126,19 @@ void claim(HostedBench&) {
             return each;
           }),
       "ns", "first store to a granule by a user: more than a plain store");
+  alignas(16) static vmsrs_claim claims[kGranules];
+  report(
+      "claim_least_ns",
+      median_difference(
+          rounds(kRounds),
+          [&] { return time_each(kGranules, [&] { store_all<Plain>(plain, kGranuleWords, 1); }); },
+          [&] { return time_each(kGranules, [&] { exchange_all(claims, plain, ++user); }); }),
+      "ns", "of it, the locked exchange of 16 bytes alone");
+  vmsrs_user_begin(++user);
+  report_instructions(
+      "claim_instructions", kGranules, [&] { store_all<Plain>(plain, kGranuleWords, 1); },
+      [&] { store_all<Monitored>(profiled, kGranuleWords, 1); });
+  vmsrs_user_end();
 }
 
 }  // namespace vmsrs::bench

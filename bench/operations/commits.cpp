@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "operations.hpp"
+#include "peer.hpp"
 
 namespace vmsrs::bench {
 namespace {
@@ -27,6 +28,42 @@ double request_extra(std::uint64_t* plain, std::uint64_t* profiled) {
   return median_difference(
       rounds(400), [&] { return time_each(kRequests, [&] { requests<Plain, kWrites>(plain); }); },
       [&] { return time_each(kRequests, [&] { requests<Monitored, kWrites>(profiled); }); });
+}
+
+// What no commit by another processor can do without: of each granule 24 bytes (which, which bytes,
+// a word) that one has just written and the other reads, and a word in the other's own copy.
+double least_commit_ns() {
+  constexpr std::size_t kGranules = 1000;
+  constexpr std::size_t kHandedOver = 3;  // words
+  static std::uint64_t copies[kGranules * kGranuleWords];
+  volatile std::uint64_t* const copy = copies;
+  const Peer peer(kGranules * kHandedOver, [=](std::uint64_t* shared) {
+    for (std::size_t i = 0; i < kGranules; ++i) {
+      const volatile std::uint64_t* const over = shared + i * kHandedOver;
+      copy[over[0] % kGranules * kGranuleWords] = over[1] + over[2];
+    }
+  });
+  std::uint64_t round = 0;
+  const auto write_all = [&] {
+    ++round;
+    for (std::size_t i = 0; i < kGranules * kHandedOver; ++i) peer.shared()[i] = i + round;
+  };
+  return (median_ping_ns(peer, write_all) - ping_pong_ns()) / kGranules;
+}
+
+// A call cannot do without its arguments and its results, each a line.
+double least_call_ns() {
+  const Peer peer(2 * kLineWords, [](std::uint64_t* shared) {
+    volatile std::uint64_t* const lines = shared;
+    for (std::size_t i = 0; i < kLineWords; ++i) lines[kLineWords + i] = lines[i] + 1;
+  });
+  volatile std::uint64_t* const lines = peer.shared();
+  return median_ping_ns(
+      peer,
+      [&] {
+        for (std::size_t i = 0; i < kLineWords; ++i) lines[i] = lines[kLineWords + i];
+      },
+      [&] { (void)lines[kLineWords]; });
 }
 
 }  // namespace
@@ -54,6 +91,8 @@ void commit_granule(HostedBench&) {
   }
   report("commit_granule_ns", (last - first) / (kSizes[std::size(kSizes) - 1] - kSizes[0]), "ns",
          "each further granule at the end of a user, 1 to 10,000");
+  report("commit_least_ns", least_commit_ns(), "ns",
+         "of it, 24 bytes read that the other processor wrote, and a word stored");
 }
 
 void hosted_trap(HostedBench&) {
@@ -63,6 +102,10 @@ void hosted_trap(HostedBench&) {
          "a request with one store, begin to end: more than the store, all its traps together");
   report("read_request_ns", request_extra<false>(plain, profiled), "ns",
          "a request with one load, begin to end: more than the load");
+  report("ping_pong_ns", ping_pong_ns(), "ns",
+         "a bare ping-pong of one shared word between the two processors");
+  report("ping_pong_lines_ns", least_call_ns(), "ns",
+         "the same with one line more to read on each way, as a call has");
 }
 
 }  // namespace vmsrs::bench

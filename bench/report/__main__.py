@@ -21,8 +21,6 @@ def measure(programs: Programs, names: list[str]) -> list[Figure]:
         if aim.key not in names:
             continue
         figures += programs.run(aim.program, aim.key) or []
-        if aim.key == "hosted_trap_ns":
-            figures.append(programs.ping_pong())
     return figures
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -53,12 +52,3 @@ class Programs:
             name, value, unit, text = line.split("\t")
             figures.append(Figure(name, float(value), unit, text))
         return figures
-
-    def ping_pong(self) -> Figure:
-        """What two processors need at least to tell each other a word and hear one back."""
-        say("hosted_roundtrip")
-        output = subprocess.run(
-            [str(self.folder / "hosted_roundtrip"), "--output", "json", "--rounds", "20"],
-            check=True, text=True, stdout=subprocess.PIPE, timeout=TIMEOUT_SECONDS).stdout
-        return Figure("ping_pong_ns", json.loads(output)["ping_pong_ns"], "ns",
-                      "a bare ping-pong of one shared word between the two processors")

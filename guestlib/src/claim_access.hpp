@@ -270,13 +270,13 @@ class ClaimAccess {
     } else {
       step(Step::S_over);
       const vmsrs_tag_kind kind = vmsrs_tag_kind_of(tag, granule);
-      const bool free = kind == VMSRS_TAG_UNOWNED || (kind == VMSRS_TAG_OWN && over(tag));
+      const bool free = (kind == VMSRS_TAG_OWN && over(tag)) || kind == VMSRS_TAG_UNOWNED;
       write_set_full = free && thread_.set.count >= capacity();
-      if (!free || write_set_full) {
+      if (!free || write_set_full) [[unlikely]] {
         if (!hole(28)) fast::close_window(area);
         return Outcome::kTrap;
       }
-      if (!claim_granule(region, granule, claim, tag, bits)) {
+      if (!claim_granule(region, granule, claim, tag, bits)) [[unlikely]] {
         fast::close_window(area);
         return Outcome::kAgain;
       }

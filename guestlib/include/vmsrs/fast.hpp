@@ -148,22 +148,24 @@ template <typename T>
 inline bool store(Thread& thread, T* to, T value) {
   const Region& region = thread.region;
   const std::uint64_t at = reinterpret_cast<std::uint64_t>(to) - region.begin;
-  if (!is_word_of<T>(region, at)) return false;
+  if (!is_word_of<T>(region, at)) [[unlikely]]
+    return false;
   const std::uint64_t granule = at >> region.shift;
   vmsrs_claim& claim = region.claims[granule];
   vmsrs_user_area& area = *thread.area;
   open_window(area);
   step(Step::S_mode);
-  const bool mine =
-      mode_of(thread) == thread.seen_any && __atomic_load_n(&claim.tag, __ATOMIC_RELAXED) ==
-                                                vmsrs_tag_of(thread.own, thread.own_check, granule);
-  if (mine) [[likely]] {
-    set_mask_of_word<T>(region, granule, at & region.within, thread.set);
-    step(Step::S_data);
-    plain_store(to, value);
+  if (mode_of(thread) != thread.seen_any ||
+      __atomic_load_n(&claim.tag, __ATOMIC_RELAXED) !=
+          vmsrs_tag_of(thread.own, thread.own_check, granule)) [[unlikely]] {
+    close_window(area);
+    return false;
   }
+  set_mask_of_word<T>(region, granule, at & region.within, thread.set);
+  step(Step::S_data);
+  plain_store(to, value);
   close_window(area);
-  return mine;
+  return true;
 }
 
 // Of the window: the generation that a slot is in, as tags have it.
@@ -226,8 +228,20 @@ inline bool load_in_suppression(const Thread& thread, const T* from, T& data) {
   const auto& window = *reinterpret_cast<const vmsrs_window*>(
       reinterpret_cast<const unsigned char*>(thread.mode) - offsetof(vmsrs_window, status.mode));
   const std::uint64_t granule = at >> region.shift;
-  return look(thread, window, region.claims[granule], granule, mode,
-              [&] { data = plain_load(from); }) == Look::kSettled;
+  const vmsrs_claim& claim = region.claims[granule];
+  step(Step::L_tag);
+  const std::uint64_t tag = __atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE);
+  if (tag != vmsrs_tag(VMSRS_TAG_UNOWNED, granule) &&
+      tag != vmsrs_tag_of(thread.own, thread.own_check, granule)) [[unlikely]]
+    return look(thread, window, claim, granule, mode, [&] { data = plain_load(from); }) ==
+           Look::kSettled;
+  step(Step::L_data2);
+  data = plain_load(from);
+  barrier();
+  step(Step::L_tag_again);
+  const bool stayed = __atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE) == tag;
+  step(Step::L_mode_again);
+  return stayed && mode_of(thread) == mode;
 }
 
 }  // namespace vmsrs::fast
