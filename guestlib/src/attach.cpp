@@ -126,7 +126,7 @@ int take_down() {
     return fail(VMSRS_ERROR_SYSTEM, "vmsrs_detach: mprotect: %s", strerrordesc_np(errno));
   ControlBlock& block = control_page.block;
   __atomic_store_n(&block.window, nullptr, __ATOMIC_RELEASE);
-  block.claimed_count = 0;
+  block.region_count = 0;
   block.areas = nullptr;  // both stay mapped, as the window does
   stop_service_thread();
   remove_handlers();
@@ -141,7 +141,7 @@ int forget_parent() {
     return fail(VMSRS_ERROR_SYSTEM, "vmsrs_attach: mprotect: %s", strerrordesc_np(errno));
   ControlBlock& block = control_page.block;
   block.window = nullptr;
-  block.claimed_count = 0;
+  block.region_count = 0;
   block.areas = block.areas_memory = nullptr;
   for (vmsrs_heap*& heap : block.heaps) heap = nullptr;  // the copy of its parent's
   remove_handlers();

@@ -51,10 +51,10 @@ vmsrs_user_area* own_area() {
 }
 
 const fast::Region* claimed_region_numbered(std::uint64_t number) {
-  const std::uint32_t count = __atomic_load_n(&control().claimed_count, __ATOMIC_ACQUIRE);
+  const std::uint32_t count = __atomic_load_n(&control().region_count, __ATOMIC_ACQUIRE);
   for (std::uint32_t i = 0; i < count && i < VMSRS_MAX_REGIONS; ++i)
-    if (control().claimed[i].number == number && control().claimed[i].bytes != 0)
-      return &control().claimed[i];
+    if (control().regions[i].number == number && control().regions[i].bytes != 0)
+      return &control().regions[i];
   return nullptr;
 }
 
@@ -188,46 +188,55 @@ void free_claims(vmsrs_claim* claims, std::uint64_t count) {
   munmap(claims, whole_pages(count * sizeof(vmsrs_claim)));
 }
 
-void add_claimed_region(const fast::Region& region) {
+void add_region(const fast::Region& region) {
   if (!unlock_control()) return;
   ControlBlock& block = control_page.block;
   std::uint32_t place = 0;  // of one that was given up, or a new one
-  while (place < block.claimed_count && block.claimed[place].bytes != 0) ++place;
+  while (place < block.region_count && block.regions[place].bytes != 0) ++place;
   if (place < VMSRS_MAX_REGIONS) {
-    block.claimed[place] = region;
-    if (place == block.claimed_count)
-      __atomic_store_n(&block.claimed_count, place + 1, __ATOMIC_RELEASE);
+    block.regions[place] = region;
+    if (place == block.region_count)
+      __atomic_store_n(&block.region_count, place + 1, __ATOMIC_RELEASE);
   }
   (void)lock_control();
 }
 
-void forget_claimed_region(std::uint64_t number) {
-  if (control().claimed_count == 0 || !unlock_control()) return;
-  for (fast::Region& region : control_page.block.claimed)
+void forget_region_numbered(std::uint64_t number) {
+  if (control().region_count == 0 || !unlock_control()) return;
+  for (fast::Region& region : control_page.block.regions)
     if (region.number == number)
       __atomic_store_n(&region.bytes, std::uint64_t{0}, __ATOMIC_RELEASE);
   (void)lock_control();
 }
 
 // Their claims stay mapped: a thread may be in the middle of an access.
-int forget_claimed_regions() {
-  if (control().areas == nullptr) return 0;
+int forget_regions() {
+  const bool had_areas = control().areas != nullptr;
   if (!unlock_control()) return fail(VMSRS_ERROR_SYSTEM, "Init_profile: mprotect");
   control_page.block.areas = nullptr;
-  __atomic_store_n(&control_page.block.claimed_count, 0u, __ATOMIC_RELEASE);
+  __atomic_store_n(&control_page.block.region_count, 0u, __ATOMIC_RELEASE);
   if (!lock_control()) return fail(VMSRS_ERROR_SYSTEM, "Init_profile: mprotect");
   constexpr bool kShared = false;  // this process was the only one
-  return prepare_user_areas(kShared);
+  return had_areas ? prepare_user_areas(kShared) : 0;
 }
 
 const fast::Region* claimed_region_at(std::uint64_t address, std::uint64_t bytes) {
-  const std::uint32_t count = __atomic_load_n(&control().claimed_count, __ATOMIC_ACQUIRE);
+  const std::uint32_t count = __atomic_load_n(&control().region_count, __ATOMIC_ACQUIRE);
   for (std::uint32_t i = 0; i < count && i < VMSRS_MAX_REGIONS; ++i) {
-    const fast::Region& region = control().claimed[i];
+    const fast::Region& region = control().regions[i];
     const std::uint64_t at = address - region.begin;
-    if (at < region.bytes && bytes <= region.bytes - at) return &region;
+    if (at < region.bytes && bytes <= region.bytes - at && region.claims != nullptr) return &region;
   }
   return nullptr;
+}
+
+bool touches_region(std::uint64_t address, std::uint64_t bytes) {
+  const std::uint32_t count = __atomic_load_n(&control().region_count, __ATOMIC_ACQUIRE);
+  for (std::uint32_t i = 0; i < count && i < VMSRS_MAX_REGIONS; ++i) {
+    const fast::Region& region = control().regions[i];
+    if (address < region.begin + region.bytes && region.begin < address + bytes) return true;
+  }
+  return false;
 }
 
 fast::Thread& claims_thread(const vmsrs_window* window) {

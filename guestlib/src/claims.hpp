@@ -17,10 +17,13 @@ int prepare_user_areas(bool shared);
 vmsrs_claim* make_claims(std::uint64_t count);
 void free_claims(vmsrs_claim* claims, std::uint64_t count);
 
-void add_claimed_region(const fast::Region& region);
-void forget_claimed_region(std::uint64_t number);
+// Regions of this process; those where each store is a call have no claims.
+void add_region(const fast::Region& region);
+void forget_region_numbered(std::uint64_t number);
+// Is any of these bytes in a region?
+bool touches_region(std::uint64_t address, std::uint64_t bytes);
 // All of them, and the users' areas are made anew. 0 or a vmsrs_error.
-int forget_claimed_regions();
+int forget_regions();
 // nullptr: these bytes are not (wholly) in a region with claims.
 const fast::Region* claimed_region_at(std::uint64_t address, std::uint64_t bytes);
 

@@ -40,8 +40,8 @@ struct ControlBlock {
   bool can_populate;  // see touch_page
   bool hosted;        // see platform.cpp
   bool signal_mask_stays;
-  std::uint32_t claimed_count;
-  fast::Region claimed[VMSRS_MAX_REGIONS];
+  std::uint32_t region_count;
+  fast::Region regions[VMSRS_MAX_REGIONS];
   std::byte* areas;         // of users; nullptr: no region has claims
   std::byte* areas_memory;  // the same; stays when they are given up
   std::uint64_t area_bytes;

@@ -71,7 +71,7 @@ bool add_effect(const Effect& effect) {
 
 bool effects_hold() {
   const ThreadContext& context = thread_context();
-  return context.effects.count == 0 || (seal_holds(context) && holds(context.effects));
+  return seal_holds(context) && holds(context.effects);
 }
 
 // What is carried out may open scopes, and add effects to them: the thread has another log then.

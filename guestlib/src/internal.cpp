@@ -39,9 +39,9 @@ size_t vmsrs_internal_ranges(struct vmsrs_internal_range* ranges, size_t capacit
   add("the thread's fast words", &vmsrs_fast_thread, sizeof vmsrs_fast_thread, true);
   if (control().areas != nullptr)
     add("users' areas", control().areas, kAreasNamed * control().area_bytes, true);
-  for (std::uint32_t i = 0; i < control().claimed_count; ++i) {
-    const vmsrs::fast::Region& region = control().claimed[i];
-    if (region.bytes != 0)
+  for (std::uint32_t i = 0; i < control().region_count; ++i) {
+    const vmsrs::fast::Region& region = control().regions[i];
+    if (region.bytes != 0 && region.claims != nullptr)
       add("claims", region.claims, (region.bytes >> region.shift) * sizeof(vmsrs_claim), true);
   }
   const PlatformMemory platform = platform_memory();

@@ -83,10 +83,9 @@ int profile_as(const RegionName* name, void* address, std::size_t bytes, unsigne
   const bool kept = name != nullptr && region.second != 0;
   const std::uint64_t status = fill(region.first, bytes);
   if (status == VMSRS_OK) {
-    if (claims != nullptr)
-      add_claimed_region(fast::make_region(to_register(address), bytes, claims,
-                                           static_cast<std::uint32_t>(__builtin_ctz(granule_bytes)),
-                                           static_cast<std::uint32_t>(region.first)));
+    add_region(fast::make_region(to_register(address), bytes, claims,
+                                 static_cast<std::uint32_t>(__builtin_ctz(granule_bytes)),
+                                 static_cast<std::uint32_t>(region.first)));
     return kept ? VMSRS_PROFILED_KEPT : VMSRS_PROFILED_NEW;
   }
   // What is kept is kept still, for another attempt.
@@ -138,11 +137,10 @@ int join(const RegionName& name, void* wanted, void** at, std::size_t* bytes) {
                                   .r8 = to_register(claims)},
                                  {&name, sizeof name});
   if (region.status != VMSRS_OK) return fail_status("vmsrs_profile_join", region.status);
-  if (has_claims)
-    add_claimed_region(fast::make_region(to_register(place), found.second,
-                                         reinterpret_cast<vmsrs_claim*>(claims),
-                                         static_cast<std::uint32_t>(__builtin_ctzll(granule)),
-                                         static_cast<std::uint32_t>(region.first)));
+  add_region(fast::make_region(to_register(place), found.second,
+                               reinterpret_cast<vmsrs_claim*>(claims),
+                               static_cast<std::uint32_t>(__builtin_ctzll(granule)),
+                               static_cast<std::uint32_t>(region.first)));
   if (at != nullptr) *at = place;
   if (bytes != nullptr) *bytes = found.second;
   return 0;
@@ -159,7 +157,7 @@ int Init_profile(void) {
   const CallResult result = call_to_end(VMSRS_CALL_INIT_PROFILE);
   if (result.status != VMSRS_OK) return fail_status("Init_profile", result.status);
   forget_heaps();
-  return forget_claimed_regions();
+  return forget_regions();
 }
 
 int profile(void* address, size_t bytes, unsigned granule_bytes) {
@@ -199,6 +197,6 @@ int unprofile_named(const char* name) {
   if (result.status == VMSRS_NO_REGION)
     return fail(VMSRS_ERROR_ARGUMENT, "unprofile_named: no region has the name %s", text.text);
   if (result.status != VMSRS_OK) return fail_status("unprofile_named", result.status);
-  forget_claimed_region(result.first);
+  forget_region_numbered(result.first);
   return 0;
 }

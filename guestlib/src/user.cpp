@@ -315,7 +315,8 @@ int vmsrs_user_end(void) {
     if (context.depth == 0) return fail_status("vmsrs_user_end", VMSRS_NO_USER);
     return close_scopes(context.depth);
   }
-  // The hint is damaged: let the hypervisor count.
+  // Damaged: what was to happen at its end is not known, and the engine counts its scopes.
+  crash_user(VMSRS_FAULT_CHECK, to_register(&context), 0);
   const CallResult end = end_user();
   if (end.status != VMSRS_OK && end.status != VMSRS_CRASHED)
     return fail_status("vmsrs_user_end", end.status);
