@@ -134,11 +134,11 @@ void sweep(const Roster& roster, const Instant& instant, std::size_t employees, 
   seen.during += was_there;
 }
 
-// As many rounds as were asked for, and then on, up to ten times as many, until the reader has come
-// at the instant often enough.
+// As many rounds as were asked for, and then on, up to four times as many, until the reader has
+// come at the instant often enough.
 bool enough(unsigned rounds, const Options& options, const Seen& seen) {
   constexpr std::uint64_t kOften = 5;
-  return rounds >= options.rounds && (seen.during >= kOften || rounds >= 10 * options.rounds);
+  return rounds >= options.rounds && (seen.during >= kOften || rounds >= 4 * options.rounds);
 }
 
 // A thread that wakes up when it says.
@@ -153,7 +153,7 @@ void reader_while_suppression_is_entered(const Scene& scene) {
   const auto polluted_of = [](std::size_t number) { return kPolluted + number; };
   Actor zero(0), three(3), four(4);
   Instant instant;
-  instant.expect(10 * scene.options.rounds);
+  instant.expect(4 * scene.options.rounds);
   zero.on_crash = [&] { instant.done(); };
   Seen seen, committed;
   unsigned failed = 0;
@@ -212,7 +212,7 @@ void reader_between_data_and_metadata(const Scene& scene) {
   Roster& roster = scene.roster;
   Actor zero(0), three(3), four(4);
   Instant instant;
-  instant.expect(10 * scene.options.rounds);
+  instant.expect(4 * scene.options.rounds);
   Seen seen;
   unsigned failed = 0, kept = 0;
   std::uint64_t before = roster.salary(1);
