@@ -46,8 +46,9 @@ class Instant {
   // Before each round. The reader shall come at random within half as long again as what takes
   // place took so far; so it gets up earlier by what it was late so far.
   void prepare() {
-    constexpr std::uint64_t kLead = 300'000, kFirst = 20'000;
-    const std::uint64_t late = median(late_, 0), most = median(took_, kFirst) * 3 / 2;
+    constexpr std::uint64_t kLead = 300'000, kFirst = 20'000, kLatest = 5'000'000;
+    const std::uint64_t late = std::min(median(late_, 0), kLatest);
+    const std::uint64_t most = median(took_, kFirst) * 3 / 2;
     phase_ = kBefore;
     at_ = now_ns() + kLead + 2 * late;
     reader_at_ = at_ - late + std::uniform_int_distribution<std::uint64_t>(0, most)(random_);
