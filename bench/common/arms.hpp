@@ -16,6 +16,7 @@ struct Plain {
   static void store(std::uint64_t* to, std::uint64_t value) {
     *static_cast<volatile std::uint64_t*>(to) = value;
   }
+  static void assign(std::uint64_t* to, const std::uint64_t* from) { store(to, load(from)); }
   static void begin(std::uint64_t) {}
   static void end() {}
 };
@@ -23,6 +24,7 @@ struct Plain {
 struct Monitored {
   static std::uint64_t load(const std::uint64_t* from) { return vmsrs::load(from); }
   static void store(std::uint64_t* to, std::uint64_t value) { vmsrs::store(to, value); }
+  static void assign(std::uint64_t* to, const std::uint64_t* from) { vmsrs::assign(to, from); }
   static void begin(std::uint64_t label) { vmsrs_user_begin(label); }
   static void end() { vmsrs_user_end(); }
 };

@@ -60,6 +60,24 @@ double median_difference(unsigned count, Base base, Other other) {
   return median(std::move(differences));
 }
 
+// The same: the median of the rounds' ratios, other over base.
+template <typename Base, typename Other>
+double median_ratio(unsigned count, Base base, Other other) {
+  std::vector<double> ratios;
+  for (unsigned i = 0; i < count; ++i) {
+    double low, high;
+    if (i % 2 == 0) {
+      low = base();
+      high = other();
+    } else {
+      high = other();
+      low = base();
+    }
+    ratios.push_back(high / low);
+  }
+  return median(std::move(ratios));
+}
+
 // Nanoseconds that one of `count` operations takes.
 template <typename Operations>
 double time_each(std::uint64_t count, Operations operations) {

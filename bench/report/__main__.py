@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from . import output
+from . import figure14, output
 from .aims import AIMS, COMPARISONS, NAMES
 from .comparison import Comparison, add_curves, compare
 from .programs import Figure, Programs, say
@@ -53,13 +53,20 @@ def main() -> None:
         comparison = compare(programs)
         if "curves" in names:
             add_curves(programs, comparison, os.environ.get("VMSRS_BENCH_QUICK") == "1")
+    curves = figure14.measure(programs) if figure14.NAME in names else None
     output.circumstances()
-    if options.keep is not None:
+    if options.keep is not None and (figures or comparison is not None):
         keep(options.keep, figures, comparison)
+    if options.keep is not None and curves is not None:
+        say(f"kept in {options.keep}: {figure14.keep(options.keep, curves)}.*")
     if options.output == "json":
-        output.print_json(figures, comparison, bool(options.name))
+        # What has a name of its own is printed when it is named.
+        more = figure14.summary(curves) if options.name and curves is not None else []
+        output.print_json(figures, comparison, bool(options.name), more)
     else:
         output.print_table(figures, comparison)
+        if curves is not None:
+            figure14.print_table(curves)
     if programs.failed:
         sys.exit("failed: " + "; ".join(programs.failed))
 

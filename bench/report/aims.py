@@ -40,4 +40,4 @@ KEYS = {aim.key: aim for aim in AIMS}
 
 # Benchmarks with many figures each, and no aim.
 COMPARISONS = ("checkpoint", "curves")
-NAMES = (*KEYS, *COMPARISONS)
+NAMES = (*KEYS, *COMPARISONS, "figure14")

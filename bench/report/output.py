@@ -93,10 +93,12 @@ def print_comparison(comparison: Comparison) -> None:
             print(f"{way:<22}" + "".join(f"{number(y):>10}" for _, y in values))
 
 
-def print_json(figures: list[Figure], comparison: Comparison | None, named: bool) -> None:
+def print_json(figures: list[Figure], comparison: Comparison | None, named: bool,
+               more: list[Figure]) -> None:
     values = {figure.name: figure.value for figure in figures if figure.name in KEYS}
     if named and comparison is not None:
         values.update((figure.name, figure.value) for figure in comparison_figures(comparison))
+    values.update((figure.name, figure.value) for figure in more)
     print(json.dumps(values, indent=1))
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from . import HEADING
 from .comparison import WORK_SECONDS, Comparison
@@ -22,13 +23,27 @@ LABELS = {"ours": "VMSRS", "fork": "checkpoint: fork", "uffd": "checkpoint: user
           "uffd-async": "checkpoint: userfaultfd, async", "mprotect": "checkpoint: mprotect"}
 
 
-def draw(file: Path, comparison: Comparison) -> None:
+def start() -> Any:
+    """pyplot, set up for files that are the same for the same figures."""
     import matplotlib  # only here: the rest runs without it
     matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "vmsrs"  # the same figures, the same file
+    matplotlib.rcParams["svg.hashsalt"] = "vmsrs"
     matplotlib.rcParams["svg.fonttype"] = "none"
     from matplotlib import pyplot
+    return pyplot
 
+
+def save(figure: Any, file: Path, title: str) -> None:
+    figure.suptitle(f"{title}\n{circumstances()}", fontsize=9)
+    figure.tight_layout()
+    figure.savefig(file, metadata={"Date": None})
+    start().close(figure)
+    first, rest = file.read_text(encoding="utf-8").split("\n", 1)
+    file.write_text(f"{first}\n{LICENCE}{rest}", encoding="utf-8")
+
+
+def draw(file: Path, comparison: Comparison) -> None:
+    pyplot = start()
     figure, panels = pyplot.subplots(2, 3, figsize=(15, 9))
     flat = iter(panels.flat)
     for name, curve in comparison.curves.items():
@@ -66,9 +81,4 @@ def draw(file: Path, comparison: Comparison) -> None:
     for panel in panels.flat:
         panel.legend(fontsize=7)
         panel.grid(alpha=0.3)
-    figure.suptitle(f"VMSRS benchmarks: {HEADING}\n{circumstances()}", fontsize=9)
-    figure.tight_layout()
-    figure.savefig(file, metadata={"Date": None})
-    pyplot.close(figure)
-    first, rest = file.read_text(encoding="utf-8").split("\n", 1)
-    file.write_text(f"{first}\n{LICENCE}{rest}", encoding="utf-8")
+    save(figure, file, f"VMSRS benchmarks: {HEADING}")

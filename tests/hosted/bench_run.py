@@ -19,6 +19,8 @@ KEYS = {
     "shop_read90_ratio", "shop_read50_ratio", "shop_crashing_ratio", "sweep_memcmp_ratio",
     "memory_ratio"}
 WAYS = {"ours", "fork"}  # the others need what the kernel may refuse
+FIGURE14 = {f"figure14_{what}_{mode}_ratio" for what in ("programs", "intensive")
+            for mode in ("normal", "suppression")}
 HEADING = "native, hosted platform, no nested paging"
 
 
@@ -54,6 +56,9 @@ def main() -> None:
     comparison = json.loads(report(build, "--output", "json", "checkpoint"))
     require(numbers(comparison), f"numbers: {comparison}")
     require({f"checkpoint_{way}_overhead" for way in WAYS} <= set(comparison), "the ways")
+    figure14 = json.loads(report(build, "--output", "json", "figure14"))
+    require(numbers(figure14), f"numbers: {figure14}")
+    require(FIGURE14 <= set(figure14), f"figure 14: {sorted(figure14)}")
     require(HEADING in report(build, "memory_ratio"), "the heading")
     require(refused("--output", "xml") and refused("no_such_name") and refused("--fast"),
             "wrong arguments are refused in one line")

@@ -148,7 +148,7 @@ class Shell(unittest.TestCase):
     def test_shellcheck(self) -> None:
         scripts = [*sorted(TOP.glob("deploy/*.sh")), *sorted(TOP.glob("deploy/lib/*.sh")),
                    *sorted(TOP.glob("deploy/guest/*.sh")), *sorted(TOP.glob("tests/*.sh")),
-                   *sorted(TOP.glob("bench/*.sh")),
+                   *sorted(TOP.glob("bench/*.sh")), *sorted(TOP.glob("examples/*/*.sh")),
                    TOP / ".ci" / "run"]
         subprocess.run(["shellcheck", "-x", *map(str, scripts)], check=True)
 
