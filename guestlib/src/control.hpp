@@ -18,7 +18,7 @@
 // restored) or a thread's own (thread.hpp), where damage can hurt that thread only.
 namespace vmsrs::guest {
 
-inline constexpr int kFaultSignals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+inline constexpr int kFaultSignals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 inline constexpr std::size_t kFaultSignalCount = sizeof kFaultSignals / sizeof *kFaultSignals;
 
 struct ControlBlock {

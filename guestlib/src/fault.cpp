@@ -38,8 +38,20 @@ bool is_stack_overflow(std::uint64_t address, const ucontext_t& context) {
          !(touch_page(stack, false) && touch_page(stack - kRedZone, false));
 }
 
+// abort(), a failed assert, std::terminate: the signal comes out of the thread's own tgkill, whose
+// arguments are still in the registers. One that another thread has sent does not look so.
+bool is_own_abort(int signal, const siginfo_t& info, const ucontext_t& context) {
+  const auto& registers = context.uc_mcontext.gregs;
+  return signal == SIGABRT && info.si_code == SI_TKILL && info.si_pid == getpid() &&
+         registers[REG_RCX] == registers[REG_RIP] &&  // behind a SYSCALL instruction
+         registers[REG_RAX] == 0 && registers[REG_RDI] == info.si_pid &&
+         registers[REG_RSI] == this_thread() && registers[REG_RDX] == SIGABRT;
+}
+
 vmsrs_fault_kind kind_of(int signal, const siginfo_t& info, const ucontext_t& context) {
   switch (signal) {
+    case SIGABRT:
+      return VMSRS_FAULT_ABORT;
     case SIGBUS:
       return VMSRS_FAULT_BUS;
     case SIGFPE:
@@ -106,15 +118,16 @@ bool is_between_users() {
 void on_fault(int signal, siginfo_t* info, void* ucontext) {
   const int saved_errno = errno;
   auto& context = *static_cast<ucontext_t*>(ucontext);
+  const bool aborts = is_own_abort(signal, *info, context);
   // Sent by somebody: no fault. Or the thread has a user in advance that it has not begun.
-  if (info->si_code <= 0 || attached_window() == nullptr || is_between_users()) {
+  if ((info->si_code <= 0 && !aborts) || attached_window() == nullptr || is_between_users()) {
     chain(signal, info, ucontext);
     errno = saved_errno;
     return;
   }
   const vmsrs_fault_kind kind = kind_of(signal, *info, context);
   const CallResult crash =
-      crash_user(kind, reinterpret_cast<std::uint64_t>(info->si_addr),
+      crash_user(kind, aborts ? 0 : reinterpret_cast<std::uint64_t>(info->si_addr),
                  static_cast<std::uint64_t>(context.uc_mcontext.gregs[REG_RIP]));
   if (crash.status != VMSRS_OK && crash.status != VMSRS_CRASHED) {
     chain(signal, info, ucontext);
@@ -122,7 +135,8 @@ void on_fault(int signal, siginfo_t* info, void* ucontext) {
     return;
   }
   sigdelset(&context.uc_sigmask, control().time_signal);
-  const bool give_up = past_bounds(crash.first) || stack_is_short(context) ||
+  // abort() does not return: there is nothing to go on with. It has let go of its own lock.
+  const bool give_up = aborts || past_bounds(crash.first) || stack_is_short(context) ||
                        kind == VMSRS_FAULT_STACK || is_instruction_fetch(signal, *info, context);
   if (give_up ||
       step_over(control().decoder, control().xsave, signal, context) == Step::kCannotStep)

@@ -9,8 +9,17 @@
 #include "control.hpp"
 #include "error.hpp"
 #include "guest_call.hpp"
+#include "scope_body.h"
 #include "suppression.hpp"
 #include "thread.hpp"
+
+// The C++ runtime's, if the program has one: a thread's exceptions in flight (Itanium C++ ABI,
+// 2.2.2). Those that abort() ended are forgotten with their frames.
+struct ExceptionsInFlight {
+  void* caught;
+  unsigned uncaught_count;
+};
+extern "C" [[gnu::weak]] ExceptionsInFlight* __cxa_get_globals();
 
 namespace vmsrs::guest {
 
@@ -220,14 +229,38 @@ int close_scopes(std::uint64_t depth) {
 
 namespace {
 
+struct OpenScope {
+  std::uint64_t depth;
+  const SignalsUnblocked& signals;
+};
+
+// The body did not return: an exception, or the end of its thread, takes its frames and ours away.
+// Nobody knows what is missing from the user's work: it has crashed, and this is its end point.
+void leave_by_force(void* left) {
+  const auto& scope = *static_cast<const OpenScope*>(left);
+  ThreadContext& context = thread_context();
+  if (seal_holds(context) && context.landing_depth == scope.depth) {
+    context.landing_depth = kLanded;
+    seal(context);
+  }
+  crash_user(VMSRS_FAULT_ABORT, 0, 0);
+  close_scopes(scope.depth);
+  scope.signals.restore_before();
+}
+
 // The frame that unwinding comes back to: it must be alive while the body runs, and it keeps
 // nothing in variables that change.
 [[gnu::noinline]] bool run_body(ThreadContext& context, std::uint64_t depth, void (*body)(void*),
-                                void* argument) {
-  if (sigsetjmp(context.landing, 0) != 0) return true;
+                                void* argument, OpenScope& scope) {
+  ExceptionsInFlight before{};
+  if (__cxa_get_globals != nullptr) before = *__cxa_get_globals();
+  if (sigsetjmp(context.landing, 0) != 0) {
+    if (__cxa_get_globals != nullptr) *__cxa_get_globals() = before;
+    return true;
+  }
   context.landing_depth = depth;
   seal(context);
-  body(argument);
+  vmsrs_guest_call_body(body, argument, leave_by_force, &scope);
   if (in_suppression() && seal_holds(context) && user_is_crashed()) {
     context.landing_depth = kLanded;
     seal(context);
@@ -245,14 +278,15 @@ int run_scope(const char* name, ScopeKind kind, std::uint64_t label, void (*body
   if (outcome == 0) {
     ThreadContext& context = thread_context();
     bool unwound = false;
+    OpenScope scope = {depth, signals};
     if (seal_holds(context) && context.landing_depth == 0) {
-      unwound = run_body(context, depth, body, argument);
+      unwound = run_body(context, depth, body, argument, scope);
       if (unwound) {
         abandon_calls();
         signals.restore_within();
       }
     } else {
-      body(argument);
+      vmsrs_guest_call_body(body, argument, leave_by_force, &scope);
     }
     outcome = close_scopes(depth);
     if (unwound && outcome == VMSRS_SUPPRESSED) outcome = VMSRS_UNWOUND;

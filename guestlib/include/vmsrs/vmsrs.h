@@ -42,11 +42,11 @@ typedef struct vmsrs_options {
   const char* windows_directory; /* NULL: /run/vmsrs/windows; hosted: not used */
   uint32_t fault_limit;          /* faults of one user before it is unwound; 0: 1000 */
   uint32_t suppression_limit_ms; /* time from crash to unwinding; 0: 10000 */
-  bool signal_mask_stays; /* no thread blocks SIGSEGV, SIGBUS, SIGFPE or SIGILL after its first
-                             scope: the mask is looked at then, left open, and not again (two
-                             system calls less a scope) */
-  bool trap_every_store;  /* the simple mechanism: no claims in the server's memory, each store a
-                             call; false: docs/protocol.md */
+  bool signal_mask_stays;  /* no thread blocks SIGSEGV, SIGBUS, SIGFPE, SIGILL or SIGABRT after its
+                              first scope: the mask is looked at then, left open, and not again (two
+                              system calls less a scope) */
+  bool trap_every_store;   /* the simple mechanism: no claims in the server's memory, each store a
+                              call; false: docs/protocol.md */
   uint32_t stuck_limit_ms; /* how long a thread waits for another to come out of a store that it is
                               in the middle of, before that one's user counts as stuck, in
                               milliseconds of the waiting thread's pauses; 0: 1000; at most 30000 */
@@ -55,10 +55,10 @@ typedef struct vmsrs_options {
 } vmsrs_options;
 
 /* Binds this process to its server, maps its window, installs the fault handler (SIGSEGV, SIGBUS,
- * SIGFPE, SIGILL; faults of threads without a user go to the handlers that were there before) and
- * starts the service thread. Once a process. Up to VMSRS_MAX_PROCESSES processes may be attached to
- * one server, all with the same trap_every_store; a child of fork is not attached until it calls
- * this itself, outside of all scopes. On the hypervisor a second process is refused
+ * SIGFPE, SIGILL, SIGABRT; those of threads without a user go to the handlers that were there
+ * before) and starts the service thread. Once a process. Up to VMSRS_MAX_PROCESSES processes may be
+ * attached to one server, all with the same trap_every_store; a child of fork is not attached until
+ * it calls this itself, outside of all scopes. On the hypervisor a second process is refused
  * (VMSRS_ERROR_STATE) unless every store traps, and can join no region. */
 int vmsrs_attach(const vmsrs_options* options);
 /* Ends the protection of this process, and gives up all regions that no other one has, named ones
@@ -130,8 +130,10 @@ typedef enum vmsrs_outcome {
  * Of a user that somebody else declared crashed it is called in its thread's next monitored access
  * or fault, or where a scope begins or ends.
  * label is any number that lists shall show. Nested: part of the outer user. Returns a
- * vmsrs_outcome or a negative vmsrs_error (then body was not run). Frames that unwinding skips get
- * no destructors. */
+ * vmsrs_outcome or a negative vmsrs_error (then body was not run). abort() in the body crashes its
+ * user (VMSRS_FAULT_ABORT). Frames that unwinding skips get no destructors. If an exception or the
+ * end of the thread takes the body away, its user has crashed, the scope is closed, and the
+ * exception goes on. */
 int vmsrs_run_user(uint64_t label, void (*body)(void*), void* argument, void (*on_crash)(void*),
                    void* on_crash_argument);
 
