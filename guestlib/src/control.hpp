@@ -41,7 +41,6 @@ struct ControlBlock {
   std::byte* areas;         // of users; nullptr: no region has claims
   std::byte* areas_memory;  // the same; stays when they are given up
   std::uint64_t area_bytes;
-  struct sigaction previous[kFaultSignalCount];
   struct sigaction previous_time;
   pthread_key_t stack_key;  // the alternate stack that the library gave to a thread
   pthread_t service_thread;

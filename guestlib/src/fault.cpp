@@ -2,9 +2,6 @@
 #include "fault.hpp"
 
 #include <errno.h>
-#include <pthread.h>
-#include <string.h>
-#include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 #include <vmsrs/vmsrs.h>
@@ -14,8 +11,8 @@
 
 #include "bounds.hpp"
 #include "control.hpp"
-#include "error.hpp"
 #include "guest_call.hpp"
+#include "handlers.hpp"
 #include "step.hpp"
 #include "suppression.hpp"
 #include "thread.hpp"
@@ -78,35 +75,6 @@ bool stack_is_short(const ucontext_t& context) {
   return here - bottom < kStackReserve;
 }
 
-std::size_t index_of(int signal) {
-  std::size_t index = 0;
-  while (index + 1 < kFaultSignalCount && kFaultSignals[index] != signal) ++index;
-  return index;
-}
-
-// As if the library were not there. A default action that ends the process is let happen at the
-// faulting instruction itself, so that the core shows it.
-void chain(int signal, siginfo_t* info, void* ucontext) {
-  const struct sigaction& previous = control().previous[index_of(signal)];
-  const bool from_processor = info->si_code > 0;
-  if ((previous.sa_flags & SA_SIGINFO) == 0 &&
-      (previous.sa_handler == SIG_DFL || previous.sa_handler == SIG_IGN)) {
-    if (previous.sa_handler == SIG_IGN && !from_processor) return;
-    struct sigaction fallback {};
-    fallback.sa_handler = SIG_DFL;
-    sigaction(signal, &fallback, nullptr);
-    if (!from_processor) syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), signal);
-    return;
-  }
-  sigset_t mask = previous.sa_mask;
-  if ((previous.sa_flags & SA_NODEFER) == 0) sigaddset(&mask, signal);
-  pthread_sigmask(SIG_BLOCK, &mask, nullptr);  // the return from our own handler undoes it
-  if ((previous.sa_flags & SA_SIGINFO) != 0)
-    previous.sa_sigaction(signal, info, ucontext);
-  else
-    previous.sa_handler(signal);
-}
-
 bool is_between_users() {
   const ThreadContext& context = thread_context();
   return control().areas != nullptr && seal_holds(context) && context.depth == 0 &&
@@ -142,46 +110,6 @@ void on_fault(int signal, siginfo_t* info, void* ucontext) {
       step_over(control().decoder, control().xsave, signal, context) == Step::kCannotStep)
     unwind();
   errno = saved_errno;
-}
-
-int install_handlers() {
-  ControlBlock& block = control_page.block;
-  // A real-time signal that nobody else has a handler for.
-  block.time_signal = 0;
-  for (int signal = SIGRTMAX - 1; signal >= SIGRTMIN && block.time_signal == 0; --signal) {
-    struct sigaction present {};
-    if (sigaction(signal, nullptr, &present) == 0 && (present.sa_flags & SA_SIGINFO) == 0 &&
-        present.sa_handler == SIG_DFL)
-      block.time_signal = signal;
-  }
-  if (block.time_signal == 0)
-    return fail(VMSRS_ERROR_SYSTEM,
-                "vmsrs_attach: every real-time signal has a handler: the library needs one");
-  sigemptyset(&block.signals);
-  sigaddset(&block.signals, block.time_signal);
-  for (const int signal : kFaultSignals) sigaddset(&block.signals, signal);
-  struct sigaction action {};
-  sigemptyset(&action.sa_mask);
-  action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
-  action.sa_sigaction = on_time_signal;
-  sigaction(block.time_signal, &action, &block.previous_time);
-  // A fault inside the handler (in a callback) must come through.
-  action.sa_flags |= SA_NODEFER;
-  action.sa_sigaction = on_fault;
-  for (std::size_t i = 0; i < kFaultSignalCount; ++i)
-    sigaction(kFaultSignals[i], &action, &block.previous[i]);
-  return 0;
-}
-
-void remove_handlers() {
-  const ControlBlock& block = control();
-  for (std::size_t i = 0; i < kFaultSignalCount; ++i) {
-    struct sigaction present {};
-    // Somebody may have put a handler over ours since: then it stays.
-    if (sigaction(kFaultSignals[i], nullptr, &present) == 0 && present.sa_sigaction == on_fault)
-      sigaction(kFaultSignals[i], &block.previous[i], nullptr);
-  }
-  sigaction(block.time_signal, &block.previous_time, nullptr);
 }
 
 }  // namespace vmsrs::guest

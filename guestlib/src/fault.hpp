@@ -10,9 +10,4 @@ namespace vmsrs::guest {
 
 void on_fault(int signal, siginfo_t* info, void* ucontext);
 
-// Puts the handlers in place, keeping the former ones in the (writable) control block, or takes
-// them out again. 0 or a vmsrs_error.
-int install_handlers();
-void remove_handlers();
-
 }  // namespace vmsrs::guest

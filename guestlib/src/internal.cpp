@@ -8,6 +8,7 @@
 #include "claims.hpp"
 #include "control.hpp"
 #include "error.hpp"
+#include "handlers.hpp"
 #include "internal_state.hpp"
 #include "thread.hpp"
 
@@ -29,6 +30,9 @@ size_t vmsrs_internal_ranges(struct vmsrs_internal_range* ranges, size_t capacit
   };
   const vmsrs_window* window = attached_window();
   add("control page", &control_page, sizeof control_page, window == nullptr);
+  size_t handlers_bytes = 0;
+  const void* const handlers = handlers_page(handlers_bytes);
+  add("page of the program's handlers", handlers, handlers_bytes, false);
   add("window", window, sizeof *window, false);
   add("thread context", &thread_context(), sizeof(ThreadContext), true);
   add("error message", vmsrs_error_message(), kErrorMessageBytes, true);

@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <signal.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <thread>
 #include <vmsrs/vmsrs.hpp>
 
+#include "child.hpp"
 #include "fixture.hpp"
 
 // Faults that are not a user's: as if the library were not there. Each in a child process.
@@ -20,24 +17,6 @@ using namespace vmsrs::test;
 namespace {
 
 void fault(std::uint64_t* wild) { *static_cast<volatile std::uint64_t*>(wild) = 1; }
-
-template <typename Body>
-int status_of_child(Body body) {
-  const pid_t child = fork_between_calls();
-  if (child == 0) {
-    const rlimit no_core = {0, 0};
-    setrlimit(RLIMIT_CORE, &no_core);
-    freopen("/dev/null", "w", stderr);
-    alarm(20);
-    body();
-    _exit(0);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  return status;
-}
-
-int signal_of(int status) { return WIFSIGNALED(status) ? WTERMSIG(status) : 0; }
 
 void exit_with_42(int) { _exit(42); }
 void exit_with_43(int, siginfo_t* info, void* context) {

@@ -65,6 +65,14 @@ int vmsrs_attach(const vmsrs_options* options);
  * too. Fails with VMSRS_ERROR_STATE while a user of this process is unfinished. */
 int vmsrs_detach(void);
 
+/* sigaction() as the program means it while attached: of the five signals that the library handles
+ * first, the program's handler is recorded, called for every signal that is no user's fault, and
+ * put in place by vmsrs_detach; any other signal is sigaction()'s. sigaction() and signal() of a
+ * program that links this library are this function already, unless it defines its own. Returns
+ * and errno as sigaction(). Any thread; async-signal-safe. */
+struct sigaction;
+int vmsrs_sigaction(int signal, const struct sigaction* action, struct sigaction* former);
+
 /* Clears all profiled regions of this server (the paper, 4.6). Fails with VMSRS_ERROR_STATE while
  * another process is attached. */
 int Init_profile(void);
