@@ -18,7 +18,7 @@
 // restored) or a thread's own (thread.hpp), where damage can hurt that thread only.
 namespace vmsrs::guest {
 
-inline constexpr int kFaultSignals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+inline constexpr int kFaultSignals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS};
 inline constexpr std::size_t kFaultSignalCount = sizeof kFaultSignals / sizeof *kFaultSignals;
 
 struct ControlBlock {
@@ -36,6 +36,9 @@ struct ControlBlock {
   bool can_populate;  // see touch_page
   bool hosted;        // see platform.cpp
   bool signal_mask_stays;
+  bool polices_calls;           // of crashed users' threads
+  std::uint32_t crashed_calls;  // enum vmsrs_calls
+  int platform_descriptors[2];  // see PlatformMemory
   std::uint32_t claimed_count;
   fast::Region claimed[VMSRS_MAX_REGIONS];
   std::byte* areas;         // of users; nullptr: no region has claims

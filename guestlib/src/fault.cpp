@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "bounds.hpp"
+#include "containment.hpp"
 #include "control.hpp"
 #include "guest_call.hpp"
 #include "handlers.hpp"
@@ -75,10 +76,15 @@ bool stack_is_short(const ucontext_t& context) {
   return here - bottom < kStackReserve;
 }
 
-bool is_between_users() {
+// Of a user that has crashed already what comes is contained to its end.
+bool is_first_fault() {
   const ThreadContext& context = thread_context();
-  return control().areas != nullptr && seal_holds(context) && context.depth == 0 &&
-         context.kept_word != 0;
+  return !seal_holds(context) || context.crash_ns == 0;
+}
+
+bool has_no_user() {
+  const ThreadContext& context = thread_context();
+  return seal_holds(context) && context.depth == 0;
 }
 
 }  // namespace
@@ -86,23 +92,25 @@ bool is_between_users() {
 void on_fault(int signal, siginfo_t* info, void* ucontext) {
   const int saved_errno = errno;
   auto& context = *static_cast<ucontext_t*>(ucontext);
+  const auto instruction = static_cast<std::uint64_t>(context.uc_mcontext.gregs[REG_RIP]);
   const bool aborts = is_own_abort(signal, *info, context);
-  // Sent by somebody: no fault. Or the thread has a user in advance that it has not begun.
-  if ((info->si_code <= 0 && !aborts) || attached_window() == nullptr || is_between_users()) {
+  // Sent by somebody: no fault. Or the thread has no user, or one in advance that it has not begun.
+  if ((info->si_code <= 0 && !aborts) || attached_window() == nullptr || has_no_user() ||
+      (is_first_fault() && !contains_fault(signal, instruction))) {
     chain(signal, info, ucontext);
     errno = saved_errno;
     return;
   }
   const vmsrs_fault_kind kind = kind_of(signal, *info, context);
   const CallResult crash =
-      crash_user(kind, aborts ? 0 : reinterpret_cast<std::uint64_t>(info->si_addr),
-                 static_cast<std::uint64_t>(context.uc_mcontext.gregs[REG_RIP]));
+      crash_user(kind, aborts ? 0 : reinterpret_cast<std::uint64_t>(info->si_addr), instruction);
   if (crash.status != VMSRS_OK && crash.status != VMSRS_CRASHED) {
     chain(signal, info, ucontext);
     errno = saved_errno;
     return;
   }
   sigdelset(&context.uc_sigmask, control().time_signal);
+  sigdelset(&context.uc_sigmask, SIGSYS);
   // abort() does not return: there is nothing to go on with. It has let go of its own lock.
   const bool give_up = aborts || past_bounds(crash.first) || stack_is_short(context) ||
                        kind == VMSRS_FAULT_STACK || is_instruction_fetch(signal, *info, context);

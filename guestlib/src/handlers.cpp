@@ -19,6 +19,7 @@
 #include "redeliver.hpp"
 #include "sealed_page.hpp"
 #include "suppression.hpp"
+#include "system_calls.hpp"
 
 namespace vmsrs::guest {
 namespace {
@@ -50,7 +51,7 @@ void install(int signal, const struct sigaction& programs) {
   sigemptyset(&action.sa_mask);
   const int restart = is_function(programs) ? programs.sa_flags & SA_RESTART : SA_RESTART;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | restart;
-  action.sa_sigaction = on_fault;
+  action.sa_sigaction = signal == SIGSYS ? on_system_call : on_fault;
   kernel_sigaction(signal, &action, nullptr);
 }
 
@@ -68,7 +69,8 @@ void take_default(int signal, bool from_processor) {
 void chain(int signal, siginfo_t* info, void* ucontext) {
   const std::size_t index = index_of(signal);
   const struct sigaction action = page.value.of[index];
-  const bool from_processor = info->si_code > 0;
+  // It comes again when the instruction is repeated. (A call that a filter caught is not.)
+  const bool from_processor = info->si_code > 0 && signal != SIGSYS;
   if (!is_function(action)) {
     if (action.sa_handler == SIG_IGN && !from_processor) return;
     return take_default(signal, from_processor);
@@ -95,6 +97,10 @@ int program_action(int signal, const struct sigaction* wanted, struct sigaction*
   if (index == kFaultSignalCount || !page.value.in_place)
     return kernel_sigaction(signal, wanted, former);
   struct sigaction before;
+  if (wanted != nullptr && in_suppression() && user_is_crashed()) {
+    errno = EPERM;
+    return -1;
+  }
   if (wanted == nullptr) {
     before = page.value.of[index];
   } else {
@@ -146,7 +152,7 @@ void remove_handlers() {
     struct sigaction present {};
     // Somebody may have put a handler over ours without our seeing it: then it stays.
     if (kernel_sigaction(kFaultSignals[i], nullptr, &present) == 0 &&
-        present.sa_sigaction == on_fault)
+        (present.sa_sigaction == on_fault || present.sa_sigaction == on_system_call))
       kernel_sigaction(kFaultSignals[i], &writing->of[i], nullptr);
   }
   kernel_sigaction(control().time_signal, &control().previous_time, nullptr);

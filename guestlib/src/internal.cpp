@@ -6,6 +6,7 @@
 #include "bounds.hpp"
 #include "call.hpp"
 #include "claims.hpp"
+#include "containment.hpp"
 #include "control.hpp"
 #include "error.hpp"
 #include "handlers.hpp"
@@ -33,6 +34,9 @@ size_t vmsrs_internal_ranges(struct vmsrs_internal_range* ranges, size_t capacit
   size_t handlers_bytes = 0;
   const void* const handlers = handlers_page(handlers_bytes);
   add("page of the program's handlers", handlers, handlers_bytes, false);
+  size_t containment_bytes = 0;
+  const void* const containment = containment_page(containment_bytes);
+  add("page of the containment", containment, containment_bytes, false);
   add("window", window, sizeof *window, false);
   add("thread context", &thread_context(), sizeof(ThreadContext), true);
   add("error message", vmsrs_error_message(), kErrorMessageBytes, true);

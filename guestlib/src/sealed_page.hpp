@@ -4,11 +4,14 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <vmsrs/abi.h>
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+
+#include "gate.hpp"
 
 namespace vmsrs::guest {
 
@@ -33,10 +36,10 @@ class Writing {
     for (unsigned wait = 0; lock_.exchange(1, std::memory_order_acquire) != 0 && wait < kWaitLimit;
          ++wait)
       sched_yield();
-    mprotect(&page_, sizeof page_, PROT_READ | PROT_WRITE);
+    protect(PROT_READ | PROT_WRITE);
   }
   ~Writing() {
-    mprotect(&page_, sizeof page_, PROT_READ);
+    protect(PROT_READ);
     lock_.store(0, std::memory_order_release);
     pthread_sigmask(SIG_SETMASK, &before_, nullptr);
   }
@@ -47,6 +50,8 @@ class Writing {
   T& operator*() { return page_.value; }
 
  private:
+  void protect(long protection) { vmsrs_gate_call(SYS_mprotect, &page_, sizeof page_, protection); }
+
   static constexpr unsigned kWaitLimit = 100'000;
   SealedPage<T>& page_;
   std::atomic<std::uint32_t>& lock_;

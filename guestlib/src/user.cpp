@@ -6,11 +6,13 @@
 
 #include "bounds.hpp"
 #include "claims.hpp"
+#include "containment.hpp"
 #include "control.hpp"
 #include "error.hpp"
 #include "guest_call.hpp"
 #include "scope_body.h"
 #include "suppression.hpp"
+#include "system_calls.hpp"
 #include "thread.hpp"
 
 // The C++ runtime's, if the program has one: a thread's exceptions in flight (Itanium C++ ABI,
@@ -120,7 +122,7 @@ int finish_and_keep(ThreadContext& context, std::uint64_t mode) {
 
 int collect() {
   leave_user();
-
+  end_policing();
   const CallResult result = call_to_end(VMSRS_CALL_USER_COLLECT);
   if (result.status == VMSRS_OK) return VMSRS_SUPPRESSED;
   // What it polluted cannot be reached (its memory is gone, say): the operator must know.
@@ -142,6 +144,8 @@ int open_scope(std::uint64_t label, ScopeKind kind, void (*on_crash)(void*), voi
     return fail(VMSRS_ERROR_STATE,
                 "opening a reader's scope: this thread has a user already, which may have stored: "
                 "open the reader's scope outside of it");
+  if (sealed && context.depth == 0)
+    if (const int error = check_label(label); error != 0) return error;
   if (sealed && in_scope(context) && !user_is_crashed()) {
     depth = context.depth + 1;
     set_scope_depth(depth);
@@ -209,6 +213,7 @@ int close_scopes(std::uint64_t depth) {
     if (const int outcome = finish_and_keep(context, mode); outcome != kNotFinished) return outcome;
   }
   hear_of_crash();
+  if (depth == 1 && in_suppression()) end_policing();
   // Before the call: from here on the time bound must not unwind to a point that is behind us.
   if (depth == 1) {
     stop_time_bound(context);
