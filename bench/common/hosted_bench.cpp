@@ -35,6 +35,8 @@ void HostedBench::attach() {
   options.secret_file = secret.c_str();
   options.suppression_limit_ms = 600'000;  // crashed users wait here as long as they are needed
   options.signal_mask_stays = true;        // nothing here blocks signals
+  options.site_crash_limit = options.crash_limit =
+      1'000'000;  // what is measured, is measured often
   if (vmsrs_attach(&options) != 0 || Init_profile() != 0) give_up(vmsrs_error_message());
 }
 

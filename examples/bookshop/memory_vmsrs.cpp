@@ -28,6 +28,9 @@ bool protect(const Options& options, void* address, std::size_t bytes, std::stri
     attach.windows_directory = options.windows_directory.c_str();
   attach.suppression_limit_ms = options.suppression_limit_ms;
   attach.signal_mask_stays = true;  // nothing here blocks signals
+  // Its users write over what the library knows of their threads, their connection's name included,
+  // and are to be answered all the same.
+  attach.crashed_calls = VMSRS_CALLS_DESCRIPTORS;
   return check(vmsrs_attach(&attach), "cannot attach to VMSRS", error) &&
          check(Init_profile(), "cannot clear the profile", error) &&
          check(profile(address, bytes, kGranuleBytes), "cannot protect the shop's memory", error);

@@ -13,14 +13,16 @@
 #include <cstring>
 
 #include "claims.hpp"
+#include "containment.hpp"
 #include "control.hpp"
 #include "error.hpp"
-#include "fault.hpp"
 #include "guest_call.hpp"
+#include "handlers.hpp"
 #include "heap/heap.hpp"
 #include "internal_state.hpp"
 #include "secret.hpp"
 #include "service.hpp"
+#include "system_calls.hpp"
 #include "thread.hpp"
 
 namespace vmsrs::guest {
@@ -89,6 +91,8 @@ int set_up(const vmsrs_options& options, std::uint32_t server) {
       std::uint64_t{options.suppression_limit_ms != 0 ? options.suppression_limit_ms
                                                       : kDefaultSuppressionLimitMs} *
       1'000'000u;
+  set_up_containment(options);
+  set_up_policing(options);
   result = install_handlers();
   if (result == 0) {
     result = start_service_thread();
@@ -186,6 +190,9 @@ int vmsrs_attach(const vmsrs_options* options) {
   if (options->stuck_limit_ms > kLongestStuckLimitMs)
     return fail(VMSRS_ERROR_ARGUMENT, "vmsrs_attach: stuck_limit_ms is at most %u",
                 kLongestStuckLimitMs);
+  if (options->containment > VMSRS_CONTAINMENT_OFF)
+    return fail(VMSRS_ERROR_ARGUMENT, "vmsrs_attach: %u is no vmsrs_containment_mode",
+                options->containment);
   const bool attached = attach_gate.exchange(1) != 0;
   const bool in_child = attached && attached_window() != nullptr && control().process != getpid();
   if (attached && !in_child)

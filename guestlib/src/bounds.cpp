@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "control.hpp"
+#include "gate.hpp"
 #include "guest_call.hpp"
 #include "suppression.hpp"
 
@@ -41,7 +42,7 @@ bool make_timer(std::int32_t thread, std::uint64_t cookie, std::int32_t& timer) 
   event.sigev_signo = control().time_signal;
   event.sigev_value.sival_ptr = reinterpret_cast<void*>(cookie);
   event._sigev_un._tid = thread;
-  return syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) == 0;
+  return vmsrs_gate_call(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) == 0;
 }
 
 bool set_timer(std::int32_t timer, std::uint64_t ns) {
@@ -49,7 +50,7 @@ bool set_timer(std::int32_t timer, std::uint64_t ns) {
   when.it_value.tv_sec = static_cast<time_t>(ns / 1'000'000'000u);
   when.it_value.tv_nsec = static_cast<long>(ns % 1'000'000'000u);
   if (ns != 0) when.it_interval.tv_nsec = kRepeatNs;
-  return syscall(SYS_timer_settime, timer, 0, &when, nullptr) == 0;
+  return vmsrs_gate_call(SYS_timer_settime, timer, 0, &when, nullptr) == 0;
 }
 
 bool arm_timer(std::int32_t thread, std::uint64_t cookie, std::int32_t& timer) {
@@ -118,7 +119,7 @@ void stop_time_bound(ThreadContext& context) {
 
 void give_up_timer(ThreadContext& context) {
   if (context.timer_made != 1 || !seal_holds(context)) return;
-  syscall(SYS_timer_delete, context.timer);
+  vmsrs_gate_call(SYS_timer_delete, context.timer);
   context.timer_made = context.timer_armed = 0;
   seal(context);
 }
@@ -139,7 +140,7 @@ void on_time_signal(int, siginfo_t* info, void*) {
     if (own)
       set_timer(info->si_timerid, 0);
     else
-      syscall(SYS_timer_delete, info->si_timerid);
+      vmsrs_gate_call(SYS_timer_delete, info->si_timerid);
   } else if (!sealed) {
     if (++context.broken_seal_ticks >= kBrokenSealTicks) unwind();
   } else {

@@ -20,7 +20,7 @@ struct vmsrs_heap;
 
 namespace vmsrs::guest {
 
-inline constexpr int kFaultSignals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+inline constexpr int kFaultSignals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS};
 inline constexpr std::size_t kFaultSignalCount = sizeof kFaultSignals / sizeof *kFaultSignals;
 
 inline constexpr std::size_t kMaxHeaps = 16;
@@ -40,13 +40,15 @@ struct ControlBlock {
   bool can_populate;  // see touch_page
   bool hosted;        // see platform.cpp
   bool signal_mask_stays;
+  bool polices_calls;           // of crashed users' threads
+  std::uint32_t crashed_calls;  // enum vmsrs_calls
+  int platform_descriptors[2];  // see PlatformMemory
   std::uint32_t region_count;
   fast::Region regions[VMSRS_MAX_REGIONS];
   std::byte* areas;         // of users; nullptr: no region has claims
   std::byte* areas_memory;  // the same; stays when they are given up
   std::uint64_t area_bytes;
   vmsrs_heap* heaps[kMaxHeaps];
-  struct sigaction previous[kFaultSignalCount];
   struct sigaction previous_time;
   pthread_key_t stack_key;  // the alternate stack that the library gave to a thread
   pthread_t service_thread;

@@ -2,9 +2,6 @@
 #include "fault.hpp"
 
 #include <errno.h>
-#include <pthread.h>
-#include <string.h>
-#include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 #include <vmsrs/vmsrs.h>
@@ -13,9 +10,10 @@
 #include <cstdint>
 
 #include "bounds.hpp"
+#include "containment.hpp"
 #include "control.hpp"
-#include "error.hpp"
 #include "guest_call.hpp"
+#include "handlers.hpp"
 #include "step.hpp"
 #include "suppression.hpp"
 #include "thread.hpp"
@@ -38,8 +36,20 @@ bool is_stack_overflow(std::uint64_t address, const ucontext_t& context) {
          !(touch_page(stack, false) && touch_page(stack - kRedZone, false));
 }
 
+// abort(), a failed assert, std::terminate: the signal comes out of the thread's own tgkill, whose
+// arguments are still in the registers. One that another thread has sent does not look so.
+bool is_own_abort(int signal, const siginfo_t& info, const ucontext_t& context) {
+  const auto& registers = context.uc_mcontext.gregs;
+  return signal == SIGABRT && info.si_code == SI_TKILL && info.si_pid == getpid() &&
+         registers[REG_RCX] == registers[REG_RIP] &&  // behind a SYSCALL instruction
+         registers[REG_RAX] == 0 && registers[REG_RDI] == info.si_pid &&
+         registers[REG_RSI] == this_thread() && registers[REG_RDX] == SIGABRT;
+}
+
 vmsrs_fault_kind kind_of(int signal, const siginfo_t& info, const ucontext_t& context) {
   switch (signal) {
+    case SIGABRT:
+      return VMSRS_FAULT_ABORT;
     case SIGBUS:
       return VMSRS_FAULT_BUS;
     case SIGFPE:
@@ -66,39 +76,15 @@ bool stack_is_short(const ucontext_t& context) {
   return here - bottom < kStackReserve;
 }
 
-std::size_t index_of(int signal) {
-  std::size_t index = 0;
-  while (index + 1 < kFaultSignalCount && kFaultSignals[index] != signal) ++index;
-  return index;
-}
-
-// As if the library were not there. A default action that ends the process is let happen at the
-// faulting instruction itself, so that the core shows it.
-void chain(int signal, siginfo_t* info, void* ucontext) {
-  const struct sigaction& previous = control().previous[index_of(signal)];
-  const bool from_processor = info->si_code > 0;
-  if ((previous.sa_flags & SA_SIGINFO) == 0 &&
-      (previous.sa_handler == SIG_DFL || previous.sa_handler == SIG_IGN)) {
-    if (previous.sa_handler == SIG_IGN && !from_processor) return;
-    struct sigaction fallback {};
-    fallback.sa_handler = SIG_DFL;
-    sigaction(signal, &fallback, nullptr);
-    if (!from_processor) syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), signal);
-    return;
-  }
-  sigset_t mask = previous.sa_mask;
-  if ((previous.sa_flags & SA_NODEFER) == 0) sigaddset(&mask, signal);
-  pthread_sigmask(SIG_BLOCK, &mask, nullptr);  // the return from our own handler undoes it
-  if ((previous.sa_flags & SA_SIGINFO) != 0)
-    previous.sa_sigaction(signal, info, ucontext);
-  else
-    previous.sa_handler(signal);
-}
-
-bool is_between_users() {
+// Of a user that has crashed already what comes is contained to its end.
+bool is_first_fault() {
   const ThreadContext& context = thread_context();
-  return control().areas != nullptr && seal_holds(context) && context.depth == 0 &&
-         context.kept_word != 0;
+  return !seal_holds(context) || context.crash_ns == 0;
+}
+
+bool has_no_user() {
+  const ThreadContext& context = thread_context();
+  return seal_holds(context) && context.depth == 0;
 }
 
 }  // namespace
@@ -106,68 +92,32 @@ bool is_between_users() {
 void on_fault(int signal, siginfo_t* info, void* ucontext) {
   const int saved_errno = errno;
   auto& context = *static_cast<ucontext_t*>(ucontext);
-  // Sent by somebody: no fault. Or the thread has a user in advance that it has not begun.
-  if (info->si_code <= 0 || attached_window() == nullptr || is_between_users()) {
+  const auto instruction = static_cast<std::uint64_t>(context.uc_mcontext.gregs[REG_RIP]);
+  const bool aborts = is_own_abort(signal, *info, context);
+  // Sent by somebody: no fault. Or the thread has no user, or one in advance that it has not begun.
+  if ((info->si_code <= 0 && !aborts) || attached_window() == nullptr || has_no_user() ||
+      (is_first_fault() && !contains_fault(signal, instruction))) {
     chain(signal, info, ucontext);
     errno = saved_errno;
     return;
   }
   const vmsrs_fault_kind kind = kind_of(signal, *info, context);
   const CallResult crash =
-      crash_user(kind, reinterpret_cast<std::uint64_t>(info->si_addr),
-                 static_cast<std::uint64_t>(context.uc_mcontext.gregs[REG_RIP]));
+      crash_user(kind, aborts ? 0 : reinterpret_cast<std::uint64_t>(info->si_addr), instruction);
   if (crash.status != VMSRS_OK && crash.status != VMSRS_CRASHED) {
     chain(signal, info, ucontext);
     errno = saved_errno;
     return;
   }
   sigdelset(&context.uc_sigmask, control().time_signal);
-  const bool give_up = past_bounds(crash.first) || stack_is_short(context) ||
+  sigdelset(&context.uc_sigmask, SIGSYS);
+  // abort() does not return: there is nothing to go on with. It has let go of its own lock.
+  const bool give_up = aborts || past_bounds(crash.first) || stack_is_short(context) ||
                        kind == VMSRS_FAULT_STACK || is_instruction_fetch(signal, *info, context);
   if (give_up ||
       step_over(control().decoder, control().xsave, signal, context) == Step::kCannotStep)
     unwind();
   errno = saved_errno;
-}
-
-int install_handlers() {
-  ControlBlock& block = control_page.block;
-  // A real-time signal that nobody else has a handler for.
-  block.time_signal = 0;
-  for (int signal = SIGRTMAX - 1; signal >= SIGRTMIN && block.time_signal == 0; --signal) {
-    struct sigaction present {};
-    if (sigaction(signal, nullptr, &present) == 0 && (present.sa_flags & SA_SIGINFO) == 0 &&
-        present.sa_handler == SIG_DFL)
-      block.time_signal = signal;
-  }
-  if (block.time_signal == 0)
-    return fail(VMSRS_ERROR_SYSTEM,
-                "vmsrs_attach: every real-time signal has a handler: the library needs one");
-  sigemptyset(&block.signals);
-  sigaddset(&block.signals, block.time_signal);
-  for (const int signal : kFaultSignals) sigaddset(&block.signals, signal);
-  struct sigaction action {};
-  sigemptyset(&action.sa_mask);
-  action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
-  action.sa_sigaction = on_time_signal;
-  sigaction(block.time_signal, &action, &block.previous_time);
-  // A fault inside the handler (in a callback) must come through.
-  action.sa_flags |= SA_NODEFER;
-  action.sa_sigaction = on_fault;
-  for (std::size_t i = 0; i < kFaultSignalCount; ++i)
-    sigaction(kFaultSignals[i], &action, &block.previous[i]);
-  return 0;
-}
-
-void remove_handlers() {
-  const ControlBlock& block = control();
-  for (std::size_t i = 0; i < kFaultSignalCount; ++i) {
-    struct sigaction present {};
-    // Somebody may have put a handler over ours since: then it stays.
-    if (sigaction(kFaultSignals[i], nullptr, &present) == 0 && present.sa_sigaction == on_fault)
-      sigaction(kFaultSignals[i], &block.previous[i], nullptr);
-  }
-  sigaction(block.time_signal, &block.previous_time, nullptr);
 }
 
 }  // namespace vmsrs::guest

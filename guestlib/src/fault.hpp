@@ -3,15 +3,11 @@
 
 #include <signal.h>
 
-// The fault handler: SIGSEGV, SIGBUS, SIGFPE and SIGILL of a thread whose user is open are that
-// user's crash; of any other thread they are none of ours and go where they went before.
+// The fault handler: SIGSEGV, SIGBUS, SIGFPE, SIGILL, and the SIGABRT that it raises itself, of a
+// thread whose user is open are that user's crash; of any other thread they are none of ours and go
+// where they went before.
 namespace vmsrs::guest {
 
 void on_fault(int signal, siginfo_t* info, void* ucontext);
-
-// Puts the handlers in place, keeping the former ones in the (writable) control block, or takes
-// them out again. 0 or a vmsrs_error.
-int install_handlers();
-void remove_handlers();
 
 }  // namespace vmsrs::guest

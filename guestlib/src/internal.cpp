@@ -6,8 +6,10 @@
 #include "bounds.hpp"
 #include "call.hpp"
 #include "claims.hpp"
+#include "containment.hpp"
 #include "control.hpp"
 #include "error.hpp"
+#include "handlers.hpp"
 #include "internal_state.hpp"
 #include "thread.hpp"
 
@@ -29,6 +31,12 @@ size_t vmsrs_internal_ranges(struct vmsrs_internal_range* ranges, size_t capacit
   };
   const vmsrs_window* window = attached_window();
   add("control page", &control_page, sizeof control_page, window == nullptr);
+  size_t handlers_bytes = 0;
+  const void* const handlers = handlers_page(handlers_bytes);
+  add("page of the program's handlers", handlers, handlers_bytes, false);
+  size_t containment_bytes = 0;
+  const void* const containment = containment_page(containment_bytes);
+  add("page of the containment", containment, containment_bytes, false);
   add("window", window, sizeof *window, false);
   add("thread context", &thread_context(), sizeof(ThreadContext), true);
   add("what waits for the user's end", thread_context().effects.effects,

@@ -73,7 +73,7 @@ std::uint64_t seal_of(const ThreadContext& context) {
             static_cast<std::uint64_t>(context.timer_made) << 16 | context.timer_armed);
   const std::uint32_t count =
       context.callback_count < kMaxCallbacks ? context.callback_count : kMaxCallbacks;
-  mixer.add(context.callback_count);
+  mixer.add(static_cast<std::uint64_t>(context.connection) << 32 | context.callback_count);
   mixer.add(context.callbacks, count * sizeof(CrashCallback));
   // The registers only: no signal mask is kept in the landing point.
   if (context.landing_depth != 0) mixer.add(context.landing->__jmpbuf, sizeof(__jmp_buf));
@@ -105,6 +105,7 @@ void forget_user(ThreadContext& context) {
   context.trapped = 0;
   context.slot = kNoSlot;
   context.callback_count = 0;
+  context.connection = 0;
   context.crash_ns = 0;
   context.timer_armed = 0;
   context.broken_seal_ticks = 0;

@@ -46,8 +46,9 @@ struct ThreadContext {
   std::uint32_t slot;           // kNoSlot: no user, and none given in advance
   std::int32_t number;          // the kernel's, of this thread; 0: it has had no user
   std::uint32_t callback_count;
-  std::uint64_t crash_ns;  // when the thread's user crashed; 0: it has not
-  std::int32_t timer;      // the kernel's number of the thread's timer
+  std::uint32_t connection;  // the descriptor that the user named, plus one; 0: none
+  std::uint64_t crash_ns;    // when the thread's user crashed; 0: it has not
+  std::int32_t timer;        // the kernel's number of the thread's timer
   std::uint16_t timer_made;
   std::uint16_t timer_armed;
   std::uint64_t trapped;  // a store of the user's was made by a call

@@ -6,12 +6,23 @@
 
 #include "bounds.hpp"
 #include "claims.hpp"
+#include "containment.hpp"
 #include "control.hpp"
 #include "effects.hpp"
 #include "error.hpp"
 #include "guest_call.hpp"
+#include "scope_body.h"
 #include "suppression.hpp"
+#include "system_calls.hpp"
 #include "thread.hpp"
+
+// The C++ runtime's, if the program has one: a thread's exceptions in flight (Itanium C++ ABI,
+// 2.2.2). Those that abort() ended are forgotten with their frames.
+struct ExceptionsInFlight {
+  void* caught;
+  unsigned uncaught_count;
+};
+extern "C" [[gnu::weak]] ExceptionsInFlight* __cxa_get_globals();
 
 namespace vmsrs::guest {
 
@@ -113,7 +124,7 @@ int finish_and_keep(ThreadContext& context, std::uint64_t mode) {
 
 int collect() {
   leave_user();
-
+  end_policing();
   const CallResult result = call_to_end(VMSRS_CALL_USER_COLLECT);
   if (result.status == VMSRS_OK) {
     settle_effects(Ending::kTakenBack);
@@ -138,6 +149,8 @@ int open_scope(std::uint64_t label, ScopeKind kind, void (*on_crash)(void*), voi
     return fail(VMSRS_ERROR_STATE,
                 "opening a reader's scope: this thread has a user already, which may have stored: "
                 "open the reader's scope outside of it");
+  if (sealed && context.depth == 0)
+    if (const int error = check_label(label); error != 0) return error;
   if (sealed && in_scope(context) && !user_is_crashed()) {
     depth = context.depth + 1;
     set_scope_depth(depth);
@@ -212,6 +225,7 @@ int close_scopes(std::uint64_t depth) {
     if (const int outcome = finish_and_keep(context, mode); outcome != kNotFinished) return outcome;
   }
   hear_of_crash();
+  if (depth == 1 && in_suppression()) end_policing();
   // Before the call: from here on the time bound must not unwind to a point that is behind us.
   if (depth == 1) {
     stop_time_bound(context);
@@ -233,14 +247,38 @@ int close_scopes(std::uint64_t depth) {
 
 namespace {
 
+struct OpenScope {
+  std::uint64_t depth;
+  const SignalsUnblocked& signals;
+};
+
+// The body did not return: an exception, or the end of its thread, takes its frames and ours away.
+// Nobody knows what is missing from the user's work: it has crashed, and this is its end point.
+void leave_by_force(void* left) {
+  const auto& scope = *static_cast<const OpenScope*>(left);
+  ThreadContext& context = thread_context();
+  if (seal_holds(context) && context.landing_depth == scope.depth) {
+    context.landing_depth = kLanded;
+    seal(context);
+  }
+  crash_user(VMSRS_FAULT_ABORT, 0, 0);
+  close_scopes(scope.depth);
+  scope.signals.restore_before();
+}
+
 // The frame that unwinding comes back to: it must be alive while the body runs, and it keeps
 // nothing in variables that change.
 [[gnu::noinline]] bool run_body(ThreadContext& context, std::uint64_t depth, void (*body)(void*),
-                                void* argument) {
-  if (sigsetjmp(context.landing, 0) != 0) return true;
+                                void* argument, OpenScope& scope) {
+  ExceptionsInFlight before{};
+  if (__cxa_get_globals != nullptr) before = *__cxa_get_globals();
+  if (sigsetjmp(context.landing, 0) != 0) {
+    if (__cxa_get_globals != nullptr) *__cxa_get_globals() = before;
+    return true;
+  }
   context.landing_depth = depth;
   seal(context);
-  body(argument);
+  vmsrs_guest_call_body(body, argument, leave_by_force, &scope);
   if (in_suppression() && seal_holds(context) && user_is_crashed()) {
     context.landing_depth = kLanded;
     seal(context);
@@ -258,14 +296,15 @@ int run_scope(const char* name, ScopeKind kind, std::uint64_t label, void (*body
   if (outcome == 0) {
     ThreadContext& context = thread_context();
     bool unwound = false;
+    OpenScope scope = {depth, signals};
     if (seal_holds(context) && context.landing_depth == 0) {
-      unwound = run_body(context, depth, body, argument);
+      unwound = run_body(context, depth, body, argument, scope);
       if (unwound) {
         abandon_calls();
         signals.restore_within();
       }
     } else {
-      body(argument);
+      vmsrs_guest_call_body(body, argument, leave_by_force, &scope);
     }
     outcome = close_scopes(depth);
     if (unwound && outcome == VMSRS_SUPPRESSED) outcome = VMSRS_UNWOUND;
@@ -320,7 +359,10 @@ int vmsrs_user_end(void) {
   const CallResult end = end_user();
   if (end.status != VMSRS_OK && end.status != VMSRS_CRASHED)
     return fail_status("vmsrs_user_end", end.status);
-  if (end.first == 0) reset_user(context);
+  if (end.first == 0) {
+    end_policing();
+    reset_user(context);
+  }
   if (end.status == VMSRS_OK) return VMSRS_FINISHED;
   return end.first == 0 ? collect() : VMSRS_SUPPRESSED;
 }

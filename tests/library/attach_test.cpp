@@ -14,7 +14,9 @@ namespace {
 
 int attach(const char* name, const char* secret) {
   start_engine();
-  const vmsrs_options options = {name, secret, nullptr, 0, 0, false, false, 0, 0};
+  vmsrs_options options{};
+  options.server_name = name;
+  options.secret_file = secret;
   const int error = vmsrs_attach(&options);
   if (error == 0) vmsrs_detach();
   return error;
@@ -72,7 +74,10 @@ BOOST_AUTO_TEST_CASE(name_and_secret) {
 BOOST_AUTO_TEST_CASE(a_bound_on_waiting_beyond_what_accesses_repeat) {
   start_engine();
   const SecretFile secret;
-  const vmsrs_options options = {kServerName, secret.path(), nullptr, 0, 0, false, false, 30001, 0};
+  vmsrs_options options{};
+  options.server_name = kServerName;
+  options.secret_file = secret.path();
+  options.stuck_limit_ms = 30'001;
   BOOST_CHECK_EQUAL(vmsrs_attach(&options), VMSRS_ERROR_ARGUMENT);
   BOOST_CHECK(message_has("stuck_limit_ms"));
 }
@@ -81,8 +86,7 @@ BOOST_AUTO_TEST_CASE(once_a_process_and_again_after_detach) {
   for (unsigned round = 0; round < 3; ++round) {
     AttachedServer server;
     const SecretFile secret;
-    const vmsrs_options options = {kServerName, secret.path(), nullptr, 0, 0, false, false, 0, 0};
-    BOOST_CHECK_EQUAL(vmsrs_attach(&options), VMSRS_ERROR_STATE);
+    BOOST_CHECK_EQUAL(attach(kServerName, secret.path()), VMSRS_ERROR_STATE);
     BOOST_CHECK(message_has("attached already"));
   }
 }

@@ -21,17 +21,17 @@ struct Patient : AttachedServer {
   Patient() : AttachedServer(1'000'000, 60'000) {}
 };
 
-std::size_t list(vmsrs_internal_range (&ranges)[16]) {
-  const std::size_t count = vmsrs_internal_ranges(ranges, 16);
+std::size_t list(vmsrs_internal_range (&ranges)[24]) {
+  const std::size_t count = vmsrs_internal_ranges(ranges, 24);
   BOOST_REQUIRE_GE(count, 6u);
-  BOOST_REQUIRE_LE(count, 16u);
+  BOOST_REQUIRE_LE(count, 24u);
   return count;
 }
 
 // Every byte, each with a store of its own: where it may not be written that is a fault each time.
 // What the thread is standing on in a handler is left alone: the signal stack, while it is in use.
 void scribble(bool writable_ones, bool read_only_ones, std::uint8_t value) {
-  vmsrs_internal_range ranges[16];
+  vmsrs_internal_range ranges[24];
   const std::size_t count = list(ranges);
   for (std::size_t i = 0; i < count; ++i) {
     if (!(ranges[i].writable ? writable_ones : read_only_ones)) continue;
@@ -48,7 +48,7 @@ void fault(std::uint64_t* wild) { *static_cast<volatile std::uint64_t*>(wild) = 
 BOOST_FIXTURE_TEST_SUITE(attack, Patient)
 
 BOOST_AUTO_TEST_CASE(what_is_writable_is_named_so) {
-  vmsrs_internal_range ranges[16];
+  vmsrs_internal_range ranges[24];
   const std::size_t count = list(ranges);
   bool control = false, window = false;
   for (std::size_t i = 0; i < count; ++i) {

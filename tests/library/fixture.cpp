@@ -28,17 +28,25 @@ SecretFile::~SecretFile() { unlink(path_.c_str()); }
 
 AttachedServer::AttachedServer(std::uint32_t fault_limit, std::uint32_t suppression_limit_ms,
                                bool signal_mask_stays, std::uint32_t stuck_limit_ms,
-                               std::uint32_t exposed_sample_every) {
+                               std::uint32_t exposed_sample_every)
+    : AttachedServer([=] {
+        vmsrs_options options{};
+        options.fault_limit = fault_limit;
+        options.suppression_limit_ms = suppression_limit_ms;
+        options.signal_mask_stays = signal_mask_stays;
+        options.stuck_limit_ms = stuck_limit_ms;
+        options.exposed_sample_every = exposed_sample_every;
+        options.crashed_calls = VMSRS_CALLS_ALL;  // crashed users of tests start threads
+        // Tests crash far more often than servers.
+        options.site_crash_limit = options.crash_limit = 1'000'000;
+        return options;
+      }()) {}
+
+AttachedServer::AttachedServer(vmsrs_options options) {
   start_engine();
-  const vmsrs_options options = {kServerName,
-                                 secret_.path(),
-                                 nullptr,
-                                 fault_limit,
-                                 suppression_limit_ms,
-                                 signal_mask_stays,
-                                 std::getenv("VMSRS_TEST_TRAPPING") != nullptr,
-                                 stuck_limit_ms,
-                                 exposed_sample_every};
+  options.server_name = kServerName;
+  options.secret_file = secret_.path();
+  options.trap_every_store = std::getenv("VMSRS_TEST_TRAPPING") != nullptr;
   BOOST_REQUIRE_MESSAGE(vmsrs_attach(&options) == 0, vmsrs_error_message());
   BOOST_REQUIRE_MESSAGE(Init_profile() == 0, vmsrs_error_message());
   words_ = static_cast<std::uint64_t*>(

@@ -63,6 +63,8 @@ class AttachedServer {
   explicit AttachedServer(std::uint32_t fault_limit = 0, std::uint32_t suppression_limit_ms = 0,
                           bool signal_mask_stays = false, std::uint32_t stuck_limit_ms = 0,
                           std::uint32_t exposed_sample_every = 0);
+  // Server, secret and mechanism are the fixture's.
+  explicit AttachedServer(vmsrs_options options);
   ~AttachedServer();
   AttachedServer(const AttachedServer&) = delete;
   AttachedServer& operator=(const AttachedServer&) = delete;

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <signal.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
 #include <cstdint>
-#include <cstdio>
+#include <cstdlib>
 #include <thread>
 #include <vmsrs/vmsrs.hpp>
 
+#include "child.hpp"
 #include "fixture.hpp"
 
 // Faults that are not a user's: as if the library were not there. Each in a child process.
@@ -19,24 +17,6 @@ using namespace vmsrs::test;
 namespace {
 
 void fault(std::uint64_t* wild) { *static_cast<volatile std::uint64_t*>(wild) = 1; }
-
-template <typename Body>
-int status_of_child(Body body) {
-  const pid_t child = fork_between_calls();
-  if (child == 0) {
-    const rlimit no_core = {0, 0};
-    setrlimit(RLIMIT_CORE, &no_core);
-    freopen("/dev/null", "w", stderr);
-    alarm(20);
-    body();
-    _exit(0);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  return status;
-}
-
-int signal_of(int status) { return WIFSIGNALED(status) ? WTERMSIG(status) : 0; }
 
 void exit_with_42(int) { _exit(42); }
 void exit_with_43(int, siginfo_t* info, void* context) {
@@ -70,9 +50,49 @@ BOOST_AUTO_TEST_CASE(dies_with_the_right_signal) {
                     SIGSEGV);
 }
 
+BOOST_AUTO_TEST_CASE(abort_without_a_user) {
+  BOOST_CHECK_EQUAL(signal_of(status_of_child([] { std::abort(); })), SIGABRT);
+  // Whoever has been contained before: libc's lock and its default action are as they were.
+  BOOST_CHECK_EQUAL(signal_of(status_of_child([] {
+                      for (int again = 0; again < 2; ++again)
+                        if (run([] { std::abort(); }) != VMSRS_UNWOUND) _exit(1);
+                      std::thread([] {
+                        if (run([] { std::abort(); }) != VMSRS_UNWOUND) _exit(1);
+                      }).join();
+                      std::abort();
+                    })),
+                    SIGABRT);
+}
+
+BOOST_AUTO_TEST_CASE(abort_stuck_without_a_landing_point) {
+  const int status = status_of_child([&] {
+    std::thread([&] {
+      vmsrs_user_begin(1);
+      std::abort();
+    }).detach();
+    for (unsigned i = 0; i < 200 && server_info().stuck_users == 0; ++i) usleep(10'000);
+    _exit(server_info().stuck_users == 1 && run([] { std::abort(); }) == VMSRS_UNWOUND ? 0 : 2);
+  });
+  BOOST_CHECK_EQUAL(status, 0);
+}
+
 // A signal that somebody sends is no fault, even while a user is open.
 BOOST_AUTO_TEST_CASE(sent_signals_are_no_faults) {
   BOOST_CHECK_EQUAL(signal_of(status_of_child([&] { run([] { raise(SIGSEGV); }); })), SIGSEGV);
+  BOOST_CHECK_EQUAL(signal_of(status_of_child([&] {
+                      run([] {
+                        kill(getpid(), SIGABRT);
+                        sleep(1);
+                      });
+                    })),
+                    SIGABRT);
+  BOOST_CHECK_EQUAL(signal_of(status_of_child([&] {
+                      run([user = pthread_self()] {
+                        std::thread([=] { pthread_kill(user, SIGABRT); }).join();
+                        sleep(1);
+                      });
+                    })),
+                    SIGABRT);
 }
 
 BOOST_AUTO_TEST_CASE(refused_store_outside_a_scope) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cxxabi.h>
 #include <vmsrs/vmsrs.h>
 
 #include <cstdint>
@@ -13,10 +14,29 @@
 namespace vmsrs {
 
 namespace detail {
+// An exception that nobody in the body catches is its user's crash, as abort() is. The end of the
+// thread (pthread_exit, cancellation) goes on: the library ends the scope on its way.
+template <typename Body>
+void call_body(void* body) {
+#if defined(__cpp_exceptions)
+  try {
+    (*static_cast<Body*>(body))();
+#if defined(__GLIBCXX__)
+  } catch (abi::__forced_unwind&) {
+    throw;
+#endif
+  } catch (...) {
+    crash_suppression_os(VMSRS_FAULT_ABORT, nullptr);
+  }
+#else
+  (*static_cast<Body*>(body))();
+#endif
+}
+
 template <typename Body, typename OnCrash>
 int run(decltype(vmsrs_run_user) run_scope, std::uint64_t label, Body& body, OnCrash& on_crash) {
   return run_scope(
-      label, [](void* p) { (*static_cast<Body*>(p))(); }, std::addressof(body),
+      label, call_body<std::remove_reference_t<Body>>, std::addressof(body),
       [](void* p) { (*static_cast<OnCrash*>(p))(); }, std::addressof(on_crash));
 }
 }  // namespace detail

@@ -28,7 +28,8 @@ typedef enum vmsrs_error {
   VMSRS_ERROR_STATE = -5,         /* not attached, attached already, no open scope, ... */
   VMSRS_ERROR_ARGUMENT = -6,
   VMSRS_ERROR_STORAGE = -7, /* recovery storage is full */
-  VMSRS_ERROR_SYSTEM = -8   /* a system call failed: message says which */
+  VMSRS_ERROR_SYSTEM = -8,  /* a system call failed: message says which */
+  VMSRS_ERROR_REFUSED = -9  /* users of this label crash too often at one site */
 } vmsrs_error;
 
 const char* vmsrs_error_message(void);
@@ -36,34 +37,104 @@ const char* vmsrs_error_message(void);
 /* ---- Class 5: service -------------------------------------------------------------------------
  */
 
+/* What is done about faults of users. */
+enum vmsrs_containment_mode {
+  VMSRS_CONTAINMENT_ON = 0,
+  VMSRS_CONTAINMENT_OBSERVE = 1, /* counted, told on stderr, and then as without the library */
+  VMSRS_CONTAINMENT_OFF = 2      /* as without the library */
+};
+
+/* System calls with effects outside that a crashed user's thread is refused (EPERM), unless its
+ * server allows them. */
+enum vmsrs_calls {
+  VMSRS_CALLS_DESCRIPTORS = 1, /* write, send, close, settings of other descriptors than the user's
+                                  connection and the files that it has opened since; new ones */
+  VMSRS_CALLS_FILES = 2,       /* files by name, opening for writing included */
+  VMSRS_CALLS_SIGNALS = 4,     /* sending signals, timers, handlers */
+  VMSRS_CALLS_PROCESSES = 8, /* exec, exit of the process (refused: ends the user's scope), waiting
+                                for children, limits; new threads and processes only with ALL */
+  VMSRS_CALLS_MEMORY = 16,   /* mappings that it has not made since; shared, fixed and executable
+                                ones */
+  VMSRS_CALLS_ALL = 31       /* every call: nothing is looked at */
+};
+
 typedef struct vmsrs_options {
   const char* server_name;
   const char* secret_file;       /* 64 hex digits; readable by the server's account alone */
   const char* windows_directory; /* NULL: /run/vmsrs/windows; hosted: not used */
   uint32_t fault_limit;          /* faults of one user before it is unwound; 0: 1000 */
   uint32_t suppression_limit_ms; /* time from crash to unwinding; 0: 10000 */
-  bool signal_mask_stays; /* no thread blocks SIGSEGV, SIGBUS, SIGFPE or SIGILL after its first
-                             scope: the mask is looked at then, left open, and not again (two
-                             system calls less a scope) */
-  bool trap_every_store;  /* the simple mechanism: no claims in the server's memory, each store a
-                             call; false: docs/protocol.md */
+  bool signal_mask_stays;  /* no thread blocks SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT or SIGSYS after its
+                              first scope: the mask is looked at then, left open, and not again (two
+                              system calls less a scope) */
+  bool trap_every_store;   /* the simple mechanism: no claims in the server's memory, each store a
+                              call; false: docs/protocol.md */
   uint32_t stuck_limit_ms; /* how long a thread waits for another to come out of a store that it is
                               in the middle of, before that one's user counts as stuck, in
                               milliseconds of the waiting thread's pauses; 0: 1000; at most 30000 */
   uint32_t exposed_sample_every; /* of so many users one is sampled, on average: vmsrs_exposed();
                                     1: each; 0: none */
+  uint32_t containment;          /* enum vmsrs_containment_mode to begin with */
+  uint32_t site_crash_limit; /* users of this process that may crash at one instruction within the
+                                window; 0: 100. The next one ends the process, with a message */
+  uint32_t crash_limit;      /* the same for all instructions together; 0: 1000 */
+  uint32_t crash_window_s;   /* seconds; 0: 60 */
+  bool site_limit_refuses;   /* past site_crash_limit the process goes on, and users with the label
+                                of the one that crashed are refused (VMSRS_ERROR_REFUSED) for as
+                                long as the window; of more than 64 labels at a time it ends */
+  uint32_t crashed_calls;    /* enum vmsrs_calls: what crashed users' threads may do as well */
 } vmsrs_options;
 
 /* Binds this process to its server, maps its window, installs the fault handler (SIGSEGV, SIGBUS,
- * SIGFPE, SIGILL; faults of threads without a user go to the handlers that were there before) and
- * starts the service thread. Once a process. Up to VMSRS_MAX_PROCESSES processes may be attached to
- * one server, all with the same trap_every_store; a child of fork is not attached until it calls
- * this itself, outside of all scopes. On the hypervisor a second process is refused
+ * SIGFPE, SIGILL, SIGABRT, SIGSYS; those of threads without a user go to the handlers that were there
+ * before) and starts the service thread. Once a process. Up to VMSRS_MAX_PROCESSES processes may be
+ * attached to one server, all with the same trap_every_store; a child of fork is not attached until
+ * it calls this itself, outside of all scopes. On the hypervisor a second process is refused
  * (VMSRS_ERROR_STATE) unless every store traps, and can join no region. */
 int vmsrs_attach(const vmsrs_options* options);
 /* Ends the protection of this process, and gives up all regions that no other one has, named ones
  * too. Fails with VMSRS_ERROR_STATE while a user of this process is unfinished. */
 int vmsrs_detach(void);
+
+/* Whether faults of users that have not crashed yet are contained from now on. Those that have are
+ * contained to their end, whatever the mode; and what is no fault (crash_suppression_os,
+ * vmsrs_user_suppress, a refused store, an exception) crashes its user in every mode. Of this
+ * process. VMSRS_ERROR_STATE: the calling user has crashed. Any thread; async-signal-safe. */
+int vmsrs_set_containment(enum vmsrs_containment_mode mode);
+
+typedef struct vmsrs_containment_status {
+  uint32_t mode;           /* enum vmsrs_containment_mode */
+  uint32_t polices_calls;  /* 1: system calls of crashed users' threads are; 0: by the options they
+                              are not, or this kernel has no syscall user dispatch (Linux 5.11) */
+  uint64_t crash_count;    /* users of this process that have crashed since it attached */
+  uint64_t observed_count; /* faults that would have been contained */
+  uint64_t refused_count;  /* scopes that were refused for their label */
+  uint64_t refused_call_count; /* system calls of crashed users */
+} vmsrs_containment_status;
+
+/* Any thread; async-signal-safe: a program's own crash handler may ask what was observed. */
+int vmsrs_get_containment(vmsrs_containment_status* status);
+
+/* Where users have crashed: the instruction, by module and offset in it. */
+typedef struct vmsrs_crash_site {
+  char module[48]; /* file name of the program or shared library; empty: in none */
+  uint64_t offset; /* as in the file's own addresses; the address itself if in no module */
+  uint64_t instruction;
+  uint64_t crashes; /* since the site is known; sites that had none for long are forgotten */
+  uint32_t crashes_in_window;
+  uint32_t reserved;
+} vmsrs_crash_site;
+
+/* Up to `capacity` of them; returns how many are known, at most 24. Any thread. */
+size_t vmsrs_crash_sites(vmsrs_crash_site* sites, size_t capacity);
+
+/* sigaction() as the program means it while attached: of the six signals that the library handles
+ * first, the program's handler is recorded, called for every signal that is no user's fault, and
+ * put in place by vmsrs_detach; any other signal is sigaction()'s. sigaction() and signal() of a
+ * program that links this library are this function already, unless it defines its own. Returns
+ * and errno as sigaction(). Any thread; async-signal-safe. */
+struct sigaction;
+int vmsrs_sigaction(int signal, const struct sigaction* action, struct sigaction* former);
 
 /* Clears all profiled regions of this server (the paper, 4.6). Fails with VMSRS_ERROR_STATE while
  * another process is attached. */
@@ -130,8 +201,10 @@ typedef enum vmsrs_outcome {
  * Of a user that somebody else declared crashed it is called in its thread's next monitored access
  * or fault, or where a scope begins or ends.
  * label is any number that lists shall show. Nested: part of the outer user. Returns a
- * vmsrs_outcome or a negative vmsrs_error (then body was not run). Frames that unwinding skips get
- * no destructors. */
+ * vmsrs_outcome or a negative vmsrs_error (then body was not run). abort() in the body crashes its
+ * user (VMSRS_FAULT_ABORT). Frames that unwinding skips get no destructors. If an exception or the
+ * end of the thread takes the body away, its user has crashed, the scope is closed, and the
+ * exception goes on. */
 int vmsrs_run_user(uint64_t label, void (*body)(void*), void* argument, void (*on_crash)(void*),
                    void* on_crash_argument);
 
@@ -158,6 +231,11 @@ bool vmsrs_user_crashed(void);
 /* The number of the calling thread's user, for others to name it by; never given twice to one
  * server. 0: no scope is open. */
 uint64_t vmsrs_user_number(void);
+
+/* The descriptor of the calling thread's user's connection: what it may write to and close when it
+ * has crashed, to say so. Until the scope ends. VMSRS_ERROR_STATE: no scope is open, or the user
+ * has crashed already. */
+int vmsrs_user_connection(int descriptor);
 
 /* Has the calling thread's user read what another had not finished, who has crashed since? 1: it
  * has, for sure. 0: not that it was seen; only users that are sampled (exposed_sample_every) are

@@ -3,7 +3,7 @@
 
 // The guest library, C++ interface: thin, typed, over <vmsrs/vmsrs.h>, whose conventions hold. No
 // exceptions are thrown by it or needed for it, but for std::bad_alloc in <vmsrs/allocator.hpp>,
-// which is not included here.
+// which is not included here; one of the program's that leaves a body ends there.
 #include <vmsrs/vmsrs.h>
 
 #include <vmsrs/access.hpp>

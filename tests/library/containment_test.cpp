@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+#include <vmsrs/internal.h>
+
+#include <atomic>
+#include <boost/test/unit_test.hpp>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <vmsrs/vmsrs.hpp>
+
+#include "child.hpp"
+#include "fixture.hpp"
+
+// The mode that is changed at run time, and the limits within which users may crash.
+using namespace vmsrs::test;
+
+namespace {
+
+constexpr std::uint32_t kSiteLimit = 5, kServerLimit = 12;
+
+struct Limited : AttachedServer {
+  explicit Limited(bool refuses = false, std::uint32_t mode = VMSRS_CONTAINMENT_ON,
+                   std::uint32_t window_s = 60)
+      : AttachedServer(options(refuses, mode, window_s)) {}
+
+  static vmsrs_options options(bool refuses, std::uint32_t mode, std::uint32_t window_s) {
+    vmsrs_options options{};
+    options.suppression_limit_ms = 300'000;
+    options.containment = mode;
+    options.site_crash_limit = kSiteLimit;
+    options.crash_limit = kServerLimit;
+    options.crash_window_s = window_s;
+    options.site_limit_refuses = refuses;
+    return options;
+  }
+};
+struct Refusing : Limited {
+  Refusing() : Limited(true, VMSRS_CONTAINMENT_ON, 1) {}
+};
+
+[[gnu::noinline]] void fault(std::uint64_t* wild) {
+  *static_cast<volatile std::uint64_t*>(wild) = 1;
+}
+
+// One instruction for each number.
+template <int kSite>
+[[gnu::noinline]] void fault_at(std::uint64_t* wild) {
+  asm volatile("movq %1, (%0)" : : "r"(wild), "i"(kSite) : "memory");
+}
+
+int crash(AttachedServer& server, std::uint64_t label = 7) {
+  return run(
+      [&] {
+        vmsrs::store(&server.words()[0], std::uint64_t{666});
+        fault(server.wild());
+      },
+      nullptr, nullptr, label);
+}
+
+vmsrs_containment_status status() {
+  vmsrs_containment_status now{};
+  BOOST_REQUIRE_EQUAL(vmsrs_get_containment(&now), 0);
+  return now;
+}
+
+// What a child that dies tells on stderr.
+struct Told {
+  std::string text;
+  int status;
+};
+template <typename Body>
+Told told_by_child(Body body) {
+  int ends[2];
+  BOOST_REQUIRE_EQUAL(pipe(ends), 0);
+  const int status = status_of_child([&] {
+    dup2(ends[1], STDERR_FILENO);
+    body();
+  });
+  close(ends[1]);
+  Told told{{}, status};
+  char buffer[1024];
+  for (ssize_t got; (got = read(ends[0], buffer, sizeof buffer)) > 0;)
+    told.text.append(buffer, static_cast<std::size_t>(got));
+  close(ends[0]);
+  return told;
+}
+
+bool contains(const std::string& text, const char* part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(containment)
+
+BOOST_FIXTURE_TEST_CASE(modes, Limited) {
+  BOOST_CHECK_EQUAL(status().mode, static_cast<std::uint32_t>(VMSRS_CONTAINMENT_ON));
+  BOOST_CHECK_EQUAL(crash(*this), VMSRS_SUPPRESSED);
+  BOOST_CHECK_EQUAL(vmsrs_set_containment(static_cast<vmsrs_containment_mode>(3)),
+                    VMSRS_ERROR_ARGUMENT);
+  const auto in_mode = [&](vmsrs_containment_mode mode) {
+    return told_by_child([&] {
+      if (vmsrs_set_containment(mode) != 0) _exit(1);
+      crash(*this);
+    });
+  };
+  const Told observed = in_mode(VMSRS_CONTAINMENT_OBSERVE);
+  BOOST_CHECK_EQUAL(signal_of(observed.status), SIGSEGV);
+  BOOST_CHECK_MESSAGE(contains(observed.text, "observing: SIGSEGV of a user at library_test+0x") ||
+                          contains(observed.text, "observing: SIGSEGV of a user at hosted_lib"),
+                      observed.text);
+  const Told off = in_mode(VMSRS_CONTAINMENT_OFF);
+  BOOST_CHECK_EQUAL(signal_of(off.status), SIGSEGV);
+  BOOST_CHECK_EQUAL(off.text, "");
+  // And on again.
+  BOOST_CHECK_EQUAL(WEXITSTATUS(in_mode(VMSRS_CONTAINMENT_ON).status), 0);
+  BOOST_CHECK_EQUAL(vmsrs_set_containment(VMSRS_CONTAINMENT_OFF), 0);
+  BOOST_CHECK_EQUAL(vmsrs_set_containment(VMSRS_CONTAINMENT_ON), 0);
+  BOOST_CHECK_EQUAL(crash(*this), VMSRS_SUPPRESSED);
+  BOOST_CHECK_EQUAL(status().crash_count, 2u);
+  BOOST_CHECK(is_pristine());
+}
+
+// The program's own handler asks what was seen; a thread without a user is not counted.
+BOOST_FIXTURE_TEST_CASE(observed_faults_are_counted, Limited) {
+  const auto counted = [&](bool with_user) {
+    return status_of_child([&] {
+      struct sigaction action {};
+      action.sa_handler = [](int) {
+        vmsrs_containment_status now{};
+        vmsrs_get_containment(&now);
+        _exit(10 + static_cast<int>(now.observed_count) + static_cast<int>(now.crash_count));
+      };
+      vmsrs_sigaction(SIGSEGV, &action, nullptr);
+      vmsrs_set_containment(VMSRS_CONTAINMENT_OBSERVE);
+      if (with_user) crash(*this);
+      fault(wild());
+    });
+  };
+  BOOST_CHECK_EQUAL(WEXITSTATUS(counted(true)), 11);
+  BOOST_CHECK_EQUAL(WEXITSTATUS(counted(false)), 10);
+}
+
+// A user that has crashed is contained to its end.
+BOOST_FIXTURE_TEST_CASE(switched_off_while_a_user_is_suppressed, Limited) {
+  std::atomic<int> step{0};
+  std::thread other([&] {
+    while (step != 1) usleep(1000);
+    BOOST_CHECK_EQUAL(vmsrs_set_containment(VMSRS_CONTAINMENT_OFF), 0);
+    step = 2;
+  });
+  int set_by_itself = 0;
+  BOOST_CHECK_EQUAL(run([&] {
+                      fault(wild());
+                      set_by_itself = vmsrs_set_containment(VMSRS_CONTAINMENT_OFF);
+                      step = 1;
+                      while (step != 2) usleep(1000);
+                      fault(wild());
+                    }),
+                    VMSRS_SUPPRESSED);
+  other.join();
+  BOOST_CHECK_EQUAL(set_by_itself, VMSRS_ERROR_STATE);
+  BOOST_CHECK_EQUAL(status().mode, static_cast<std::uint32_t>(VMSRS_CONTAINMENT_OFF));
+  vmsrs_set_containment(VMSRS_CONTAINMENT_ON);
+}
+
+BOOST_FIXTURE_TEST_CASE(sites_are_known_by_module_and_offset, Limited) {
+  for (int again = 0; again < 3; ++again) BOOST_CHECK_EQUAL(crash(*this), VMSRS_SUPPRESSED);
+  run([&] { std::abort(); });
+  vmsrs_crash_site sites[24];
+  BOOST_REQUIRE_EQUAL(vmsrs_crash_sites(sites, 24), 2u);
+  BOOST_CHECK_EQUAL(sites[0].crashes, 3u);
+  BOOST_CHECK_EQUAL(sites[0].crashes_in_window, 3u);
+  BOOST_CHECK_EQUAL(std::string(sites[0].module), program_invocation_short_name);
+  const auto at = reinterpret_cast<std::uint64_t>(&fault);
+  BOOST_CHECK(sites[0].instruction >= at && sites[0].instruction < at + 64);
+  BOOST_CHECK_LT(sites[0].offset, sites[0].instruction);
+  BOOST_CHECK_EQUAL(std::string(sites[1].module), "libc.so.6");
+  BOOST_CHECK_EQUAL(vmsrs_crash_sites(nullptr, 0), 2u);
+}
+
+BOOST_FIXTURE_TEST_CASE(past_the_limit_of_a_site_the_process_ends, Limited) {
+  const auto crashes = [&](std::uint32_t count) {
+    return told_by_child([&] {
+      for (std::uint32_t i = 0; i < count; ++i)
+        if (crash(*this, i) != VMSRS_SUPPRESSED) _exit(2);
+    });
+  };
+  const Told within = crashes(kSiteLimit);
+  BOOST_CHECK_EQUAL(within.status, 0);
+  BOOST_CHECK_EQUAL(within.text, "");
+  const Told past = crashes(kSiteLimit + 1);
+  BOOST_CHECK_EQUAL(signal_of(past.status), SIGABRT);
+  BOOST_CHECK_MESSAGE(
+      contains(past.text, "6 users have crashed within the window, all at one site"), past.text);
+}
+
+BOOST_FIXTURE_TEST_CASE(past_the_limit_of_the_server_it_ends, Limited) {
+  const auto crashes = [&](bool one_more) {
+    return told_by_child([&] {
+      const auto four_times = [&](void (*fault_here)(std::uint64_t*)) {
+        for (int i = 0; i < 4; ++i)
+          if (run([&] { fault_here(wild()); }) != VMSRS_SUPPRESSED) _exit(2);
+      };
+      four_times(fault_at<1>);
+      four_times(fault_at<2>);
+      four_times(fault_at<3>);
+      // What the program itself finds counts like a fault.
+      if (one_more) run([] { crash_suppression_os(VMSRS_FAULT_CHECK, nullptr); });
+    });
+  };
+  BOOST_CHECK_EQUAL(crashes(false).status, 0);
+  const Told past = crashes(true);
+  BOOST_CHECK_EQUAL(signal_of(past.status), SIGABRT);
+  BOOST_CHECK_MESSAGE(contains(past.text, "13 users have crashed within the window, all of this"),
+                      past.text);
+}
+
+// The server goes on without users of that label, until the window is over.
+BOOST_FIXTURE_TEST_CASE(past_the_limit_a_label_is_refused, Refusing) {
+  for (std::uint32_t i = 0; i <= kSiteLimit; ++i)
+    BOOST_REQUIRE_EQUAL(crash(*this, 66), VMSRS_SUPPRESSED);
+  const auto finishes = [&](std::uint64_t label) {
+    return run([&] { vmsrs::store(&words()[5], std::uint64_t{6}); }, nullptr, nullptr, label);
+  };
+  BOOST_CHECK_EQUAL(finishes(66), VMSRS_ERROR_REFUSED);
+  BOOST_CHECK_EQUAL(vmsrs_user_begin(66), VMSRS_ERROR_REFUSED);
+  BOOST_CHECK_EQUAL(finishes(67), VMSRS_FINISHED);
+  BOOST_CHECK_EQUAL(status().refused_count, 2u);
+  usleep(1'100'000);
+  BOOST_CHECK_EQUAL(finishes(66), VMSRS_FINISHED);
+  // The window is another one.
+  BOOST_CHECK_EQUAL(crash(*this, 66), VMSRS_SUPPRESSED);
+  BOOST_CHECK_EQUAL(finishes(66), VMSRS_FINISHED);
+}
+
+// A user that writes over the counters faults there, and they stand.
+BOOST_FIXTURE_TEST_CASE(the_counters_are_out_of_reach, Limited) {
+  crash(*this);
+  const vmsrs_containment_status before = status();
+  BOOST_CHECK_EQUAL(run([&] {
+                      vmsrs_internal_range ranges[24];
+                      const std::size_t count = vmsrs_internal_ranges(ranges, 24);
+                      for (std::size_t i = 0; i < count; ++i)
+                        if (std::strcmp(ranges[i].name, "page of the containment") == 0)
+                          std::memset(ranges[i].address, 0, ranges[i].bytes);
+                    }),
+                    VMSRS_SUPPRESSED);
+  BOOST_CHECK_EQUAL(status().crash_count, before.crash_count + 1);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
