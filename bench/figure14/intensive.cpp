@@ -63,6 +63,8 @@ void measure(const std::string& name) {
   OwnWork own;
   std::uint64_t user = 0;
   for (const unsigned work : kWork) {
+    constexpr unsigned kMostInQuick = 16;
+    if (quick() && work > kMostInQuick) break;
     constexpr std::uint64_t kBatch = 16;
     const std::uint64_t count =
         kBatch * count_in(kTurnNs, [&] { run<Kind, Plain>(plain, own, work, kBatch); });

@@ -20,7 +20,8 @@ constexpr std::uint64_t kFirstSalary = 3100;
 Roster::Roster(void* memory) : employees_(static_cast<Employee*>(memory)) {
   for (std::size_t i = 0; i < kEmployees; ++i) {
     employees_[i] = {i + 1, {}, i % 3 + 1, kFirstSalary + 100 * i, 0, 0};
-    std::strncpy(employees_[i].name, kNames[i], kNameBytes - 1);
+    std::strncpy(reinterpret_cast<char*>(employees_[i].name), kNames[i],
+                 sizeof employees_[i].name - 1);
   }
 }
 
@@ -37,6 +38,15 @@ void Roster::set_changes(std::size_t number, std::uint64_t changes) {
   memory::store(&employees_[number - 1].changes, changes);
 }
 
+std::string Roster::name(std::size_t number) const {
+  std::uint64_t words[kNameWords];
+  for (std::size_t i = 0; i < kNameWords; ++i)
+    words[i] = memory::load(&employees_[number - 1].name[i]);
+  char text[sizeof words];
+  std::memcpy(text, words, sizeof words);
+  return {text, strnlen(text, sizeof text)};
+}
+
 std::string Roster::read(std::initializer_list<std::size_t> numbers) const {
   std::string text;
   for (const std::size_t number : numbers) {
@@ -49,7 +59,7 @@ std::string Roster::read(std::initializer_list<std::size_t> numbers) const {
 void Roster::print() const {
   std::puts("number  name                     department  salary");
   for (std::size_t i = 0; i < kEmployees; ++i)
-    std::printf("%6zu  %-23s  %10" PRIu64 "  %6" PRIu64 "\n", i + 1, kNames[i],
+    std::printf("%6zu  %-23s  %10" PRIu64 "  %6" PRIu64 "\n", i + 1, name(i + 1).c_str(),
                 memory::load(&employees_[i].department), salary(i + 1));
   std::fflush(stdout);
 }

@@ -11,12 +11,12 @@
 namespace roster {
 
 constexpr std::size_t kGranuleBytes = 64;
-constexpr std::size_t kNameBytes = 24;
+constexpr std::size_t kNameWords = 3;
 constexpr std::size_t kEmployees = 12;
 
 struct alignas(kGranuleBytes) Employee {
   std::uint64_t number;
-  char name[kNameBytes];
+  std::uint64_t name[kNameWords];  // text, filled up with zeroes
   std::uint64_t department;
   std::uint64_t salary;
   std::uint64_t changes;  // by the clerks
@@ -33,6 +33,7 @@ class Roster {
   // Fills `memory`, kBytes of it, before anybody shares or protects it.
   explicit Roster(void* memory);
 
+  std::string name(std::size_t number) const;
   std::uint64_t salary(std::size_t number) const;
   void set_salary(std::size_t number, std::uint64_t salary);
   std::uint64_t changes(std::size_t number) const;
