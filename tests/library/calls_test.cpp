@@ -216,7 +216,7 @@ BOOST_AUTO_TEST_CASE(signals_and_processes) {
   BOOST_CHECK_EQUAL(in_crashed(*this,
                                [] {
                                  char* const none[] = {nullptr};
-                                 return gave(execve("/bin/true", none, none));
+                                 return gave(execve("/bin/false", none, none));
                                }),
                     -EPERM);
   BOOST_CHECK_EQUAL(in_crashed(*this, [] { return gave(waitpid(-1, nullptr, WNOHANG)); }), -EPERM);
