@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The part of the shop that has nothing to do with VMSRS, C11 and C++20: a thread for each client of
- * a unix socket, who sends the numbers of the books that it buys, a line each.
+ * The part of the shop that has nothing to do with VMSRS, C11 and C++20: a thread for each client
+ * of a unix socket, who sends the numbers of the books that it buys, a line each.
  */
 #ifndef CLIENTS_H_
 #define CLIENTS_H_

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <err.h>
 #include <sys/mman.h>
 
 #include "clients.h"
@@ -18,7 +19,7 @@ static void buy(uint64_t book, int client) {
 }
 
 int main(int count, char** arguments) {
-  if (count != 2) return 2;
+  if (count != 2) errx(2, "usage: %s SOCKET", arguments[0]);
   shop = mmap(NULL, sizeof *shop, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   for (int i = 0; i < 511; ++i) shop->stock[i] = 10;
   return serve_clients(arguments[1], buy);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <err.h>
 #include <sys/mman.h>
 
 #include <mutex>
@@ -19,7 +20,7 @@ void buy(std::uint64_t book, int client) {
 }
 
 int main(int count, char** arguments) {
-  if (count != 2) return 2;
+  if (count != 2) errx(2, "usage: %s SOCKET", arguments[0]);
   shop = static_cast<Shop*>(
       mmap(nullptr, sizeof *shop, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   for (std::uint64_t& copies : shop->stock) copies = 10;

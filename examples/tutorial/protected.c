@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <err.h>
 #include <sys/mman.h>
 #include <vmsrs/vmsrs.h>
 
@@ -42,13 +43,11 @@ static void buy(uint64_t book, int client) {
 }
 
 int main(int count, char** arguments) {
-  if (count != 3) return 2;
+  if (count != 2) errx(2, "usage: %s SOCKET", arguments[0]);
   shop = mmap(NULL, sizeof *shop, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   for (int i = 0; i < 511; ++i) shop->stock[i] = 10;
-  const vmsrs_options options = {.server_name = "shop", .secret_file = arguments[2]};
-  if (vmsrs_attach(&options) != 0 || profile(shop, sizeof *shop, 8) != 0) {
-    fprintf(stderr, "%s\n", vmsrs_error_message());
-    return 1;
-  }
+  const vmsrs_options options = {.server_name = "shop", .secret_file = "shop.secret"};
+  if (vmsrs_attach(&options) != 0 || profile(shop, sizeof *shop, 8) != 0)
+    errx(1, "%s", vmsrs_error_message());
   return serve_clients(arguments[1], buy);
 }
