@@ -188,6 +188,7 @@ int make_claims(std::uint64_t count, vmsrs_claim*& claims) {
 }
 
 void free_claims(vmsrs_claim* claims, std::uint64_t count) {
+  forget_region();  // what prepare_region took for them
   munmap(claims, whole_pages(count * sizeof(vmsrs_claim)));
 }
 

@@ -15,6 +15,7 @@ namespace vmsrs::guest {
 int prepare_user_areas(bool shared);
 // Memory for a region's claims, present and writable. 0 or a vmsrs_error.
 int make_claims(std::uint64_t count, vmsrs_claim*& claims);
+// Once the memory that was prepared after them is forgotten.
 void free_claims(vmsrs_claim* claims, std::uint64_t count);
 
 void add_claimed_region(const fast::Region& region);

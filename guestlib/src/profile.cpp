@@ -65,6 +65,7 @@ int profile_as(const RegionName* name, void* address, std::size_t bytes, unsigne
   if (control().areas != nullptr)
     if (const int error = make_claims(granules, claims); error != 0) return error;
   const auto give_up = [&](int error) {
+    forget_region();
     if (claims != nullptr) free_claims(claims, granules);
     return error;
   };
@@ -78,10 +79,7 @@ int profile_as(const RegionName* name, void* address, std::size_t bytes, unsigne
   const CallResult region = name == nullptr
                                 ? call(VMSRS_CALL_PROFILE, arguments)
                                 : call(VMSRS_CALL_PROFILE_NAMED, arguments, {name, sizeof *name});
-  if (region.status != VMSRS_OK) {
-    forget_region();
-    return give_up(fail_status("profile", region.status));
-  }
+  if (region.status != VMSRS_OK) return give_up(fail_status("profile", region.status));
   const bool kept = name != nullptr && region.second != 0;
   const std::uint64_t status = fill(region.first, bytes);
   if (status == VMSRS_OK) {
@@ -92,9 +90,11 @@ int profile_as(const RegionName* name, void* address, std::size_t bytes, unsigne
     return kept ? VMSRS_PROFILED_KEPT : VMSRS_PROFILED_NEW;
   }
   // What is kept is kept still, for another attempt.
-  if (!kept) call(VMSRS_CALL_UNPROFILE, {.rdi = region.first});
-  forget_region();
-  if (kept) return fail_status("profile, filling the memory", status);
+  if (kept) {  // still, for another attempt
+    forget_region();
+    return fail_status("profile, filling the memory", status);
+  }
+  call(VMSRS_CALL_UNPROFILE, {.rdi = region.first});
   return give_up(fail_status("profile, copying the present content", status));
 }
 

@@ -4,7 +4,7 @@
 // usage: leaver NAME SECRET_FILE HOW   exit, quick_exit, return, main_thread: how it leaves, after
 // a user
 //                                      that finished, in one that stored something; look: prints
-//                                      what the word holds
+//                                      what the word holds; refused: profiles what overlaps, often
 #include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -33,6 +33,18 @@ std::uint64_t* profile_page() {
   return static_cast<std::uint64_t*>(page);
 }
 
+// 1,000 attempts, for each of which claims of half a MiB are prepared.
+int be_refused() {
+  constexpr std::size_t kBytes = 64 * VMSRS_PAGE_BYTES;
+  void* const at =
+      mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (profile(at, kBytes, 8) != 0) die("profile");
+  for (unsigned i = 0; i < 1000; ++i)
+    if (profile(at, kBytes, 8) != VMSRS_ERROR_ARGUMENT) die("another error");
+  std::printf("refused\n");
+  return vmsrs_detach() == 0 ? 0 : 1;
+}
+
 void leave(const char* how, std::uint64_t* word) {
   if (vmsrs_user_begin(2) != 0) die("begin");
   vmsrs::store(word, kUnfinished);
@@ -57,6 +69,7 @@ int main(int count, char** arguments) {
   options.server_name = arguments[1];
   options.secret_file = arguments[2];
   if (vmsrs_attach(&options) != 0) die("attach");
+  if (std::strcmp(arguments[3], "refused") == 0) return be_refused();
   std::uint64_t* const word = profile_page();
   if (std::strcmp(arguments[3], "look") == 0) {
     std::printf("%llu\n", static_cast<unsigned long long>(vmsrs::load(word)));

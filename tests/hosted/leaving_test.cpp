@@ -12,11 +12,12 @@ namespace {
 
 struct LeaverSite : VictimSite {
   // What it printed; its exit code.
-  std::string run(const std::string& how, int& code) {
+  std::string run(const std::string& how, int& code) { return run(how, code, hosted); }
+  std::string run(const std::string& how, int& code, const HostedProcess& on) {
     int ends[2];
     BOOST_REQUIRE(pipe2(ends, O_CLOEXEC) == 0);
-    Child leaver({VMSRS_LEAVER, "victim", secret_file, how},
-                 {"VMSRS_HOSTED_SOCKET=" + hosted.socket()}, ends[1]);
+    Child leaver({VMSRS_LEAVER, "victim", secret_file, how}, {"VMSRS_HOSTED_SOCKET=" + on.socket()},
+                 ends[1]);
     close(ends[1]);
     output = ends[0];
     const std::string printed = line();
@@ -44,6 +45,16 @@ BOOST_AUTO_TEST_CASE(a_process_that_ends_within_a_scope) {
     BOOST_CHECK_EQUAL(code, 0);
     look();
   }
+}
+
+// What was taken for a region that was refused is given back: it counts in the account's memory.
+BOOST_AUTO_TEST_CASE(a_region_refused_a_thousand_times) {
+  HostedProcess small({"--memory-per-account", "256MiB"});
+  Manager of_small(small);
+  of_small.define("victim", secret);
+  int code = -1;
+  BOOST_CHECK_EQUAL(run("refused", code, small), "refused");
+  BOOST_CHECK_EQUAL(code, 0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

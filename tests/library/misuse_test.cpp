@@ -152,13 +152,30 @@ BOOST_AUTO_TEST_CASE(a_region_that_is_refused) {
     return pages;
   };
   constexpr std::size_t kPages = kRegionBytes / VMSRS_PAGE_BYTES;
+  void* const memory =
+      mmap(nullptr, kRegionBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   const unsigned long before = mapped_pages();
   for (unsigned i = 0; i < 100; ++i) {
     BOOST_REQUIRE_EQUAL(profile(words(), kRegionBytes, 8), VMSRS_ERROR_ARGUMENT);
     if (i == 0) BOOST_CHECK(message_has("profile"));
   }
   BOOST_CHECK_LT(mapped_pages(), before + 10 * kPages);
-  BOOST_CHECK_EQUAL(run([&] { vmsrs::store(&words()[0], std::uint64_t{1}); }), VMSRS_FINISHED);
+  // Another one is protected, though its claims lie where those of the attempts were: two users
+  // that store to one granule, of whom one crashes.
+  BOOST_REQUIRE_EQUAL(profile(memory, kRegionBytes, 8), 0);
+  auto* const word = static_cast<std::uint64_t*>(memory);
+  const int outcome = run([&] {
+    vmsrs::store(word, std::uint64_t{9});
+    std::thread([&] {
+      const int crashed = run([&] {
+        vmsrs::store(word, std::uint64_t{666});
+        fault(wild());
+      });
+      BOOST_CHECK_EQUAL(crashed, VMSRS_SUPPRESSED);
+    }).join();
+  });
+  BOOST_CHECK_EQUAL(outcome, VMSRS_FINISHED);
+  BOOST_CHECK_EQUAL(*word, 9u);
 }
 
 // Whoever touches what is gone crashes; nobody else notices. What such a user owned there can be
