@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <errno.h>
-#include <unistd.h>
 #include <vmsrs/vmsrs.h>
 
 #include <algorithm>
@@ -13,6 +11,7 @@
 #include "control.hpp"
 #include "error.hpp"
 #include "guest_call.hpp"
+#include "misuse.hpp"
 #include "suppression.hpp"
 #include "thread.hpp"
 #include "user.hpp"
@@ -180,18 +179,9 @@ vmsrs_fault_kind refusal_kind(std::uint64_t status, std::uint64_t address) {
 }
 
 // A refused store outside every scope has nobody to suppress and nobody to tell, and losing it in
-// silence is the one thing that must not happen: the process ends, as it would have on a wild
-// store.
+// silence is the one thing that must not happen.
 [[noreturn]] void refuse_without_user(std::uint64_t status, std::uint64_t address) {
-  char digits[] = "0x0000000000000000";
-  for (unsigned i = 0; i < 16; ++i)
-    digits[2 + i] = "0123456789abcdef"[address >> (60 - 4 * i) & 15];
-  const char* const parts[] = {"vmsrs: a store outside every user scope, to ", digits,
-                               ", was refused: ", status_text(status),
-                               ". It cannot be carried out, and nobody could be told: ending.\n"};
-  for (const char* part : parts)
-    if (write(STDERR_FILENO, part, std::strlen(part)) < 0) break;
-  std::abort();
+  end_process("a store outside every user scope", address, status_text(status));
 }
 
 // The user's crash, for a store that was refused.
@@ -330,6 +320,40 @@ void store(T* to, T value) {
     store_slowly(to, value);
 }
 
+// The same word, nobody else's store between its being looked at and its being stored.
+bool compare_exchange(std::byte* word, std::uint64_t& seen, std::uint64_t desired,
+                      std::size_t bytes) {
+  const vmsrs_window* const window = attached_window();
+  const std::uint64_t address = to_register(word);
+  const fast::Region* const region = claimed_region_at(address, bytes);
+  bool equal = true;  // what a crashed user hears: a loop of its own must end
+  in_a_scope(address, [&]() -> std::uint64_t {
+    EngineCalls calls;
+    if (region != nullptr && !stores_nothing(*window)) {
+      fast::Thread& thread = claims_thread(window);
+      thread.region = *region;
+      Claims access(thread, *window, control().area_bytes, calls);
+      const Access outcome = access.store_if(*region, address, seen, desired, bytes, equal);
+      if (outcome != Access::kDone) equal = true;
+      return status_of(outcome, access);
+    }
+    constexpr std::uint64_t kNoTicket = 0;
+    const CallResult result = calls.store_if(address, desired, seen, bytes, kNoTicket, false);
+    equal = result.status != VMSRS_OK || result.first == 0;
+    if (!equal) seen = result.second;
+    return result.status;
+  });
+  return equal;
+}
+
+template <typename T>
+bool compare_exchange_plain(void* word, void* expected, const void* desired) {
+  T value;
+  std::memcpy(&value, desired, sizeof value);
+  return __atomic_compare_exchange(static_cast<T*>(word), static_cast<T*>(expected), &value, false,
+                                   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
 void fill_piece(std::byte* to, std::uint8_t value, std::size_t bytes) {
   const std::uint64_t address = to_register(to);
   if (claimed_region_at(address, bytes) != nullptr) {
@@ -392,6 +416,33 @@ void vmsrs_store_u8(uint8_t* to, uint8_t value) { guest::store(to, value); }
 void vmsrs_store_u16(uint16_t* to, uint16_t value) { guest::store(to, value); }
 void vmsrs_store_u32(uint32_t* to, uint32_t value) { guest::store(to, value); }
 void vmsrs_store_u64(uint64_t* to, uint64_t value) { guest::store(to, value); }
+
+bool vmsrs_compare_exchange(void* word, void* expected, const void* desired, size_t bytes) {
+  const bool is_word = bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8;
+  if (!is_word || guest::to_register(word) % bytes != 0) {
+    guest::report_misuse("vmsrs_compare_exchange", word, "no aligned word of 1, 2, 4 or 8 bytes");
+    return true;
+  }
+  if (guest::attached_window() == nullptr) {
+    switch (bytes) {
+      case 1:
+        return guest::compare_exchange_plain<std::uint8_t>(word, expected, desired);
+      case 2:
+        return guest::compare_exchange_plain<std::uint16_t>(word, expected, desired);
+      case 4:
+        return guest::compare_exchange_plain<std::uint32_t>(word, expected, desired);
+      default:
+        return guest::compare_exchange_plain<std::uint64_t>(word, expected, desired);
+    }
+  }
+  std::uint64_t seen = 0;
+  std::uint64_t value = 0;
+  std::memcpy(&seen, expected, bytes);
+  std::memcpy(&value, desired, bytes);
+  const bool equal = guest::compare_exchange(static_cast<std::byte*>(word), seen, value, bytes);
+  if (!equal) std::memcpy(expected, &seen, bytes);
+  return equal;
+}
 
 void vmsrs_load_range(void* to, const void* from_profiled, size_t bytes) {
   auto* target = static_cast<std::byte*>(to);

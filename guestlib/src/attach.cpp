@@ -17,6 +17,7 @@
 #include "error.hpp"
 #include "fault.hpp"
 #include "guest_call.hpp"
+#include "heap/heap.hpp"
 #include "internal_state.hpp"
 #include "secret.hpp"
 #include "service.hpp"
@@ -120,6 +121,7 @@ int take_down() {
   const vmsrs_window* window = attached_window();
   const CallResult result = call_to_end(VMSRS_CALL_DETACH);
   if (result.status != VMSRS_OK) return fail_status("vmsrs_detach", result.status);
+  forget_heaps();
   if (!unlock_control())
     return fail(VMSRS_ERROR_SYSTEM, "vmsrs_detach: mprotect: %s", strerrordesc_np(errno));
   ControlBlock& block = control_page.block;
@@ -141,6 +143,7 @@ int forget_parent() {
   block.window = nullptr;
   block.claimed_count = 0;
   block.areas = block.areas_memory = nullptr;
+  for (vmsrs_heap*& heap : block.heaps) heap = nullptr;  // the copy of its parent's
   remove_handlers();
   pthread_key_delete(block.stack_key);
   reset_user(thread_context());

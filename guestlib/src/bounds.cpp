@@ -17,6 +17,7 @@ constexpr long kRepeatNs = 100'000'000;
 // A seal is also "broken" for the instant in which the library rewrites the context: only ticks in
 // a row are believed.
 constexpr std::uint32_t kBrokenSealTicks = 5;
+constexpr std::uint32_t kNotUnwoundTicks = 20;
 
 constexpr std::uint64_t kNoCookie = ~0ull;
 // Of a thread's own timer, which serves all its users: of whichever crashed one it has.
@@ -93,8 +94,7 @@ void start_time_bound(ThreadContext& context) {
 }
 
 void note_thread_of(std::uint64_t slot, std::int32_t thread) {
-  if (slot < VMSRS_MAX_USERS)
-    __atomic_store_n(&numbers_of_threads[slot], thread, __ATOMIC_RELAXED);
+  if (slot < VMSRS_MAX_USERS) __atomic_store_n(&numbers_of_threads[slot], thread, __ATOMIC_RELAXED);
 }
 
 void start_time_bound_of(std::uint64_t slot, std::uint64_t crash_epoch) {
@@ -147,7 +147,8 @@ void on_time_signal(int, siginfo_t* info, void*) {
     // A signal that was blocked may be about the thread's user before this one. And where it has
     // landed the library is on its way to the user's end already.
     const bool early = own && now_ns() - context.crash_ns < control().suppression_limit_ns;
-    if (!early && context.depth != 0 && context.landing_depth != kLanded) unwind();
+    const bool later = context.not_unwound != 0 && ++context.not_unwound_ticks < kNotUnwoundTicks;
+    if (!early && !later && context.depth != 0 && context.landing_depth != kLanded) unwind();
   }
   errno = saved_errno;
 }

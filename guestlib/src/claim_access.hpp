@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 #include <vmsrs/fast.hpp>
 
@@ -13,7 +14,8 @@
 // Loads and stores in a region with claims, whole: the protocol's STORE and LOAD (docs/protocol.md)
 // with their traps. Calls is how a thread reaches the engine:
 //   CallResult store(address, bytes, count, ticket, write_set_full)   T_STORE, within one granule
-//   CallResult load(address, count)                                    T_LOAD, at most 8 bytes
+//   CallResult store_if(address, value, expected, count, ticket, write_set_full)   the same of a
+//   word CallResult load(address, count)                                    T_LOAD, at most 8 bytes
 //   CallResult load_committed(from, to, count)                         of a region's live bytes
 //   bool drain(slot)            every window of the slot (or of all) has been closed once since;
 //                               false: not within the bound, its user is stuck now
@@ -73,12 +75,56 @@ class ClaimAccess {
 
   // `count` bytes that lie in one granule. Needs a user of the thread's.
   Access store(const fast::Region& region, std::uint64_t to, const void* from, std::size_t count) {
+    return store_by(
+        region, to, count, [&] { put(to, from, count); },
+        [&](std::uint64_t ticket, bool write_set_full) {
+          return calls_.store(to, from, count, ticket, write_set_full);
+        },
+        Always{});
+  }
+
+  // An aligned word, at most 8 bytes: becomes `desired` if it is `seen`; else `seen` becomes what
+  // it is, and `equal` false. Within a store of its owner nobody else stores.
+  Access store_if(const fast::Region& region, std::uint64_t word, std::uint64_t& seen,
+                  std::uint64_t desired, std::size_t count, bool& equal) {
+    std::uint64_t found = 0;
+    const Access outcome = store_by(
+        region, word, count, [&] { put(word, &desired, count); },
+        [&](std::uint64_t ticket, bool write_set_full) {
+          const CallResult result =
+              calls_.store_if(word, desired, seen, count, ticket, write_set_full);
+          if (result.status == VMSRS_OK) found = result.first == 0 ? seen : result.second;
+          return result;
+        },
+        [&] {
+          found = get(word, count);
+          return found == seen;
+        });
+    equal = found == seen;
+    seen = found;
+    return outcome;
+  }
+
+  // One attempt at an aligned word. False: it was not stored, for whatever reason.
+  template <typename T>
+  bool try_store_word(const fast::Region& region, T* to, T value) {
+    const std::uint64_t at = reinterpret_cast<std::uint64_t>(to) - region.begin;
+    bool write_set_full = false;
+    return try_store(region, at >> region.shift, at & region.within, sizeof(T), write_set_full,
+                     [&] { fast::plain_store(to, value); }) == Outcome::kDone;
+  }
+
+ private:
+  // put() makes the store in line, trap(ticket, write_set_full) by a call.
+  template <typename Put, typename Trap, typename Wanted>
+  Access store_by(const fast::Region& region, std::uint64_t to, std::size_t count, Put put_in_line,
+                  Trap trap, Wanted wanted) {
     const std::uint64_t granule = (to - region.begin) >> region.shift;
     std::uint64_t ticket = 0;
     for (unsigned attempt = 0; attempt < kAttempts; ++attempt) {
       bool write_set_full = false;
       switch (try_store(region, granule, (to - region.begin) & region.within, count, write_set_full,
-                        [&] { put(to, from, count); })) {
+                        put_in_line, wanted)) {
         case Outcome::kDone:
           return Access::kDone;
         case Outcome::kCrashed:  // the engine drops it too, and counts it
@@ -88,7 +134,7 @@ class ClaimAccess {
         case Outcome::kTrap:
           break;
       }
-      const CallResult result = calls_.store(to, from, count, ticket, write_set_full);
+      const CallResult result = trap(ticket, write_set_full);
       ticket = 0;
       switch (result.status) {
         case VMSRS_OK:
@@ -115,15 +161,7 @@ class ClaimAccess {
     return Access::kRefused;
   }
 
-  // One attempt at an aligned word. False: it was not stored, for whatever reason.
-  template <typename T>
-  bool try_store_word(const fast::Region& region, T* to, T value) {
-    const std::uint64_t at = reinterpret_cast<std::uint64_t>(to) - region.begin;
-    bool write_set_full = false;
-    return try_store(region, at >> region.shift, at & region.within, sizeof(T), write_set_full,
-                     [&] { fast::plain_store(to, value); }) == Outcome::kDone;
-  }
-
+ public:
   // `count` bytes, at most 8, that lie in one granule.
   Access load(const fast::Region& region, std::uint64_t from, std::uint64_t& value,
               std::size_t count) {
@@ -246,10 +284,15 @@ class ClaimAccess {
 
   bool over(std::uint64_t tag) const { return fast::is_over(thread_, window_, tag); }
 
-  // S_open to S_close, or to S_trap. put() makes the store.
-  template <typename Put>
+  // A store that depends on nothing.
+  struct Always {};
+
+  // S_open to S_close, or to S_trap. put() makes the store, if wanted() says so once the granule is
+  // the user's: otherwise the mask, too, stays as it is.
+  template <typename Put, typename Wanted = Always>
   Outcome try_store(const fast::Region& region, std::uint64_t granule, std::uint64_t first,
-                    std::size_t count, bool& write_set_full, Put put) {
+                    std::size_t count, bool& write_set_full, Put put, Wanted wanted = {}) {
+    constexpr bool kAlways = std::is_same_v<Wanted, Always>;
     vmsrs_user_area& area = *thread_.area;
     vmsrs_claim& claim = region.claims[granule];
     fast::open_window(area);
@@ -266,7 +309,7 @@ class ClaimAccess {
     const std::uint64_t tag = __atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE);
     const bool mine = tag == vmsrs_tag_of(thread_.own, thread_.own_check, granule);
     if (mine) {
-      fast::set_mask(region, granule, bits, thread_.set);
+      if (kAlways) fast::set_mask(region, granule, bits, thread_.set);
     } else {
       step(Step::S_over);
       const vmsrs_tag_kind kind = vmsrs_tag_kind_of(tag, granule);
@@ -276,11 +319,19 @@ class ClaimAccess {
         if (!hole(28)) fast::close_window(area);
         return Outcome::kTrap;
       }
-      if (!claim_granule(region, granule, claim, tag, bits)) [[unlikely]] {
+      const std::uint64_t at_once = kAlways ? bits : 0;
+      if (!claim_granule(region, granule, claim, tag, at_once)) [[unlikely]] {
         fast::close_window(area);
         return Outcome::kAgain;
       }
-      thread_.set.masked += vmsrs_masked_sum(region.number, granule, bits);
+      thread_.set.masked += vmsrs_masked_sum(region.number, granule, at_once);
+    }
+    if constexpr (!kAlways) {
+      if (!wanted()) {
+        fast::close_window(area);
+        return Outcome::kDone;
+      }
+      fast::set_mask(region, granule, bits, thread_.set);
     }
     put();
     if (hole(6) && !mine) append(entry_of(region, granule) | VMSRS_ENTRY_CONFIRMED);

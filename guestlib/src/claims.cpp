@@ -356,6 +356,18 @@ CallResult EngineCalls::store(std::uint64_t to, const void* from, std::size_t by
               {from, bytes});
 }
 
+CallResult EngineCalls::store_if(std::uint64_t to, std::uint64_t value, std::uint64_t expected,
+                                 std::size_t bytes, std::uint64_t ticket, bool write_set_full) {
+  note_trapped();
+  const std::uint64_t full = write_set_full ? VMSRS_STORE_WRITE_SET_FULL : 0u;
+  return call(VMSRS_CALL_STORE, {.rdi = to,
+                                 .rsi = value,
+                                 .rdx = bytes,
+                                 .r10 = ticket,
+                                 .r8 = full | VMSRS_STORE_IF_EQUAL,
+                                 .r9 = expected});
+}
+
 // Of a sampled user the engine must not forget at its end what it has read.
 CallResult EngineCalls::load(std::uint64_t from, std::size_t bytes) {
   const bool sampled = vmsrs_fast_thread.sampled != 0;

@@ -49,6 +49,8 @@ fast::Thread& claims_thread(const vmsrs_window* window);
 struct EngineCalls {
   CallResult store(std::uint64_t to, const void* from, std::size_t bytes, std::uint64_t ticket,
                    bool write_set_full);
+  CallResult store_if(std::uint64_t to, std::uint64_t value, std::uint64_t expected,
+                      std::size_t bytes, std::uint64_t ticket, bool write_set_full);
   CallResult load(std::uint64_t from, std::size_t bytes);
   CallResult load_committed(std::uint64_t from, void* to, std::size_t bytes);
   bool drain(std::uint64_t slot);

@@ -16,10 +16,14 @@
 // from the end of attach to detach: a user that scribbles over it faults there, and that fault is
 // contained like any other. What is *not* here is either the hypervisor's (who has crashed, what is
 // restored) or a thread's own (thread.hpp), where damage can hurt that thread only.
+struct vmsrs_heap;
+
 namespace vmsrs::guest {
 
 inline constexpr int kFaultSignals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 inline constexpr std::size_t kFaultSignalCount = sizeof kFaultSignals / sizeof *kFaultSignals;
+
+inline constexpr std::size_t kMaxHeaps = 16;
 
 struct ControlBlock {
   const vmsrs_window* window;  // nullptr: not attached
@@ -41,6 +45,7 @@ struct ControlBlock {
   std::byte* areas;         // of users; nullptr: no region has claims
   std::byte* areas_memory;  // the same; stays when they are given up
   std::uint64_t area_bytes;
+  vmsrs_heap* heaps[kMaxHeaps];
   struct sigaction previous[kFaultSignalCount];
   struct sigaction previous_time;
   pthread_key_t stack_key;  // the alternate stack that the library gave to a thread

@@ -31,6 +31,8 @@ size_t vmsrs_internal_ranges(struct vmsrs_internal_range* ranges, size_t capacit
   add("control page", &control_page, sizeof control_page, window == nullptr);
   add("window", window, sizeof *window, false);
   add("thread context", &thread_context(), sizeof(ThreadContext), true);
+  add("what waits for the user's end", thread_context().effects.effects,
+      thread_context().effects.bytes, true);
   add("error message", vmsrs_error_message(), kErrorMessageBytes, true);
   add("numbers of the users' threads", &thread_numbers(), sizeof(ThreadNumbers), true);
   add("attach gate", &attach_gate, sizeof attach_gate, true);

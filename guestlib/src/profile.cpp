@@ -9,6 +9,7 @@
 #include "control.hpp"
 #include "error.hpp"
 #include "guest_call.hpp"
+#include "heap/heap.hpp"
 
 // Profiling (the paper, 4.6): which memory is protected.
 namespace vmsrs::guest {
@@ -141,10 +142,10 @@ int join(const RegionName& name, void* wanted, void** at, std::size_t* bytes) {
                                  {&name, sizeof name});
   if (region.status != VMSRS_OK) return fail_status("vmsrs_profile_join", region.status);
   if (has_claims)
-    add_claimed_region(
-        fast::make_region(to_register(place), found.second, reinterpret_cast<vmsrs_claim*>(claims),
-                          static_cast<std::uint32_t>(__builtin_ctzll(granule)),
-                          static_cast<std::uint32_t>(region.first)));
+    add_claimed_region(fast::make_region(to_register(place), found.second,
+                                         reinterpret_cast<vmsrs_claim*>(claims),
+                                         static_cast<std::uint32_t>(__builtin_ctzll(granule)),
+                                         static_cast<std::uint32_t>(region.first)));
   if (at != nullptr) *at = place;
   if (bytes != nullptr) *bytes = found.second;
   return 0;
@@ -160,6 +161,7 @@ int Init_profile(void) {
   if (any_open_scope()) return fail_status("Init_profile", VMSRS_BUSY);
   const CallResult result = call_to_end(VMSRS_CALL_INIT_PROFILE);
   if (result.status != VMSRS_OK) return fail_status("Init_profile", result.status);
+  forget_heaps();
   return forget_claimed_regions();
 }
 

@@ -128,6 +128,16 @@ bool user_is_crashed() {
          (state == VMSRS_USER_CRASHED || state == VMSRS_USER_STUCK);
 }
 
+bool scope_is_open() {
+  ThreadContext& context = thread_context();
+  if (attached_window() == nullptr) return false;
+  if (seal_holds(context)) return context.depth != 0;
+  const CallResult crash = crash_user(VMSRS_FAULT_CHECK, to_register(&context), 0);
+  if (crash.status == VMSRS_OK || crash.status == VMSRS_CRASHED) return true;
+  reset_user(context);  // it has had no user yet: the next time nobody need be asked
+  return false;
+}
+
 }  // namespace vmsrs::guest
 
 using namespace vmsrs::guest;
@@ -140,6 +150,16 @@ uint64_t vmsrs_user_number(void) {
   if (attached_window() == nullptr || !seal_holds(context) || context.depth == 0) return 0;
   note_trapped();  // else its thread's next user might be the same to the engine
   return ((context.user_word >> 2) + 1) << kSlotBits | context.slot;
+}
+
+uint64_t vmsrs_read_begin(void) {
+  const vmsrs_window* window = attached_window();
+  return window != nullptr ? __atomic_load_n(&window->status.mode, __ATOMIC_ACQUIRE) : 0;
+}
+
+bool vmsrs_read_was_whole(uint64_t began) {
+  asm volatile("" : : : "memory");
+  return vmsrs_read_begin() == began;
 }
 
 int vmsrs_exposed(void) {

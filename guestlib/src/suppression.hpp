@@ -31,6 +31,10 @@ void hear_of_crash();
 // engine, and bounds the user's time. Any thread.
 void see_to_declared(std::uint64_t slot, std::uint64_t crash_epoch);
 
+// Has the calling thread a user? One that has written over what the library keeps of it has, and is
+// crashed when this returns.
+bool scope_is_open();
+
 // Takes the thread to its landing point; without one reports the user as stuck and never returns.
 [[noreturn]] void unwind();
 

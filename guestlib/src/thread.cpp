@@ -16,6 +16,7 @@
 #include "bounds.hpp"
 #include "claims.hpp"
 #include "control.hpp"
+#include "effects.hpp"
 #include "error.hpp"
 #include "guest_call.hpp"
 #include "suppression.hpp"
@@ -65,6 +66,10 @@ std::uint64_t seal_of(const ThreadContext& context) {
   mixer.add(context.label);
   mixer.add(context.trapped);
   mixer.add(context.run_scopes);
+  mixer.add(reinterpret_cast<std::uint64_t>(context.effects.effects));
+  mixer.add(context.effects.bytes);
+  mixer.add(context.effects.count);
+  mixer.add(context.effects.sum);
   mixer.add(context.depth);
   mixer.add(context.crash_ns);
   mixer.add(static_cast<std::uint64_t>(context.timer) << 32 |
@@ -119,9 +124,11 @@ void forget_user(ThreadContext& context) {
   context.crash_ns = 0;
   context.timer_armed = 0;
   context.broken_seal_ticks = 0;
+  context.not_unwound_ticks = 0;
 }
 
 void reset_user(ThreadContext& context) {
+  if (!seal_holds(context)) context.effects = {};  // wherever they are, nobody can say
   forget_user(context);
   seal(context);
 }
@@ -162,6 +169,7 @@ void end_thread(void* stack) {
   if (attached_window() != nullptr && seal_holds(context) && context.depth != 0)
     end_open_scopes(context);
   give_up_timer(context);
+  free_effects();
   if (attached_window() != nullptr && seal_holds(context) && context.kept_word != 0) {
     reset_user(context);
     // The user that it was given in advance; declared crashed since, it has nothing to be restored.

@@ -26,6 +26,15 @@ struct CrashCallback {
   std::uint64_t called;
 };
 
+struct Effect;
+// What waits for the end of the thread's user (effects.hpp). Its sum is keyed, as the seal is.
+struct EffectLog {
+  Effect* effects;
+  std::uint64_t bytes;  // mapped there
+  std::uint64_t count;
+  std::uint64_t sum;
+};
+
 struct ThreadContext {
   // Sealed.
   std::uint64_t depth;          // open scopes; a hint, the hypervisor counts
@@ -35,24 +44,37 @@ struct ThreadContext {
   std::uint64_t kept_mode;      // the mode when it was known to be the thread's
   std::uint64_t label;          // of the user's scope
   std::uint32_t slot;           // kNoSlot: no user, and none given in advance
-  std::int32_t number;  // the kernel's, of this thread; 0: it has had no user
+  std::int32_t number;          // the kernel's, of this thread; 0: it has had no user
   std::uint32_t callback_count;
   std::uint64_t crash_ns;  // when the thread's user crashed; 0: it has not
   std::int32_t timer;      // the kernel's number of the thread's timer
   std::uint16_t timer_made;
   std::uint16_t timer_armed;
-  std::uint64_t trapped;     // a store of the user's was made by a call
+  std::uint64_t trapped;  // a store of the user's was made by a call
+  EffectLog effects;      // stays when the user is forgotten: they are settled after that
   std::uint64_t run_scopes;  // bit i: the scope at depth i, if it is open, ends with its body
   CrashCallback callbacks[kMaxCallbacks];
   sigjmp_buf landing;
   std::uint64_t seal;
   // Not sealed.
   std::uint32_t broken_seal_ticks;
-  std::uint32_t signals_open;  // this thread's mask was looked at, and stays
-  std::uint32_t stack_ready;   // an alternate stack is known to be there
+  std::uint32_t not_unwound;        // see NotUnwound
+  std::uint32_t not_unwound_ticks;  // in a row: damage must not hold it back for ever
+  std::uint32_t signals_open;       // this thread's mask was looked at, and stays
+  std::uint32_t stack_ready;        // an alternate stack is known to be there
 };
 
 ThreadContext& thread_context();
+
+// While one of these is alive, the calling thread is not unwound when its time is over, but at the
+// next tick of its timer: it holds a lock of the library's. Nothing in its life may take long.
+class NotUnwound {
+ public:
+  NotUnwound() { ++thread_context().not_unwound; }
+  ~NotUnwound() { --thread_context().not_unwound; }
+  NotUnwound(const NotUnwound&) = delete;
+  NotUnwound& operator=(const NotUnwound&) = delete;
+};
 
 void seal(ThreadContext& context);
 [[nodiscard]] bool seal_holds(const ThreadContext& context);

@@ -7,6 +7,7 @@
 #include "bounds.hpp"
 #include "claims.hpp"
 #include "control.hpp"
+#include "effects.hpp"
 #include "error.hpp"
 #include "guest_call.hpp"
 #include "suppression.hpp"
@@ -106,6 +107,7 @@ int finish_and_keep(ThreadContext& context, std::uint64_t mode) {
   if (end.status != VMSRS_OK) return kNotFinished;
   stop_time_bound(context);
   keep_user(context, end.second, mode);
+  settle_effects(Ending::kFinished);
   return VMSRS_FINISHED;
 }
 
@@ -113,7 +115,10 @@ int collect() {
   leave_user();
 
   const CallResult result = call_to_end(VMSRS_CALL_USER_COLLECT);
-  if (result.status == VMSRS_OK) return VMSRS_SUPPRESSED;
+  if (result.status == VMSRS_OK) {
+    settle_effects(Ending::kTakenBack);
+    return VMSRS_SUPPRESSED;
+  }
   // What it polluted cannot be reached (its memory is gone, say): the operator must know.
   call(VMSRS_CALL_USER_STUCK);
   return fail_status("collection of a crashed user", result.status);
@@ -140,6 +145,7 @@ int open_scope(std::uint64_t label, ScopeKind kind, void (*on_crash)(void*), voi
   }
   hear_of_crash();
   if (sealed && take_kept_user(context, *window, label, kind)) {
+    drop_effects();  // of a user whose end was refused
     depth = 1;
     return enter_scope(context, on_crash, argument, depth);
   }
@@ -149,13 +155,16 @@ int open_scope(std::uint64_t label, ScopeKind kind, void (*on_crash)(void*), voi
   const CallArguments arguments = {.rdi = label, .rsi = tells ? VMSRS_USER_READER : 0u};
   CallResult begin = call(VMSRS_CALL_USER_BEGIN, arguments);
   // The thread's former user is still there, for its collection failed: now it may not.
-  if (begin.status == VMSRS_CRASHED && call_to_end(VMSRS_CALL_USER_COLLECT).status == VMSRS_OK)
+  if (begin.status == VMSRS_CRASHED && call_to_end(VMSRS_CALL_USER_COLLECT).status == VMSRS_OK) {
+    settle_effects(Ending::kTakenBack);
     begin = call(VMSRS_CALL_USER_BEGIN, arguments);
+  }
   if (begin.status == VMSRS_CRASHED) begin.status = VMSRS_USER_EXISTS;
   if (begin.status != VMSRS_OK) return fail_status("opening a user scope", begin.status);
   depth = begin.second;
   if (depth == 1) {
     reset_user(context);
+    drop_effects();
     context.slot = static_cast<std::uint32_t>(begin.first);
     context.label = label;
     context.number = this_thread();
@@ -186,6 +195,8 @@ int enter_scope(ThreadContext& context, void (*on_crash)(void*), void* argument,
 
 int close_scopes(std::uint64_t depth) {
   ThreadContext& context = thread_context();
+  // What was to happen at its end cannot be told any more: then its end cannot be a good one.
+  if (depth == 1 && !effects_hold()) crash_user(VMSRS_FAULT_CHECK, 0, 0);
   const std::uint64_t mode = current_mode();
   if (control().areas != nullptr && seal_holds(context) && context.depth != 0 &&
       !user_is_crashed()) {
@@ -196,6 +207,7 @@ int close_scopes(std::uint64_t depth) {
     }
     if (!context.trapped && !may_have_stored(context.user_word)) {
       keep_user(context, context.user_word, mode);
+      settle_effects(Ending::kFinished);
       return VMSRS_FINISHED;
     }
     if (const int outcome = finish_and_keep(context, mode); outcome != kNotFinished) return outcome;
@@ -215,8 +227,9 @@ int close_scopes(std::uint64_t depth) {
     if (end.status != VMSRS_OK && end.status != VMSRS_CRASHED)
       return fail_status("closing a user scope", end.status);
   } while (end.first >= depth);
-  if (end.status == VMSRS_OK) return VMSRS_FINISHED;
-  return end.first == 0 ? collect() : VMSRS_SUPPRESSED;
+  if (end.status != VMSRS_OK) return end.first == 0 ? collect() : VMSRS_SUPPRESSED;
+  if (depth == 1) settle_effects(Ending::kFinished);
+  return VMSRS_FINISHED;
 }
 
 namespace {

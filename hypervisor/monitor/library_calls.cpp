@@ -142,7 +142,8 @@ Reply user_call(const Context& c, Server& server, Thread thread) {
 }
 
 recovery::StoreHints hints_of(const CallRegisters& in) {
-  return {in.r10, (in.r8 & VMSRS_STORE_WRITE_SET_FULL) != 0};
+  const bool if_equal = in.rax == VMSRS_CALL_STORE && (in.r8 & VMSRS_STORE_IF_EQUAL) != 0;
+  return {in.r10, (in.r8 & VMSRS_STORE_WRITE_SET_FULL) != 0, if_equal, in.r9};
 }
 
 Reply memory_call(const Context& c, Server& server, Thread thread) {

@@ -27,6 +27,15 @@ struct WantedRegion {
 struct StoreHints {
   std::uint64_t ticket = 0;     // of the DRAIN that was carried out; 0: none
   bool write_set_full = false;  // the caller cannot claim the granule itself
+  bool if_equal = false;        // only if `expected` is there now
+  std::uint64_t expected = 0;
+
+  // Is something else there than the caller expects? Then `found` is it.
+  bool differ_from(const void* present, std::uint32_t bytes, std::uint64_t& found) const {
+    if (!if_equal) return false;
+    copy_bytes(&found, present, bytes);
+    return found != expected;
+  }
 };
 
 // Where a user has put what it wrote (vmsrs_written), and its vmsrs_handed_over_sum; address 0:
@@ -290,7 +299,8 @@ class Server {
                                std::uint64_t& restored);
   void contend(Region& region, std::uint32_t index, RecordId frozen, MappedGranule& granule,
                GuestMemory& memory);
-  Reply record_store(Region& region, const Piece& piece, Slot slot, MappedGranule& granule);
+  Reply record_store(Region& region, const Piece& piece, const StoreHints& hints, Slot slot,
+                     MappedGranule& granule);
   Reply store_unowned(Region& region, const Piece& piece, const StoreHints& hints, Slot slot,
                       std::uint64_t tag, MappedGranule& granule);
   Reply store_frozen(Region& region, const Piece& piece, const StoreHints& hints, Slot slot,
@@ -299,7 +309,8 @@ class Server {
                       GuestMemory& memory);
   bool needs_storage(const Region& region, const Piece& piece, const StoreHints& hints, Slot slot,
                      const Claimant& claimant) const;
-  Reply store_without_storage(Region& region, const Piece& piece, GuestMemory& memory);
+  Reply store_without_storage(Region& region, const Piece& piece, const StoreHints& hints,
+                              GuestMemory& memory);
   Reply load_claimed(Region& region, const Piece& piece, GuestMemory& memory);
   Reply repair(Region& region, std::uint32_t index, std::uint64_t ticket, MappedGranule& granule,
                GuestMemory& memory);

@@ -98,11 +98,17 @@ void Server::contend(Region& region, std::uint32_t index, RecordId frozen, Mappe
   granule.set_tag(VMSRS_TAG_CONTENDED);
 }
 
-// TS_record: memory and record change together; nothing here can fail.
-Reply Server::record_store(Region& region, const Piece& piece, Slot slot, MappedGranule& granule) {
+// TS_record: memory and record change together; nothing here can fail. Nothing is changed where
+// something else is there than the caller expects.
+Reply Server::record_store(Region& region, const Piece& piece, const StoreHints& hints, Slot slot,
+                           MappedGranule& granule) {
   alignas(8) std::uint8_t bytes[64];
   step(Step::TS_record);
   granule.read(bytes);
+  if (std::uint64_t found = 0; hints.differ_from(bytes + piece.first, piece.bytes, found)) {
+    if (region.heads[piece.granule] == kNoRecord) free_granule(granule);
+    return {VMSRS_OK, 1, found};
+  }
   copy_bytes(bytes + piece.first, staging_ + piece.offset, piece.bytes);
   granule.write(bytes);
   ledger_.put(index_of(region), piece.granule, slot, piece.mask, bytes);
@@ -117,7 +123,7 @@ Reply Server::store_unowned(Region& region, const Piece& piece, const StoreHints
   if (!hints.write_set_full) return VMSRS_REPEAT;
   step(Step::TS_take);
   if (!granule.change_tag(tag, VMSRS_TAG_CONTENDED)) return VMSRS_REPEAT;
-  return record_store(region, piece, slot, granule);
+  return record_store(region, piece, hints, slot, granule);
 }
 
 Reply Server::store_frozen(Region& region, const Piece& piece, const StoreHints& hints, Slot slot,
@@ -128,7 +134,7 @@ Reply Server::store_frozen(Region& region, const Piece& piece, const StoreHints&
       hints.ticket == ledger_.at(frozen).sequence || hole(1) || (hole(10) && hints.ticket != 0);
   if (owner != slot && !drained) return {VMSRS_DRAIN, owner, ledger_.at(frozen).sequence};
   contend(region, piece.granule, frozen, granule, memory);
-  return record_store(region, piece, slot, granule);
+  return record_store(region, piece, hints, slot, granule);
 }
 
 // Would the store have to be recorded, or prepare for it? Nobody's granule is claimed by the caller
@@ -145,12 +151,19 @@ bool Server::needs_storage(const Region& region, const Piece& piece, const Store
 
 // The server's policy decides: refused, or committed at once, so that nobody's end can undo it.
 // Only the bytes themselves are written: the granule's owner may be storing beside them.
-Reply Server::store_without_storage(Region& region, const Piece& piece, GuestMemory& memory) {
+Reply Server::store_without_storage(Region& region, const Piece& piece, const StoreHints& hints,
+                                    GuestMemory& memory) {
   if (definition_.storage_policy != VMSRS_STORAGE_UNPROTECTED) {
     ++counters_.no_storage;
     return VMSRS_NO_STORAGE;
   }
   const GuestVirtual to{value(region.address_of(piece.granule)) + piece.first};
+  std::uint8_t present[8] = {};
+  if (hints.if_equal)
+    if (const auto outcome = memory.read(to, present, piece.bytes); !outcome)
+      return reply_for(outcome);
+  if (std::uint64_t found = 0; hints.differ_from(present, piece.bytes, found))
+    return {VMSRS_OK, 1, found};
   if (const auto outcome = memory.write(to, staging_ + piece.offset, piece.bytes); !outcome)
     return reply_for(outcome);
   std::uint8_t bytes[64];
@@ -172,7 +185,7 @@ Reply Server::store_claimed(Region& region, const Piece& piece, const StoreHints
   const Claimant claimant = claimant_of(tag, piece.granule);
   if (needs_storage(region, piece, hints, slot, claimant) &&
       !ledger_.reserve(region, piece.granule, piece.granule, 2))
-    return store_without_storage(region, piece, memory);
+    return store_without_storage(region, piece, hints, memory);
   switch (claimant.kind) {
     case VMSRS_TAG_UNOWNED:
       return store_unowned(region, piece, hints, slot, tag, granule);
@@ -186,7 +199,7 @@ Reply Server::store_claimed(Region& region, const Piece& piece, const StoreHints
       }
       if (region.heads[piece.granule] == kNoRecord)
         return store_unowned(region, piece, hints, slot, granule.unowned_tag(), granule);
-      return record_store(region, piece, slot, granule);
+      return record_store(region, piece, hints, slot, granule);
     case VMSRS_TAG_OWN:
     case VMSRS_TAG_FROZEN: {
       const bool frozen = claimant.kind == VMSRS_TAG_FROZEN;

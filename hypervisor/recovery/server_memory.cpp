@@ -22,7 +22,9 @@ struct Server::Source {
 
 Reply Server::store(std::uint64_t address, std::uint64_t value, std::uint32_t bytes,
                     const StoreHints& hints, Thread thread) {
-  return put(address, bytes, Source{Source::Kind::kValue, value}, hints, thread);
+  const Reply reply = put(address, bytes, Source{Source::Kind::kValue, value}, hints, thread);
+  const bool stored = reply.ok() && reply.result_count == 0;
+  return stored && hints.if_equal ? Reply{VMSRS_OK, 0, hints.expected} : reply;
 }
 
 Reply Server::store_range(std::uint64_t to, std::uint64_t from, std::uint32_t bytes,
@@ -68,6 +70,12 @@ Reply Server::put(std::uint64_t to, std::uint32_t bytes, const Source& source,
   }
   if (suppressing())
     if (const Reply reply = settle_range(*region, to, bytes, memory); !reply.ok()) return reply;
+  std::uint8_t present[8] = {};
+  if (hints.if_equal)
+    if (const auto outcome = memory.read(GuestVirtual{to}, present, bytes); !outcome)
+      return reply_for(outcome);
+  if (std::uint64_t found = 0; hints.differ_from(present, bytes, found))
+    return {VMSRS_OK, 1, found};
   step(Step::TS_record);
   if (const auto outcome = memory.write(GuestVirtual{to}, staging_, bytes); !outcome)
     return reply_for(outcome);

@@ -35,6 +35,7 @@ struct Exercise {
   std::uint64_t declared, late, waits, heard_by_fault, rounds;
   std::uint64_t deaths, orphans, orphan_loads;
   std::uint64_t restored_at_crash, plain_looks, exposed, missed;
+  std::uint64_t exchanged, unequal;
   std::uint64_t held, stuck, came_back, landed, refused, lost_stuck, collected_ahead, all_collected,
       checked;
 };
@@ -158,7 +159,8 @@ class History {
       case 10:
         return below(4) == 0 ? check() : collect_ahead();
       default:
-        return below(2) == 0 ? store(user) : below(3) == 0 ? load_committed(user) : load(user);
+        if (below(2) == 0) return below(4) == 0 ? exchange(user) : store(user);
+        return below(3) == 0 ? load_committed(user) : load(user);
     }
   }
 
@@ -388,25 +390,67 @@ class History {
 
   std::string store_piece(User& user, std::size_t region, std::size_t at, const std::uint8_t* value,
                           std::size_t bytes, bool& refused) {
+    const Stored stored =
+        make_store(user, region, at, [&] { return user.thread.store(region, at, value, bytes); });
+    refused = stored == Stored::kRefused;
+    if (stored == Stored::kWrong) return problem_;
+    for (std::size_t i = 0; i < bytes && stored == Stored::kDone && !user.crashed; ++i)
+      models_[region].store(user.ids[region], at + i, value[i]);
+    return {};
+  }
+
+  enum class Stored { kDone, kRefused, kWrong };
+  // A store by make(), or one that depends on what is there: does it end as it must?
+  template <typename Make>
+  Stored make_store(User& user, std::size_t region, std::size_t at, Make make) {
     const std::size_t granule = at >> server_.regions[region].shift;
     const bool must_be_refused = !user.crashed && waits_for_held(region, granule, false);
     const std::uint64_t drains = user.thread.drains, waits = user.thread.waits;
-    const Access outcome = user.thread.store(region, at, value, bytes);
+    const Access outcome = make();
     if (user.thread.drains != drains || user.thread.waits != waits)
       nobody_is_late();  // perhaps of everybody
     note_stuck();
     user.late = false;
     exercise_.suppressed += outcome == Access::kCrashed;
     exercise_.contended += server_.info().contended_granules > 0;
-    refused = outcome == Access::kRefused && user.thread.status == VMSRS_OWNER_STUCK;
-    if (refused) {
+    problem_.clear();
+    if (outcome == Access::kRefused && user.thread.status == VMSRS_OWNER_STUCK) {
       ++exercise_.refused;
-      return !user.crashed && waits_for_held(region, granule, true) ? "" : "store: refused";
+      if (user.crashed || !waits_for_held(region, granule, true)) problem_ = "store: refused";
+      return problem_.empty() ? Stored::kRefused : Stored::kWrong;
     }
-    if (must_be_refused) return "store: not refused";
+    if (must_be_refused) problem_ = "store: not refused";
     if (outcome != (user.crashed ? Access::kCrashed : Access::kDone))
-      return "store: wrong outcome, status " + std::to_string(user.thread.status);
-    for (std::size_t i = 0; i < bytes && !user.crashed; ++i)
+      problem_ = "store: wrong outcome, status " + std::to_string(user.thread.status);
+    return problem_.empty() ? Stored::kDone : Stored::kWrong;
+  }
+
+  // Half of them expect what is there.
+  std::string exchange(User& user) {
+    const std::size_t region = below(2);
+    const std::size_t bytes = std::size_t{1} << below(4);
+    const std::size_t at = place(region, bytes) / bytes * bytes;
+    std::uint64_t present = 0;
+    for (std::size_t i = 0; i < bytes; ++i)
+      present |= std::uint64_t{models_[region].value(at + i)} << 8 * i;
+    const std::uint64_t word = bytes == 8 ? ~0ull : (1ull << 8 * bytes) - 1;
+    const std::uint64_t expected = below(2) == 0 ? present : random_() & word;
+    const std::uint64_t desired = random_() & word;
+    std::uint64_t seen = expected;
+    bool equal = false;
+    const Stored stored = make_store(user, region, at, [&] {
+      return user.thread.exchange(region, at, seen, desired, bytes, equal);
+    });
+    if (stored == Stored::kWrong) return problem_;
+    if (stored == Stored::kRefused) return below(2) == 0 ? crash(user) : "";
+    if (user.crashed) return {};
+    ++(equal ? exercise_.exchanged : exercise_.unequal);
+    if (equal != (present == expected) || seen != present)
+      return "exchange of " + std::to_string(bytes) + " bytes at " + std::to_string(at) +
+             " of region " + std::to_string(region) + " found " + std::to_string(seen) +
+             ", the model says " + std::to_string(present);
+    const auto* const value = reinterpret_cast<const std::uint8_t*>(&desired);
+    for (std::size_t i = 0; i < bytes && equal; ++i)
       models_[region].store(user.ids[region], at + i, value[i]);
     return {};
   }
@@ -519,6 +563,7 @@ class History {
   ClaimServer server_;
   std::vector<Model> models_;
   std::vector<User> users_;
+  std::string problem_;  // of the last store
 };
 
 std::uint64_t number(const char* variable, std::uint64_t otherwise) {
@@ -557,7 +602,9 @@ BOOST_AUTO_TEST_CASE(claims_and_model_agree) {
              << " were lost with their process, " << exercise.landed << " stores of stuck users, "
              << exercise.refused << " refused stores, " << exercise.collected_ahead
              << " collections that had to wait and " << exercise.all_collected
-             << " that left nothing, " << exercise.checked << " checks meanwhile");
+             << " that left nothing, " << exercise.checked << " checks meanwhile, "
+             << exercise.exchanged << " exchanges, " << exercise.unequal
+             << " that found something else");
   for (const std::uint64_t count :
        {exercise.traps,       exercise.drains,          exercise.suppressed,
         exercise.restores,    exercise.contended,       exercise.repaired,
@@ -568,6 +615,7 @@ BOOST_AUTO_TEST_CASE(claims_and_model_agree) {
         exercise.plain_looks, exercise.exposed,         exercise.missed,
         exercise.held,        exercise.stuck,           exercise.came_back,
         exercise.lost_stuck,  exercise.landed,          exercise.refused,
-        exercise.checked,     exercise.collected_ahead, exercise.all_collected})
+        exercise.checked,     exercise.collected_ahead, exercise.all_collected,
+        exercise.exchanged,   exercise.unequal})
     BOOST_TEST(count > 0u);
 }

@@ -9,6 +9,8 @@
 
 static void body(void* argument) { vmsrs_store_u32((uint32_t*)argument, 1); }
 
+static void add_one(void* number) { ++*(int*)number; }
+
 #define EXPECT(condition)                                            \
   do {                                                               \
     if (!(condition)) {                                              \
@@ -21,6 +23,10 @@ int main(void) {
   const vmsrs_options options = {.server_name = "shop", .secret_file = "/nonexistent"};
   const vmsrs_profile_options eager = {.eager = true};
   uint32_t word = 0;
+  uint32_t expected = 0;
+  const uint32_t desired = 9;
+  int calls = 0;
+  vmsrs_pointer pointer = vmsrs_pointer_to(&word, sizeof word);
   char text[8];
   const int attached = vmsrs_attach(&options);
   if (attached == VMSRS_ERROR_CONFIGURATION) return 77; /* this is a guest of VMSRS: skipped */
@@ -48,6 +54,17 @@ int main(void) {
   EXPECT(crash_suppression_os(VMSRS_FAULT_CHECK, NULL) == VMSRS_ERROR_STATE);
   EXPECT(!vmsrs_user_crashed());
   EXPECT(word == 0);
+  EXPECT(vmsrs_heap_create(&word, 64, false) == NULL);
+  EXPECT(strstr(vmsrs_error_message(), "not attached") != NULL);
+  EXPECT(vmsrs_malloc(8) == NULL);
+  EXPECT(vmsrs_malloc_size(&word) == 0);
+  EXPECT(vmsrs_compare_exchange(&word, &expected, &desired, sizeof word) && word == 9);
+  EXPECT(!vmsrs_compare_exchange(&word, &expected, &desired, sizeof word) && expected == 9);
+  word = 0;
+  EXPECT(vmsrs_read_was_whole(vmsrs_read_begin()));
+  EXPECT(vmsrs_pointer_check(pointer, 4) == (void*)&word);
+  EXPECT(vmsrs_defer(add_one, &calls) == 0 && calls == 1);
+  EXPECT(vmsrs_on_collected(add_one, &calls) == 0 && calls == 1);
   body(&word);
   EXPECT(vmsrs_load_u32(&word) == 1);
   vmsrs_store_range(text, "1234567", sizeof text);

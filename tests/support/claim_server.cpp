@@ -361,6 +361,16 @@ guest::Access ClaimThread::store(std::size_t number, std::size_t at, const void*
   return guest::Access::kDone;
 }
 
+guest::Access ClaimThread::exchange(std::size_t number, std::size_t at, std::uint64_t& seen,
+                                    std::uint64_t desired, std::size_t bytes, bool& equal) {
+  const fast::Region& region = server_.regions_of(process_)[number];
+  guest::ClaimAccess access(fast_, server_.window(), server_.area_bytes, *this);
+  const guest::Access outcome =
+      access.store_if(region, region.begin + at, seen, desired, bytes, equal);
+  status = access.status();
+  return outcome;
+}
+
 guest::Access ClaimThread::load(std::size_t number, std::size_t at, void* to, std::size_t bytes) {
   const fast::Region& region = server_.regions_of(process_)[number];
   guest::ClaimAccess access(fast_, server_.window(), server_.area_bytes, *this);
@@ -425,6 +435,14 @@ guest::CallResult ClaimThread::store(std::uint64_t to, const void* from, std::si
   ++traps;
   return repeat(VMSRS_CALL_STORE_RANGE, to, address_of(from), bytes, ticket,
                 full ? VMSRS_STORE_WRITE_SET_FULL : 0);
+}
+
+guest::CallResult ClaimThread::store_if(std::uint64_t to, std::uint64_t value,
+                                        std::uint64_t expected, std::size_t bytes,
+                                        std::uint64_t ticket, bool full) {
+  ++traps;
+  return repeat(VMSRS_CALL_STORE, to, value, bytes, ticket,
+                VMSRS_STORE_IF_EQUAL | (full ? VMSRS_STORE_WRITE_SET_FULL : 0), expected);
 }
 
 guest::CallResult ClaimThread::load(std::uint64_t from, std::size_t bytes) {

@@ -142,6 +142,9 @@ class ClaimThread {
   guest::Access store(std::size_t region, std::size_t at, const void* from, std::size_t bytes);
   guest::Access load(std::size_t region, std::size_t at, void* to, std::size_t bytes);
   guest::Access load_committed(std::size_t region, std::size_t at, void* to, std::size_t bytes);
+  // An aligned word becomes `desired` if it is `seen`; else `seen` becomes what it is.
+  guest::Access exchange(std::size_t region, std::size_t at, std::uint64_t& seen,
+                         std::uint64_t desired, std::size_t bytes, bool& equal);
   guest::Access store_word(std::size_t region, std::size_t at, std::uint64_t value) {
     return store(region, at, &value, 8);
   }
@@ -157,6 +160,8 @@ class ClaimThread {
   // Calls of ClaimAccess.
   guest::CallResult store(std::uint64_t to, const void* from, std::size_t bytes,
                           std::uint64_t ticket, bool full);
+  guest::CallResult store_if(std::uint64_t to, std::uint64_t value, std::uint64_t expected,
+                             std::size_t bytes, std::uint64_t ticket, bool full);
   guest::CallResult load(std::uint64_t from, std::size_t bytes);
   guest::CallResult load_committed(std::uint64_t from, void* to, std::size_t bytes);
   bool drain(std::uint64_t slot);

@@ -147,6 +147,7 @@ enum vmsrs_status {
 #define VMSRS_FOUND_GRANULE(found) ((found) >> 8 & 0xffu)
 #define VMSRS_FOUND_CLAIMS (1u << 16) /* it has claims */
 #define VMSRS_STORE_WRITE_SET_FULL 1u /* STORE...: the caller cannot claim the granule */
+#define VMSRS_STORE_IF_EQUAL 2u /* STORE: only if R9 is there; RDX: 1 it is not, RSI: what is */
 #define VMSRS_EVERY_USER (~0ull) /* DRAIN: the windows of all users */
 #define VMSRS_HASH_BYTES 32u   /* SHA-256 */
 #define VMSRS_RECENT_USERS 64u /* collected users remembered for MGMT_USERS, per server */

@@ -181,6 +181,27 @@ int vmsrs_user_suppress(uint64_t user);
  * From here on the calling user is suppressed. Returns 0, or 1 if the thread knew that it is. */
 int crash_suppression_os(enum vmsrs_fault_kind kind, const void* address);
 
+/* Holds back an effect that others would see (a message, a write to a file) until the calling
+ * thread's user has finished: effect(argument) is called then, in order, by the call that ends the
+ * user, on its thread, which has no user any more. A crash drops it. Outside of a scope it is called
+ * at once. 0, or VMSRS_ERROR_SYSTEM: no memory, and nothing will be called. Not in a signal handler,
+ * nor in on_crash. */
+int vmsrs_defer(void (*effect)(void*), void* argument);
+/* callback(argument) is called when the user has crashed and all that it stored has been restored,
+ * otherwise as vmsrs_defer; a user that finishes drops it. */
+int vmsrs_on_collected(void (*callback)(void*), void* argument);
+
+/* Loads that belong together: between these two calls they are all from before a crash, or all from
+ * after it, if the second returns true; else load again. `began` is what the first returned. A
+ * word only: nobody is kept from anything. */
+uint64_t vmsrs_read_begin(void);
+bool vmsrs_read_was_whole(uint64_t began);
+
+/* The program, or a wrapper of its own, finds the calling thread's user to have misused something:
+ * as crash_suppression_os(VMSRS_FAULT_CHECK, address), and vmsrs_error_message() says "function:
+ * address: why". Without a user the process ends, saying so on the standard error. */
+void vmsrs_report_misuse(const char* function, const void* address, const char* why);
+
 /* ---- Class 1: memory operations on profiled memory ---------------------------------------------
  */
 
@@ -207,8 +228,63 @@ void vmsrs_store_u64(uint64_t* to, uint64_t value);
 void vmsrs_load_range(void* to, const void* from_profiled, size_t bytes);
 void vmsrs_store_range(void* to_profiled, const void* from, size_t bytes);
 void vmsrs_fill_range(void* to_profiled, int byte_value, size_t bytes);
+/* If the `bytes` (1, 2, 4 or 8, aligned) at `word` are those at `expected`, they become those at
+ * `desired`, and no other store comes between; true. Else `expected` receives what they are. */
+bool vmsrs_compare_exchange(void* word, void* expected, const void* desired, size_t bytes);
 /* Both sides profiled: a checked load, then a store. */
 void vmsrs_assign(void* to_profiled, const void* from_profiled, size_t bytes);
+
+/* ---- Class 3: memory of a region's -------------------------------------------------------------
+ * A heap gives out memory of a region as malloc does; what it keeps about it lies elsewhere. It
+ * follows its users: what a user frees is given to others when it has finished, and is not free at
+ * all if it crashes; what a user took and did not free is free again when it has crashed and is
+ * collected. Outside of a scope both count at once. No two blocks share a granule. Memory that is
+ * freed twice, or never was allocated, or whose block was written past its begin, is an error of the
+ * user (VMSRS_FAULT_CHECK): it crashes; without a user the process ends. A crashed user frees
+ * nothing. A heap belongs to the process that made it. Not in signal handlers, nor in on_crash. */
+
+typedef struct vmsrs_heap vmsrs_heap;
+
+/* `memory`, of `bytes` (both multiples of 64), lies in one profiled region and is nobody's else.
+ * kept: the region is VMSRS_PROFILED_KEPT, and a heap of the last process was here: what was
+ * allocated and committed is allocated again, at the same distance from `memory`. NULL: the message
+ * says why. The heap ends with vmsrs_heap_destroy, Init_profile and vmsrs_detach. */
+vmsrs_heap* vmsrs_heap_create(void* memory, size_t bytes, bool kept);
+/* Blocks that are still allocated stay where they are; freeing them is an error from now on. Fails
+ * with VMSRS_ERROR_STATE while a scope is open. */
+int vmsrs_heap_destroy(vmsrs_heap* heap);
+/* Not allocated, by whomever; in blocks of powers of two. */
+size_t vmsrs_heap_free_bytes(vmsrs_heap* heap);
+/* alignment: a power of two up to 64 MiB, or 0: 16. Uninitialised. NULL: errno is ENOMEM, EINVAL. */
+void* vmsrs_heap_alloc(vmsrs_heap* heap, size_t bytes, size_t alignment);
+
+/* As in the C library, from the heap that was made first; realloc keeps a block in its own heap. */
+void* vmsrs_malloc(size_t bytes);
+void* vmsrs_calloc(size_t count, size_t bytes);
+void* vmsrs_realloc(void* memory, size_t bytes);
+int vmsrs_posix_memalign(void** memory, size_t alignment, size_t bytes);
+void vmsrs_free(void* memory); /* of any heap; NULL: nothing */
+/* The bytes that were asked for; 0: this is not the begin of an allocated block. */
+size_t vmsrs_malloc_size(const void* memory);
+
+/* ---- Class 4: pointers ------------------------------------------------------------------------
+ * A pointer that knows its object. Between checks it may point anywhere. */
+
+typedef struct vmsrs_pointer {
+  char* at;
+  char* begin; /* of the object */
+  char* end;
+  uint64_t life; /* which use of a heap's block it is; 0: the object is not a heap's */
+} vmsrs_pointer;
+
+/* To an object that outlives it. */
+vmsrs_pointer vmsrs_pointer_to(void* object, size_t bytes);
+/* To the begin of what a heap has allocated; of anything else: to nothing, every check fails. */
+vmsrs_pointer vmsrs_pointer_of(void* memory);
+/* pointer.at, if `bytes` from there on lie in the object and it is not freed. Else it is an error of
+ * the user (VMSRS_FAULT_CHECK), and pointer.begin is returned, for a crashed user to go on with;
+ * without a user the process ends. */
+void* vmsrs_pointer_check(vmsrs_pointer pointer, size_t bytes);
 
 #ifdef __cplusplus
 } /* extern "C" */

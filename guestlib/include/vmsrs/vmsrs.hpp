@@ -1,114 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+// The guest library, C++ interface: thin, typed, over <vmsrs/vmsrs.h>, whose conventions hold. No
+// exceptions are thrown by it or needed for it, but for std::bad_alloc in <vmsrs/allocator.hpp>,
+// which is not included here.
 #include <vmsrs/vmsrs.h>
 
-#include <bit>
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
-#include <memory>
-#include <type_traits>
-#include <vmsrs/fast.hpp>
-
-// The guest library, C++ interface: thin, typed, over <vmsrs/vmsrs.h>, whose conventions hold. No
-// exceptions are thrown by it or needed for it.
-namespace vmsrs {
-
-namespace detail {
-template <typename T>
-concept Word = std::is_trivially_copyable_v<T> &&
-    (sizeof(T) == 1 || sizeof(T) == 2 || sizeof(T) == 4 || sizeof(T) == 8);
-
-template <std::size_t kBytes>
-using Plain = std::conditional_t<
-    kBytes == 1, std::uint8_t,
-    std::conditional_t<kBytes == 2, std::uint16_t,
-                       std::conditional_t<kBytes == 4, std::uint32_t, std::uint64_t>>>;
-
-// The value of a word of which a plain load gave `data`, but not in normal mode.
-template <typename Plain>
-[[gnu::noinline]] Plain settled(const Plain* word, Plain data) {
-  if (fast::load_in_suppression(vmsrs_fast_thread, word, data)) return data;
-  if constexpr (sizeof(Plain) == 1)
-    return vmsrs_settled_u8(word, data);
-  else if constexpr (sizeof(Plain) == 2)
-    return vmsrs_settled_u16(word, data);
-  else if constexpr (sizeof(Plain) == 4)
-    return vmsrs_settled_u32(word, data);
-  else
-    return vmsrs_settled_u64(word, data);
-}
-
-template <typename Body, typename OnCrash>
-int run(decltype(vmsrs_run_user) run_scope, std::uint64_t label, Body& body, OnCrash& on_crash) {
-  return run_scope(
-      label, [](void* p) { (*static_cast<Body*>(p))(); }, std::addressof(body),
-      [](void* p) { (*static_cast<OnCrash*>(p))(); }, std::addressof(on_crash));
-}
-}  // namespace detail
-
-// A monitored load of profiled memory. Words of 1, 2, 4, 8 bytes are one operation; in normal mode
-// that is the load itself and a look at the mode, in line.
-template <typename T>
-requires std::is_trivially_copyable_v<T> T load(const T* from) {
-  if constexpr (detail::Word<T>) {
-    using Plain = detail::Plain<sizeof(T)>;
-    const auto* const word = reinterpret_cast<const Plain*>(from);
-    Plain data;
-    if (fast::load(vmsrs_fast_thread, word, data)) [[likely]]
-      return std::bit_cast<T>(data);
-    return std::bit_cast<T>(detail::settled(word, data));
-  } else {
-    T value;
-    vmsrs_load_range(&value, from, sizeof(T));
-    return value;
-  }
-}
-
-// A monitored store to profiled memory; in line where the user has stored to the granule before.
-template <typename T>
-requires std::is_trivially_copyable_v<T>
-void store(T* to, const std::type_identity_t<T>& value) {
-  if constexpr (detail::Word<T>) {
-    using Plain = detail::Plain<sizeof(T)>;
-    auto* const word = reinterpret_cast<Plain*>(to);
-    const Plain data = std::bit_cast<Plain>(value);
-    if (fast::store(vmsrs_fast_thread, word, data)) [[likely]]
-      return;
-    if constexpr (sizeof(T) == 1)
-      vmsrs_store_u8(word, data);
-    else if constexpr (sizeof(T) == 2)
-      vmsrs_store_u16(word, data);
-    else if constexpr (sizeof(T) == 4)
-      vmsrs_store_u32(word, data);
-    else
-      vmsrs_store_u64(word, data);
-  } else {
-    vmsrs_store_range(to, &value, sizeof(T));
-  }
-}
-
-// *to = *from, both profiled.
-template <typename T>
-requires std::is_trivially_copyable_v<T>
-void assign(T* to, const T* from) {
-  if constexpr (detail::Word<T>)
-    store(to, load(from));
-  else
-    vmsrs_assign(to, from, sizeof(T));
-}
-
-// Runs body() as one user; on_crash() runs in the fault handler (see vmsrs_run_user).
-template <typename Body, typename OnCrash>
-int run_user(std::uint64_t label, Body&& body, OnCrash&& on_crash) {
-  return detail::run(vmsrs_run_user, label, body, on_crash);
-}
-
-// The same for a user that only reads, and only committed values (see vmsrs_run_reader).
-template <typename Body, typename OnCrash>
-int run_reader(std::uint64_t label, Body&& body, OnCrash&& on_crash) {
-  return detail::run(vmsrs_run_reader, label, body, on_crash);
-}
-
-}  // namespace vmsrs
+#include <vmsrs/access.hpp>
+#include <vmsrs/pointer.hpp>
+#include <vmsrs/scope.hpp>
+#include <vmsrs/server.hpp>
+#include <vmsrs/shared.hpp>

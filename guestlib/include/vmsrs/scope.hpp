@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vmsrs/vmsrs.h>
+
+#include <cstdint>
+#include <memory>
+#include <type_traits>
+#include <utility>
+#include <vmsrs/fast.hpp>
+
+// Class 5 of the library: a user from its begin to its end, and reads that belong together.
+namespace vmsrs {
+
+namespace detail {
+template <typename Body, typename OnCrash>
+int run(decltype(vmsrs_run_user) run_scope, std::uint64_t label, Body& body, OnCrash& on_crash) {
+  return run_scope(
+      label, [](void* p) { (*static_cast<Body*>(p))(); }, std::addressof(body),
+      [](void* p) { (*static_cast<OnCrash*>(p))(); }, std::addressof(on_crash));
+}
+}  // namespace detail
+
+// Runs body() as one user; on_crash() runs in the fault handler (see vmsrs_run_user).
+template <typename Body, typename OnCrash>
+int run_user(std::uint64_t label, Body&& body, OnCrash&& on_crash) {
+  return detail::run(vmsrs_run_user, label, body, on_crash);
+}
+
+// The same for a user that only reads, and only committed values (see vmsrs_run_reader).
+template <typename Body, typename OnCrash>
+int run_reader(std::uint64_t label, Body&& body, OnCrash&& on_crash) {
+  return detail::run(vmsrs_run_reader, label, body, on_crash);
+}
+
+// A user for as long as this object lives, on the thread that made it: vmsrs_user_begin and
+// vmsrs_user_end. It has no point to be unwound to: where that can be needed, use run_user.
+class User {
+ public:
+  explicit User(std::uint64_t label = 0) : error_(vmsrs_user_begin(label)) {}
+  ~User() { end(); }
+  User(const User&) = delete;
+  User& operator=(const User&) = delete;
+
+  // 0, or the vmsrs_error for which there is no user.
+  int error() const { return error_; }
+  // Ends it before its time: a vmsrs_outcome or a vmsrs_error. Once.
+  int end() {
+    if (error_ != 0 || ended_) return error_ != 0 ? error_ : VMSRS_ERROR_STATE;
+    ended_ = true;
+    return vmsrs_user_end();
+  }
+
+ private:
+  int error_;
+  bool ended_ = false;
+};
+
+// Loads that belong together. read() is called, and called again whenever somebody has crashed or
+// was collected meanwhile: what the last call loaded is all from before a crash, or all from after
+// it. It loads through the library, stores nothing shared, and leaves nothing behind of an earlier
+// call. That others finish meanwhile is another matter: that is what the program's locks are for.
+template <typename Read>
+auto read_whole(Read&& read) -> decltype(read()) {
+  for (;;) {
+    const std::uint64_t began = vmsrs_read_begin();
+    if constexpr (std::is_void_v<decltype(read())>) {
+      read();
+      if (vmsrs_read_was_whole(began)) return;
+    } else {
+      auto result = read();
+      if (vmsrs_read_was_whole(began)) return result;
+    }
+  }
+}
+
+}  // namespace vmsrs
