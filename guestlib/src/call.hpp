@@ -40,7 +40,7 @@ void unmap_window(const vmsrs_window* window);
 int prepare_region(void* address, std::size_t bytes);
 // The same for memory most of which may never be used.
 int prepare_sparse(void* address, std::size_t bytes);
-// The last prepare_region or prepare_sparse was in vain.
+// The last prepare_region or prepare_sparse was in vain; called twice, the one before it as well.
 void forget_region();
 
 // What belongs to a region beside its bytes; the users' areas belong to region 0, whatever that is.

@@ -175,16 +175,20 @@ int prepare_user_areas(bool shared) {
   return lock_control() ? 0 : fail(VMSRS_ERROR_SYSTEM, "profile: mprotect");
 }
 
-vmsrs_claim* make_claims(std::uint64_t count) {
+int make_claims(std::uint64_t count, vmsrs_claim*& claims) {
   const std::size_t bytes = whole_pages(count * sizeof(vmsrs_claim));
   void* const at = map_pages(bytes, "the region's claims");
-  if (at == nullptr) return nullptr;
-  if (prepare_region(at, bytes) == 0) return static_cast<vmsrs_claim*>(at);
-  munmap(at, bytes);
-  return nullptr;
+  if (at == nullptr) return VMSRS_ERROR_SYSTEM;
+  const int error = prepare_region(at, bytes);
+  if (error != 0)
+    munmap(at, bytes);
+  else
+    claims = static_cast<vmsrs_claim*>(at);
+  return error;
 }
 
 void free_claims(vmsrs_claim* claims, std::uint64_t count) {
+  forget_region();  // what prepare_region took for them
   munmap(claims, whole_pages(count * sizeof(vmsrs_claim)));
 }
 

@@ -13,8 +13,9 @@ namespace vmsrs::guest {
 
 // Of all users of the server. `shared`: another process may have made them. 0 or a vmsrs_error.
 int prepare_user_areas(bool shared);
-// Memory for a region's claims, present and writable; nullptr: the message says why.
-vmsrs_claim* make_claims(std::uint64_t count);
+// Memory for a region's claims, present and writable. 0 or a vmsrs_error.
+int make_claims(std::uint64_t count, vmsrs_claim*& claims);
+// Once the memory that was prepared after them is forgotten.
 void free_claims(vmsrs_claim* claims, std::uint64_t count);
 
 // Regions of this process; those where each store is a call have no claims.

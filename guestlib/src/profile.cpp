@@ -61,12 +61,16 @@ std::uint64_t fill(std::uint64_t region, std::size_t bytes) {
 int profile_as(const RegionName* name, void* address, std::size_t bytes, unsigned granule_bytes,
                bool eager) {
   if (const int error = check_place(address, bytes, granule_bytes); error != 0) return error;
+  const std::uint64_t granules = bytes / granule_bytes;
   vmsrs_claim* claims = nullptr;
-  if (control().areas != nullptr) {
-    claims = make_claims(bytes / granule_bytes);
-    if (claims == nullptr) return VMSRS_ERROR_STORAGE;
-  }
-  if (const int error = prepare_region(address, bytes); error != 0) return error;
+  if (control().areas != nullptr)
+    if (const int error = make_claims(granules, claims); error != 0) return error;
+  const auto give_up = [&](int error) {
+    forget_region();
+    if (claims != nullptr) free_claims(claims, granules);
+    return error;
+  };
+  if (const int error = prepare_region(address, bytes); error != 0) return give_up(error);
   CallArguments arguments = {.rdi = to_register(address),
                              .rsi = bytes,
                              .rdx = granule_bytes,
@@ -76,10 +80,7 @@ int profile_as(const RegionName* name, void* address, std::size_t bytes, unsigne
   const CallResult region = name == nullptr
                                 ? call(VMSRS_CALL_PROFILE, arguments)
                                 : call(VMSRS_CALL_PROFILE_NAMED, arguments, {name, sizeof *name});
-  if (region.status != VMSRS_OK) {
-    forget_region();
-    return fail_status("profile", region.status);
-  }
+  if (region.status != VMSRS_OK) return give_up(fail_status("profile", region.status));
   const bool kept = name != nullptr && region.second != 0;
   const std::uint64_t status = fill(region.first, bytes);
   if (status == VMSRS_OK) {
@@ -89,10 +90,12 @@ int profile_as(const RegionName* name, void* address, std::size_t bytes, unsigne
     return kept ? VMSRS_PROFILED_KEPT : VMSRS_PROFILED_NEW;
   }
   // What is kept is kept still, for another attempt.
-  if (!kept) call(VMSRS_CALL_UNPROFILE, {.rdi = region.first});
-  forget_region();
-  return fail_status(kept ? "profile, filling the memory" : "profile, copying the present content",
-                     status);
+  if (kept) {  // still, for another attempt
+    forget_region();
+    return fail_status("profile, filling the memory", status);
+  }
+  call(VMSRS_CALL_UNPROFILE, {.rdi = region.first});
+  return give_up(fail_status("profile, copying the present content", status));
 }
 
 // Maps the region, and its claims.

@@ -19,6 +19,8 @@
 #include "effects.hpp"
 #include "error.hpp"
 #include "guest_call.hpp"
+#include "suppression.hpp"
+#include "user.hpp"
 
 namespace vmsrs::guest {
 namespace {
@@ -63,6 +65,7 @@ std::uint64_t seal_of(const ThreadContext& context) {
   mixer.add(context.kept_mode);
   mixer.add(context.label);
   mixer.add(context.trapped);
+  mixer.add(context.run_scopes);
   mixer.add(reinterpret_cast<std::uint64_t>(context.effects.effects));
   mixer.add(context.effects.bytes);
   mixer.add(context.effects.count);
@@ -78,6 +81,19 @@ std::uint64_t seal_of(const ThreadContext& context) {
   // The registers only: no signal mask is kept in the landing point.
   if (context.landing_depth != 0) mixer.add(context.landing->__jmpbuf, sizeof(__jmp_buf));
   return mixer.state();
+}
+
+// The thread ends within scopes that nobody will end any more: what their user did is not finished.
+// Those whom a crash is told are gone with their frames, and so is the landing point.
+void end_open_scopes(ThreadContext& context) {
+  context.callback_count = 0;
+  context.landing_depth = kLanded;
+  seal(context);
+  const CallResult crash = crash_user(VMSRS_FAULT_ABORT, 0, 0);
+  if (crash.status == VMSRS_OK || crash.status == VMSRS_CRASHED)
+    close_scopes(1);
+  else  // the platform has seen it already
+    reset_user(context);
 }
 
 }  // namespace
@@ -151,6 +167,8 @@ int prepare_thread(ThreadContext& context) {
 
 void end_thread(void* stack) {
   ThreadContext& context = context_of_thread;
+  if (attached_window() != nullptr && seal_holds(context) && context.depth != 0)
+    end_open_scopes(context);
   give_up_timer(context);
   free_effects();
   if (attached_window() != nullptr && seal_holds(context) && context.kept_word != 0) {

@@ -53,6 +53,7 @@ struct ThreadContext {
   std::uint16_t timer_armed;
   std::uint64_t trapped;  // a store of the user's was made by a call
   EffectLog effects;      // stays when the user is forgotten: they are settled after that
+  std::uint64_t run_scopes;  // bit i: the scope at depth i, if it is open, ends with its body
   CrashCallback callbacks[kMaxCallbacks];
   sigjmp_buf landing;
   std::uint64_t seal;
@@ -87,8 +88,8 @@ void reset_user(ThreadContext& context);
 // Makes sure that the thread can take a fault: an alternate stack. 0 or a vmsrs_error.
 int prepare_thread(ThreadContext& context);
 
-// Frees what prepare_thread gave, and the user that the thread was given in advance; the destructor
-// of the control block's stack_key.
+// Frees what prepare_thread gave, and the user that the thread was given in advance; a user whose
+// scope is still open has crashed. The destructor of the control block's stack_key.
 void end_thread(void* stack);
 
 // The kernel's number of the calling thread. Asks the kernel.

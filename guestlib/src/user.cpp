@@ -172,6 +172,7 @@ int open_scope(std::uint64_t label, ScopeKind kind, void (*on_crash)(void*), voi
     settle_effects(Ending::kTakenBack);
     begin = call(VMSRS_CALL_USER_BEGIN, arguments);
   }
+  if (begin.status == VMSRS_CRASHED) begin.status = VMSRS_USER_EXISTS;
   if (begin.status != VMSRS_OK) return fail_status("opening a user scope", begin.status);
   depth = begin.second;
   if (depth == 1) {
@@ -286,6 +287,19 @@ void leave_by_force(void* left) {
   return false;
 }
 
+constexpr std::uint64_t bit_of(std::uint64_t depth) { return depth < 64 ? 1ull << depth : 0; }
+
+// Remembers whether the scope at that depth ends with its body. Mostly it is as the thread's last
+// one.
+void note_kind_of_scope(std::uint64_t depth, bool ends_with_body) {
+  ThreadContext& context = thread_context();
+  const std::uint64_t others = context.run_scopes & ~bit_of(depth);
+  const std::uint64_t scopes = others | (ends_with_body ? bit_of(depth) : 0);
+  if (scopes == context.run_scopes || !seal_holds(context)) return;
+  context.run_scopes = scopes;
+  seal(context);
+}
+
 int run_scope(const char* name, ScopeKind kind, std::uint64_t label, void (*body)(void*),
               void* argument, void (*on_crash)(void*), void* on_crash_argument) {
   if (body == nullptr) return fail(VMSRS_ERROR_ARGUMENT, "%s: body is NULL", name);
@@ -295,6 +309,7 @@ int run_scope(const char* name, ScopeKind kind, std::uint64_t label, void (*body
   int outcome = open_scope(label, kind, on_crash, on_crash_argument, depth);
   if (outcome == 0) {
     ThreadContext& context = thread_context();
+    note_kind_of_scope(depth, true);
     bool unwound = false;
     OpenScope scope = {depth, signals};
     if (seal_holds(context) && context.landing_depth == 0) {
@@ -318,7 +333,10 @@ int begin_scope(const char* name, ScopeKind kind, std::uint64_t label) {
   const SignalsUnblocked signals;
   std::uint64_t depth = 0;
   const int error = open_scope(label, kind, nullptr, nullptr, depth);
-  if (error != 0) signals.restore_before();
+  if (error != 0)
+    signals.restore_before();
+  else
+    note_kind_of_scope(depth, false);
   return error;
 }
 
@@ -352,6 +370,10 @@ int vmsrs_user_end(void) {
   ThreadContext& context = thread_context();
   if (seal_holds(context)) {
     if (context.depth == 0) return fail_status("vmsrs_user_end", VMSRS_NO_USER);
+    if ((context.run_scopes & bit_of(context.depth)) != 0)
+      return fail(VMSRS_ERROR_STATE,
+                  "vmsrs_user_end: the innermost scope is not vmsrs_user_begin's: it ends when its "
+                  "body returns");
     return close_scopes(context.depth);
   }
   // Damaged: what was to happen at its end is not known, and the engine counts its scopes.

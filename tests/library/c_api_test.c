@@ -21,6 +21,7 @@ static void add_one(void* number) { ++*(int*)number; }
 
 int main(void) {
   const vmsrs_options options = {.server_name = "shop", .secret_file = "/nonexistent"};
+  const vmsrs_profile_options eager = {.eager = true};
   uint32_t word = 0;
   uint32_t expected = 0;
   const uint32_t desired = 9;
@@ -42,6 +43,14 @@ int main(void) {
   EXPECT(vmsrs_run_user(1, body, &word, NULL, NULL) == VMSRS_ERROR_STATE);
   EXPECT(vmsrs_user_begin(1) == VMSRS_ERROR_STATE);
   EXPECT(vmsrs_user_end() == VMSRS_ERROR_STATE);
+  EXPECT(vmsrs_run_reader(1, body, &word, NULL, NULL) == VMSRS_ERROR_STATE);
+  EXPECT(vmsrs_reader_begin(1) == VMSRS_ERROR_STATE);
+  EXPECT(vmsrs_profile(&word, 64, 8, &eager) == VMSRS_ERROR_STATE);
+  EXPECT(vmsrs_profile_join("stock", NULL, NULL, NULL) == VMSRS_ERROR_STATE);
+  EXPECT(vmsrs_user_suppress(1) == VMSRS_ERROR_STATE);
+  EXPECT(vmsrs_exposed() == VMSRS_ERROR_STATE);
+  EXPECT(strstr(vmsrs_error_message(), "call vmsrs_attach first") != NULL);
+  EXPECT(vmsrs_user_number() == 0);
   EXPECT(crash_suppression_os(VMSRS_FAULT_CHECK, NULL) == VMSRS_ERROR_STATE);
   EXPECT(!vmsrs_user_crashed());
   EXPECT(word == 0);
@@ -60,5 +69,8 @@ int main(void) {
   EXPECT(vmsrs_load_u32(&word) == 1);
   vmsrs_store_range(text, "1234567", sizeof text);
   EXPECT(strcmp(text, "1234567") == 0);
+  vmsrs_fill_range(text, 'x', 3);
+  vmsrs_assign(text + 3, text, 2);
+  EXPECT(strcmp(text, "xxxxx67") == 0);
   return 0;
 }

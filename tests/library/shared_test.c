@@ -11,7 +11,7 @@ static int is_of_the_library(const char* function) {
   Dl_info where;
   void* const found = dlsym(RTLD_DEFAULT, function);
   const int is = found != NULL && dladdr(found, &where) != 0 &&
-                 strstr(where.dli_fname, "libvmsrs_guest") != NULL;
+                 strstr(where.dli_fname, "libvmsrs.so") != NULL;
   printf("%s: %s\n", function, is ? "the library's" : "another's");
   return is;
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <vmsrs/vmsrs.h>
 
@@ -10,6 +13,7 @@
 #include <string>
 
 #include "call.hpp"
+#include "platform.hpp"
 
 // The hypervisor's seam where there is no hypervisor: what it says, and the windows as files.
 namespace {
@@ -60,6 +64,29 @@ BOOST_AUTO_TEST_CASE(good_window) {
   BOOST_CHECK_EQUAL(window->status.magic, static_cast<std::uint64_t>('V'));
   BOOST_CHECK_EQUAL(window->users[VMSRS_MAX_USERS - 1], 0u);
   vmsrs::guest::unmap_window(window);
+}
+
+// An account that may lock 64 KiB, and a region of 128: refused, with the way out, and nothing of
+// it stays locked.
+BOOST_AUTO_TEST_CASE(region_that_may_not_be_locked) {
+  constexpr std::size_t kMost = 65536;
+  constexpr uid_t kNobody = 65534;
+  const pid_t child = fork();
+  if (child == 0) {
+    const rlimit limit = {kMost, kMost};
+    if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0) _exit(1);
+    if (getuid() == 0 && setresuid(kNobody, kNobody, kNobody) != 0) _exit(2);  // whom it binds
+    void* const at =
+        mmap(nullptr, 2 * kMost, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (vmsrs::guest::svm::prepare_region(at, 2 * kMost) != VMSRS_ERROR_SYSTEM) _exit(3);
+    if (!message_has("mlock of 131072 bytes: Cannot allocate memory: raise the limit")) _exit(4);
+    if (!message_has("ulimit -l") || !message_has("LimitMEMLOCK=")) _exit(5);
+    if (vmsrs::guest::svm::prepare_region(at, kMost) != 0) _exit(6);
+    _exit(0);
+  }
+  int status = -1;
+  waitpid(child, &status, 0);
+  BOOST_CHECK_EQUAL(status, 0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -208,10 +208,12 @@ typedef enum vmsrs_outcome {
 int vmsrs_run_user(uint64_t label, void (*body)(void*), void* argument, void (*on_crash)(void*),
                    void* on_crash_argument);
 
-/* The same in two calls, without a point to unwind to: a user past its bounds is parked as stuck.
- */
+/* The same in two calls, without a point to unwind to: a user past its bounds is parked as stuck. A
+ * thread that ends with such a scope open has crashed its user (VMSRS_FAULT_ABORT). vmsrs_user_end
+ * returns a vmsrs_outcome or a negative vmsrs_error; VMSRS_ERROR_STATE: the calling thread has no
+ * scope, or its innermost one is that of vmsrs_run_user or vmsrs_run_reader. */
 int vmsrs_user_begin(uint64_t label);
-int vmsrs_user_end(void); /* a vmsrs_outcome or an error */
+int vmsrs_user_end(void);
 
 /* A user that only reads, and of other users only what they have finished: its loads give committed
  * values, whoever owns the bytes. Each word is one that was committed when it was read; two loads

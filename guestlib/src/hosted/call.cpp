@@ -110,7 +110,23 @@ constexpr bool serves(std::uint64_t callee, std::uint64_t major, std::uint64_t m
 
 // ---- Regions
 
-std::uint64_t newest_memory = 0;  // under the program's own order of profile() calls
+// What the last two calls of prepare_region took, the newest first: a region, and before it its
+// claims. 0: nothing. Under the program's own order of profile() calls.
+std::uint64_t newest_memory[2] = {};
+
+void note_memory(std::uint64_t number) {
+  newest_memory[1] = newest_memory[0];
+  newest_memory[0] = number;
+}
+
+void give_memory(std::uint64_t number) {
+  const Link* const link = connected_link();
+  if (link == nullptr || number == 0) return;
+  vmsrs_hosted_message message{};
+  message.type = VMSRS_HOSTED_MEMORY_GIVE;
+  message.a = number;
+  transport::ask(*link, message);
+}
 
 // Copies the pages' content into the new memory, which then takes their place.
 int replace_pages(std::byte* pages, std::size_t bytes, int descriptor) {
@@ -214,7 +230,7 @@ const vmsrs_window* map_window(std::uint32_t server) {
 }
 
 int prepare_region(void* address, std::size_t bytes) {
-  newest_memory = 0;
+  note_memory(0);
   const Link* const link = connected_link();
   if (link == nullptr) return fail_status("profile", VMSRS_NOT_ATTACHED);
   const auto first = reinterpret_cast<std::uintptr_t>(address);
@@ -230,21 +246,19 @@ int prepare_region(void* address, std::size_t bytes) {
   const vmsrs_status status = transport::ask(*link, message, &descriptor);
   if (status != VMSRS_OK) return refused(status, pages, end - begin);
   if (descriptor < 0) return 0;  // the pages are shared already
-  newest_memory = message.a;
   const int error = replace_pages(pages, end - begin, descriptor);
   close(descriptor);
-  if (error != 0) forget_region();
+  if (error != 0)
+    give_memory(message.a);
+  else
+    newest_memory[0] = message.a;
   return error;
 }
 
 void forget_region() {
-  const Link* const link = connected_link();
-  if (link == nullptr || newest_memory == 0) return;
-  vmsrs_hosted_message message{};
-  message.type = VMSRS_HOSTED_MEMORY_GIVE;
-  message.a = newest_memory;
-  newest_memory = 0;
-  transport::ask(*link, message);
+  give_memory(newest_memory[0]);
+  newest_memory[0] = newest_memory[1];
+  newest_memory[1] = 0;
 }
 
 namespace {
@@ -257,7 +271,7 @@ Joined not_joined(const char* what, vmsrs_status status) {
 }  // namespace
 
 Joined join_memory(std::uint64_t region, Part part, std::byte* wanted, std::byte*& at) {
-  newest_memory = 0;
+  note_memory(0);
   const Link* const link = connected_link();
   if (link == nullptr) return not_joined("joining", VMSRS_NOT_ATTACHED);
   vmsrs_hosted_message found{};
@@ -296,7 +310,7 @@ Joined join_memory(std::uint64_t region, Part part, std::byte* wanted, std::byte
       if (wanted == nullptr) munmap(place, bytes);
       return not_joined("joining, shared memory", status);
     }
-    newest_memory = join.a;
+    newest_memory[0] = join.a;
   } else {
     close(descriptor);
   }

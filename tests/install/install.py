@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Installs into a fresh folder, component by component: together they are what `cmake --install` installs.
+
+usage: install.py CMAKE BUILD PREFIX
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from installation import output_of, report
+
+COMPONENTS = ("library", "development", "documentation")
+
+
+def files_below(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+
+
+def main() -> int:
+    cmake, build, prefix = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+    shutil.rmtree(prefix, ignore_errors=True)
+    for component in COMPONENTS:
+        output_of(cmake, "--install", build, "--prefix", prefix, "--component", component)
+        if component == COMPONENTS[0]:
+            runtime = files_below(prefix)
+    complaints = [f"component library: {name}" for name in runtime if not name.startswith("lib/libvmsrs.so.")]
+    with tempfile.TemporaryDirectory() as whole:
+        output_of(cmake, "--install", build, "--prefix", whole)
+        different = files_below(Path(whole)) ^ files_below(prefix)
+    complaints += [f"{name}: not in one component, or in none" for name in sorted(different)]
+    return report("installed files", len(files_below(prefix)), complaints)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
