@@ -16,6 +16,7 @@ struct Options {
   std::string secret_file;
   std::string windows_directory;  // empty: the library's default
   std::uint32_t suppression_limit_ms;
+  std::uint32_t crash_limit;  // users that may crash within a minute; 0: the library's default
 };
 
 // "vmsrs" or "plain": for the banner.

@@ -27,6 +27,7 @@ bool protect(const Options& options, void* address, std::size_t bytes, std::stri
   if (!options.windows_directory.empty())
     attach.windows_directory = options.windows_directory.c_str();
   attach.suppression_limit_ms = options.suppression_limit_ms;
+  attach.crash_limit = attach.site_crash_limit = options.crash_limit;
   attach.signal_mask_stays = true;  // nothing here blocks signals
   // Its users write over what the library knows of their threads, their connection's name included,
   // and are to be answered all the same.

@@ -78,6 +78,8 @@ bool take(std::string_view name, std::string_view value, ServerOptions& options,
     Injection injection{};
     if (!parse_injection(value, injection)) return false;
     injection.always = name == "--inject-always";
+    // Who crashes always would soon be more than a server should bear.
+    if (injection.always) options.memory.crash_limit = UINT32_MAX;
     options.injections.push_back(injection);
     return true;
   }

@@ -18,7 +18,7 @@ struct ServerOptions {
   std::uint64_t order_seconds = 120;
   bool early_unlock = false;
   std::vector<Injection> injections;
-  memory::Options memory{"bookshop", "/etc/vmsrs/bookshop.secret", "", 0};
+  memory::Options memory{"bookshop", "/etc/vmsrs/bookshop.secret", "", 0, 0};
 };
 
 enum class Parsed { run, help, wrong };

@@ -54,7 +54,7 @@ struct Site {
         << "platform: hosted\nhosted: {socket: " << hosted.socket()
         << "}\nmanagement: {secret_file: " << hosted.secret_file(Manager::secret())
         << "}\nmetrics: {listen: '127.0.0.1:" << free_port() << "'}\napi: {socket: " << api
-        << "}\ncheck: {timeout_ms: 1000}\nreap: {interval_ms: 20}\nservers:\n"
+        << "}\ncheck: {timeout_ms: 50}\nreap: {interval_ms: 20}\nservers:\n"
         << servers;
     const int log = output_to("vmsrsd.log");
     daemon = std::make_unique<Child>(
