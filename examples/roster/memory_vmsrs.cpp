@@ -42,8 +42,10 @@ bool protect(const Options& options, void* address, std::size_t bytes, std::stri
   attach.suppression_limit_ms = kSuppressionLimitMs;
   attach.signal_mask_stays = true;  // nothing here blocks signals
   attach.trap_every_store = options.trap_every_store;
-  attach.site_crash_limit = attach.crash_limit = UINT32_MAX;  // it is here to crash, again and again
-  attach.crashed_calls = VMSRS_CALLS_DESCRIPTORS;  // whoever has crashed goes on saying what it does
+  attach.site_crash_limit = attach.crash_limit =
+      UINT32_MAX;  // it is here to crash, again and again
+  attach.crashed_calls =
+      VMSRS_CALLS_DESCRIPTORS;  // whoever has crashed goes on saying what it does
   return check(vmsrs_attach(&attach), "cannot attach to VMSRS", error) &&
          check(Init_profile(), "cannot clear the profile", error) &&
          check(profile(address, bytes, kGranuleBytes), "cannot protect the roster", error);

@@ -51,8 +51,8 @@ struct ThreadContext {
   std::int32_t timer;        // the kernel's number of the thread's timer
   std::uint16_t timer_made;
   std::uint16_t timer_armed;
-  std::uint64_t trapped;  // a store of the user's was made by a call
-  EffectLog effects;      // stays when the user is forgotten: they are settled after that
+  std::uint64_t trapped;     // a store of the user's was made by a call
+  EffectLog effects;         // stays when the user is forgotten: they are settled after that
   std::uint64_t run_scopes;  // bit i: the scope at depth i, if it is open, ends with its body
   CrashCallback callbacks[kMaxCallbacks];
   sigjmp_buf landing;

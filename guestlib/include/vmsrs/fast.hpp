@@ -155,9 +155,9 @@ inline bool store(Thread& thread, T* to, T value) {
   vmsrs_user_area& area = *thread.area;
   open_window(area);
   step(Step::S_mode);
-  if (mode_of(thread) != thread.seen_any ||
-      __atomic_load_n(&claim.tag, __ATOMIC_RELAXED) !=
-          vmsrs_tag_of(thread.own, thread.own_check, granule)) [[unlikely]] {
+  if (mode_of(thread) != thread.seen_any || __atomic_load_n(&claim.tag, __ATOMIC_RELAXED) !=
+                                                vmsrs_tag_of(thread.own, thread.own_check, granule))
+      [[unlikely]] {
     close_window(area);
     return false;
   }

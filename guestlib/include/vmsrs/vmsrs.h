@@ -64,9 +64,9 @@ typedef struct vmsrs_options {
   const char* windows_directory; /* NULL: /run/vmsrs/windows; hosted: not used */
   uint32_t fault_limit;          /* faults of one user before it is unwound; 0: 1000 */
   uint32_t suppression_limit_ms; /* time from crash to unwinding; 0: 10000 */
-  bool signal_mask_stays;  /* no thread blocks SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT or SIGSYS after its
-                              first scope: the mask is looked at then, left open, and not again (two
-                              system calls less a scope) */
+  bool signal_mask_stays;  /* no thread blocks SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT or SIGSYS
+                              after its  first scope: the mask is looked at then, left open, and not
+                              again (two  system calls less a scope) */
   bool trap_every_store;   /* the simple mechanism: no claims in the server's memory, each store a
                               call; false: docs/protocol.md */
   uint32_t stuck_limit_ms; /* how long a thread waits for another to come out of a store that it is
@@ -86,11 +86,11 @@ typedef struct vmsrs_options {
 } vmsrs_options;
 
 /* Binds this process to its server, maps its window, installs the fault handler (SIGSEGV, SIGBUS,
- * SIGFPE, SIGILL, SIGABRT, SIGSYS; those of threads without a user go to the handlers that were there
- * before) and starts the service thread. Once a process. Up to VMSRS_MAX_PROCESSES processes may be
- * attached to one server, all with the same trap_every_store; a child of fork is not attached until
- * it calls this itself, outside of all scopes. On the hypervisor a second process is refused
- * (VMSRS_ERROR_STATE) unless every store traps, and can join no region. */
+ * SIGFPE, SIGILL, SIGABRT, SIGSYS; those of threads without a user go to the handlers that were
+ * there before) and starts the service thread. Once a process. Up to VMSRS_MAX_PROCESSES processes
+ * may be attached to one server, all with the same trap_every_store; a child of fork is not
+ * attached until it calls this itself, outside of all scopes. On the hypervisor a second process is
+ * refused (VMSRS_ERROR_STATE) unless every store traps, and can join no region. */
 int vmsrs_attach(const vmsrs_options* options);
 /* Ends the protection of this process, and gives up all regions that no other one has, named ones
  * too. Fails with VMSRS_ERROR_STATE while a user of this process is unfinished. */
@@ -261,9 +261,9 @@ int crash_suppression_os(enum vmsrs_fault_kind kind, const void* address);
 
 /* Holds back an effect that others would see (a message, a write to a file) until the calling
  * thread's user has finished: effect(argument) is called then, in order, by the call that ends the
- * user, on its thread, which has no user any more. A crash drops it. Outside of a scope it is called
- * at once. 0, or VMSRS_ERROR_SYSTEM: no memory, and nothing will be called. Not in a signal handler,
- * nor in on_crash. */
+ * user, on its thread, which has no user any more. A crash drops it. Outside of a scope it is
+ * called at once. 0, or VMSRS_ERROR_SYSTEM: no memory, and nothing will be called. Not in a signal
+ * handler, nor in on_crash. */
 int vmsrs_defer(void (*effect)(void*), void* argument);
 /* callback(argument) is called when the user has crashed and all that it stored has been restored,
  * otherwise as vmsrs_defer; a user that finishes drops it. */
@@ -317,8 +317,8 @@ void vmsrs_assign(void* to_profiled, const void* from_profiled, size_t bytes);
  * follows its users: what a user frees is given to others when it has finished, and is not free at
  * all if it crashes; what a user took and did not free is free again when it has crashed and is
  * collected. Outside of a scope both count at once. No two blocks share a granule. Memory that is
- * freed twice, or never was allocated, or whose block was written past its begin, is an error of the
- * user (VMSRS_FAULT_CHECK): it crashes; without a user the process ends. A crashed user frees
+ * freed twice, or never was allocated, or whose block was written past its begin, is an error of
+ * the user (VMSRS_FAULT_CHECK): it crashes; without a user the process ends. A crashed user frees
  * nothing. A heap belongs to the process that made it. Not in signal handlers, nor in on_crash. */
 
 typedef struct vmsrs_heap vmsrs_heap;
@@ -333,7 +333,8 @@ vmsrs_heap* vmsrs_heap_create(void* memory, size_t bytes, bool kept);
 int vmsrs_heap_destroy(vmsrs_heap* heap);
 /* Not allocated, by whomever; in blocks of powers of two. */
 size_t vmsrs_heap_free_bytes(vmsrs_heap* heap);
-/* alignment: a power of two up to 64 MiB, or 0: 16. Uninitialised. NULL: errno is ENOMEM, EINVAL. */
+/* alignment: a power of two up to 64 MiB, or 0: 16. Uninitialised. NULL: errno is ENOMEM, EINVAL.
+ */
 void* vmsrs_heap_alloc(vmsrs_heap* heap, size_t bytes, size_t alignment);
 
 /* As in the C library, from the heap that was made first; realloc keeps a block in its own heap. */
@@ -359,8 +360,8 @@ typedef struct vmsrs_pointer {
 vmsrs_pointer vmsrs_pointer_to(void* object, size_t bytes);
 /* To the begin of what a heap has allocated; of anything else: to nothing, every check fails. */
 vmsrs_pointer vmsrs_pointer_of(void* memory);
-/* pointer.at, if `bytes` from there on lie in the object and it is not freed. Else it is an error of
- * the user (VMSRS_FAULT_CHECK), and pointer.begin is returned, for a crashed user to go on with;
+/* pointer.at, if `bytes` from there on lie in the object and it is not freed. Else it is an error
+ * of the user (VMSRS_FAULT_CHECK), and pointer.begin is returned, for a crashed user to go on with;
  * without a user the process ends. */
 void* vmsrs_pointer_check(vmsrs_pointer pointer, size_t bytes);
 
