@@ -238,7 +238,9 @@ bool touches_region(std::uint64_t address, std::uint64_t bytes) {
   const std::uint32_t count = __atomic_load_n(&control().region_count, __ATOMIC_ACQUIRE);
   for (std::uint32_t i = 0; i < count && i < VMSRS_MAX_REGIONS; ++i) {
     const fast::Region& region = control().regions[i];
-    if (address < region.begin + region.bytes && region.begin < address + bytes) return true;
+    const bool given_up = region.bytes == 0;
+    if (!given_up && address < region.begin + region.bytes && region.begin < address + bytes)
+      return true;
   }
   return false;
 }

@@ -19,6 +19,7 @@
 
 #include "call.hpp"
 #include "call_kinds.hpp"
+#include "claims.hpp"
 #include "control.hpp"
 #include "error.hpp"
 #include "gate.hpp"
@@ -107,19 +108,10 @@ long map(const SystemCall& c) {
   return result;
 }
 
-bool overlaps_region(std::uint64_t address, std::uint64_t bytes) {
-  const std::uint32_t count = __atomic_load_n(&control().region_count, __ATOMIC_ACQUIRE);
-  for (std::uint32_t i = 0; i < count && i < VMSRS_MAX_REGIONS; ++i) {
-    const fast::Region& region = control().regions[i];
-    if (address < region.begin + region.bytes && region.begin < address + bytes) return true;
-  }
-  return false;
-}
-
 // An argument that points into a region: the kernel would write there.
 bool points_to_region(const SystemCall& c) {
   for (const std::uint64_t argument : c.a)
-    if (overlaps_region(argument, 1)) return true;
+    if (touches_region(argument, 1)) return true;
   return false;
 }
 
@@ -138,15 +130,15 @@ long check_vector(std::uint64_t list, std::uint64_t count) {
   if (count > sizeof buffers / sizeof *buffers) return -EPERM;
   if (count != 0 && !read_own(list, buffers, count)) return -EFAULT;
   for (std::uint64_t i = 0; i < count; ++i)
-    if (overlaps_region(to_register(buffers[i].iov_base), buffers[i].iov_len)) return -EFAULT;
+    if (touches_region(to_register(buffers[i].iov_base), buffers[i].iov_len)) return -EFAULT;
   return 0;
 }
 
 long read_message(const SystemCall& c) {
   msghdr header;
   if (!read_own(c.a[1], &header, 1)) return -EFAULT;
-  if (overlaps_region(to_register(header.msg_control), header.msg_controllen) ||
-      overlaps_region(to_register(header.msg_name), header.msg_namelen))
+  if (touches_region(to_register(header.msg_control), header.msg_controllen) ||
+      touches_region(to_register(header.msg_name), header.msg_namelen))
     return -EFAULT;
   const long error = check_vector(to_register(header.msg_iov), header.msg_iovlen);
   return error != 0 ? error : perform(c);
@@ -204,7 +196,7 @@ long decide(const SystemCall& c, ucontext_t& context) {
     case CallKind::kFree:
       return c.number != SYS_futex && points_to_region(c) ? -EFAULT : perform(c);
     case CallKind::kRead:
-      return overlaps_region(c.a[1], c.a[2]) || points_to_region(c) ? -EFAULT : perform(c);
+      return touches_region(c.a[1], c.a[2]) || points_to_region(c) ? -EFAULT : perform(c);
     case CallKind::kReadVector: {
       const long error = check_vector(c.a[1], c.a[2]);
       return error != 0 ? error : perform(c);

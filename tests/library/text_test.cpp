@@ -226,6 +226,15 @@ BOOST_AUTO_TEST_CASE(strings_as_of_the_c_library) {
   }
 }
 
+// A region that was given up is memory like any other, also in the middle of a longer range.
+BOOST_AUTO_TEST_CASE(around_a_region_that_was_given_up) {
+  alignas(VMSRS_PAGE_BYTES) static char pages[3 * VMSRS_PAGE_BYTES];
+  BOOST_REQUIRE_EQUAL(profile_named(pages + VMSRS_PAGE_BYTES, VMSRS_PAGE_BYTES, 64, "middle"), 0);
+  BOOST_REQUIRE_EQUAL(unprofile_named("middle"), 0);
+  BOOST_CHECK_EQUAL(run([&] { vmsrs_memset(pages, 'a', sizeof pages); }), VMSRS_FINISHED);
+  BOOST_CHECK_EQUAL(vmsrs_memchr(pages, 0, sizeof pages), nullptr);
+}
+
 BOOST_AUTO_TEST_CASE(strings_under_suppression) {
   char* const title = place(128, "vocabulary");
   char private_copy[32];
