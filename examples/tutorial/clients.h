@@ -7,6 +7,7 @@
 #define CLIENTS_H_
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,6 +34,7 @@ static int serve_clients(const char* socket_path, buy_function* buy) {
   address.sun_family = AF_UNIX;
   strncpy(address.sun_path, socket_path, sizeof address.sun_path - 1);
   buy_for_client = buy;
+  signal(SIGPIPE, SIG_IGN); /* a client that has gone is told nothing */
   const int listener = socket(AF_UNIX, SOCK_STREAM, 0);
   unlink(socket_path);
   if (bind(listener, (const struct sockaddr*)&address, sizeof address) != 0 ||

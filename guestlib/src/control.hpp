@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <vmsrs/fast.hpp>
 
+#include "call.hpp"
 #include "vector_registers.hpp"
 
 // What the library must know on the way of a fault. It fills a page of its own that is read-only
@@ -42,7 +43,7 @@ struct ControlBlock {
   bool signal_mask_stays;
   bool polices_calls;           // of crashed users' threads
   std::uint32_t crashed_calls;  // enum vmsrs_calls
-  int platform_descriptors[2];  // see PlatformMemory
+  int platform_descriptors[PlatformMemory::kMostDescriptors];
   std::uint32_t region_count;
   fast::Region regions[VMSRS_MAX_REGIONS];
   std::byte* areas;         // of users; nullptr: no region has claims

@@ -264,7 +264,7 @@ void set_up_policing(const vmsrs_options& options) {
   block.crashed_calls = options.crashed_calls;
   block.polices_calls = options.crashed_calls != VMSRS_CALLS_ALL && dispatch(kDispatchOff) == 0;
   const PlatformMemory platform = platform_memory();
-  for (std::size_t i = 0; i < 2; ++i) block.platform_descriptors[i] = platform.descriptors[i];
+  std::memcpy(block.platform_descriptors, platform.descriptors, sizeof platform.descriptors);
 }
 
 void begin_policing() {

@@ -99,6 +99,20 @@ bool is_open(int descriptor) { return fcntl(descriptor, F_GETFD) >= 0; }
 
 BOOST_FIXTURE_TEST_SUITE(calls, Policed)
 
+// The other side of a call may sleep, and must be woken by a crashed user's thread as by any other.
+BOOST_AUTO_TEST_CASE(the_platforms_own_calls) {
+  constexpr std::uint64_t kUsers = 20;
+  const std::uint64_t before = status().refused_call_count;
+  for (std::uint64_t i = 0; i < kUsers; ++i)
+    in_crashed(*this, [&] {
+      usleep(2000);
+      vmsrs::store(&words()[1], i);
+      usleep(2000);
+      return static_cast<long>(vmsrs::load(&words()[1]));
+    });
+  BOOST_CHECK_EQUAL(status().refused_call_count, before);
+}
+
 BOOST_AUTO_TEST_CASE(own_connection_and_others) {
   Descriptors own(true), other(true);
   bool wrote = false, other_wrote = false, closed = false, other_closed = false;

@@ -337,7 +337,8 @@ PlatformMemory platform_memory() {
   if (link == nullptr) return {};
   const std::size_t bytes =
       VMSRS_AREA_PAYLOADS_OFFSET(link->lane_count) + 4 * VMSRS_LANE_PAYLOAD_BYTES;
-  return {link->head, bytes, link_page_, sizeof(LinkPage), {link->socket, link->turn}};
+  return {
+      link->head, bytes, link_page_, sizeof(LinkPage), {link->socket, link->turn, link->doorbell}};
 }
 
 }  // namespace vmsrs::guest::hosted
