@@ -9,6 +9,7 @@
 #include "control.hpp"
 #include "gate.hpp"
 #include "guest_call.hpp"
+#include "protect/store_by_value.hpp"
 #include "suppression.hpp"
 
 namespace vmsrs::guest {
@@ -124,9 +125,12 @@ void give_up_timer(ThreadContext& context) {
   seal(context);
 }
 
-void on_time_signal(int, siginfo_t* info, void*) {
-  if (info->si_code != SI_TIMER) return;
+void on_time_signal(int, siginfo_t* info, void* ucontext) {
   const int saved_errno = errno;
+  if (info->si_code == SI_TKILL && info->si_pid == control().process)
+    on_kick(*static_cast<ucontext_t*>(ucontext));
+  errno = saved_errno;
+  if (info->si_code != SI_TIMER) return;
   ThreadContext& context = thread_context();
   const bool sealed = seal_holds(context);
   const auto asked = reinterpret_cast<std::uint64_t>(info->si_value.sival_ptr);

@@ -41,10 +41,11 @@ struct HandedOver {
 // has been seen closed since. `area_of(slot)` is where a window lies, barrier() makes all
 // processors agree on what was stored, wait(slot, user_word, attempt) lets others run: a thread
 // that is descheduled in its window is waited for, until wait() gives it up by `false`. False: one
-// was.
-template <typename AreaOf, typename Barrier, typename Wait>
+// was. A hook window may stay open long after the store: has_stored(slot, attempt) says whether
+// that was made.
+template <typename AreaOf, typename Barrier, typename Wait, typename HasStored>
 bool see_windows_closed(const vmsrs_window& window, std::uint64_t wanted, AreaOf area_of,
-                        Barrier barrier, Wait wait) {
+                        Barrier barrier, Wait wait, HasStored has_stored) {
   step(Step::DRAIN_barrier);
   if (!hole(17) && !hole(18)) barrier();
   const bool all = wanted == VMSRS_EVERY_USER;
@@ -57,7 +58,10 @@ bool see_windows_closed(const vmsrs_window& window, std::uint64_t wanted, AreaOf
       // ended since, so has its store.
       const std::uint64_t now = __atomic_load_n(&window.users[slot], __ATOMIC_ACQUIRE);
       if ((now & 3) == VMSRS_USER_FREE || now >> 2 != word >> 2) break;
-      if (__atomic_load_n(&area_of(slot).window, __ATOMIC_ACQUIRE) != 1) break;
+      const vmsrs_user_area& area = area_of(slot);
+      if (!fast::is_open(area.window) &&
+          (!fast::is_open(area.hook_window) || has_stored(slot, attempt)))
+        break;
       if (wait(slot, word, attempt)) continue;
       drained = false;
       break;
@@ -103,6 +107,25 @@ class ClaimAccess {
     equal = found == seen;
     seen = found;
     return outcome;
+  }
+
+  // For a store that the program itself makes after this: its granules become the user's, its bytes
+  // are masked, and the hook window stays open. False: it must be made by store().
+  bool reserve(const fast::Region& region, std::uint64_t to, std::size_t count) {
+    vmsrs_user_area& area = *thread_.area;
+    for (unsigned attempt = 0; attempt < kReservations; ++attempt) {
+      fast::open_hook_window(area);
+      const std::uint64_t mode = fast::mode_of(thread_);
+      Own own = Own::kLost;
+      if (mode == thread_.seen_any)
+        own = make_all_own(region, to, count);
+      else if (!note_mode(mode))
+        break;
+      if (own == Own::kWas) return true;
+      if (own != Own::kLost) break;
+    }
+    fast::close_hook_window(area);
+    return false;
   }
 
   // One attempt at an aligned word. False: it was not stored, for whatever reason.
@@ -279,6 +302,7 @@ class ClaimAccess {
   enum class Outcome { kDone, kCrashed, kAgain, kTrap };
   // Each repetition means that somebody else got further; this many in a row are a defect.
   static constexpr unsigned kAttempts = 1u << 20;
+  static constexpr unsigned kReservations = 64;
   // Of one granule, when it is handed over.
   static constexpr std::size_t kMostWordsOver = sizeof(vmsrs_written) / 8 + 64 / 8;
 
@@ -294,7 +318,6 @@ class ClaimAccess {
                     std::size_t count, bool& write_set_full, Put put, Wanted wanted = {}) {
     constexpr bool kAlways = std::is_same_v<Wanted, Always>;
     vmsrs_user_area& area = *thread_.area;
-    vmsrs_claim& claim = region.claims[granule];
     fast::open_window(area);
     step(Step::S_mode);
     const std::uint64_t mode = fast::mode_of(thread_);
@@ -305,26 +328,19 @@ class ClaimAccess {
     }
     const std::uint64_t bits =
         hole(7) ? fast::mask_of(0, region.within + 1) : fast::mask_of(first, count);
-    step(Step::S_tag);
-    const std::uint64_t tag = __atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE);
-    const bool mine = tag == vmsrs_tag_of(thread_.own, thread_.own_check, granule);
-    if (mine) {
-      if (kAlways) fast::set_mask(region, granule, bits, thread_.set);
-    } else {
-      step(Step::S_over);
-      const vmsrs_tag_kind kind = vmsrs_tag_kind_of(tag, granule);
-      const bool free = (kind == VMSRS_TAG_OWN && over(tag)) || kind == VMSRS_TAG_UNOWNED;
-      write_set_full = free && thread_.set.count >= capacity();
-      if (!free || write_set_full) [[unlikely]] {
+    const Own own = make_own(region, granule, kAlways ? bits : 0);
+    write_set_full = own == Own::kWriteSetFull;
+    switch (own) {
+      case Own::kWas:
+      case Own::kBecame:
+        break;
+      case Own::kNot:
+      case Own::kWriteSetFull:
         if (!hole(28)) fast::close_window(area);
         return Outcome::kTrap;
-      }
-      const std::uint64_t at_once = kAlways ? bits : 0;
-      if (!claim_granule(region, granule, claim, tag, at_once)) [[unlikely]] {
+      case Own::kLost:
         fast::close_window(area);
         return Outcome::kAgain;
-      }
-      thread_.set.masked += vmsrs_masked_sum(region.number, granule, at_once);
     }
     if constexpr (!kAlways) {
       if (!wanted()) {
@@ -334,9 +350,52 @@ class ClaimAccess {
       fast::set_mask(region, granule, bits, thread_.set);
     }
     put();
-    if (hole(6) && !mine) append(entry_of(region, granule) | VMSRS_ENTRY_CONFIRMED);
+    if (hole(6) && own == Own::kBecame) append(entry_of(region, granule) | VMSRS_ENTRY_CONFIRMED);
     fast::close_window(area);
     return Outcome::kDone;
+  }
+
+  enum class Own {
+    kWas,
+    kBecame,
+    kNot,  // it is somebody's
+    kWriteSetFull,
+    kLost,  // somebody was quicker
+  };
+
+  // S_tag to S_confirm, in the window: the granule is the user's and these bits of it are masked.
+  Own make_own(const fast::Region& region, std::uint64_t granule, std::uint64_t bits) {
+    vmsrs_claim& claim = region.claims[granule];
+    step(Step::S_tag);
+    const std::uint64_t tag = __atomic_load_n(&claim.tag, __ATOMIC_ACQUIRE);
+    if (tag == vmsrs_tag_of(thread_.own, thread_.own_check, granule)) {
+      if (bits != 0) fast::set_mask(region, granule, bits, thread_.set);
+      return Own::kWas;
+    }
+    step(Step::S_over);
+    const vmsrs_tag_kind kind = vmsrs_tag_kind_of(tag, granule);
+    const bool free = (kind == VMSRS_TAG_OWN && over(tag)) || kind == VMSRS_TAG_UNOWNED;
+    if (!free) [[unlikely]]
+      return Own::kNot;
+    if (thread_.set.count >= capacity()) [[unlikely]]
+      return Own::kWriteSetFull;
+    if (!claim_granule(region, granule, claim, tag, bits)) [[unlikely]]
+      return Own::kLost;
+    thread_.set.masked += vmsrs_masked_sum(region.number, granule, bits);
+    return Own::kBecame;
+  }
+
+  // kWas: all of them are.
+  Own make_all_own(const fast::Region& region, std::uint64_t to, std::size_t count) {
+    const std::uint64_t size = region.within + 1;
+    for (std::uint64_t at = to - region.begin, end = at + count; at < end;) {
+      const std::uint64_t first = at & region.within;
+      const std::uint64_t now = std::min(size - first, end - at);
+      const Own own = make_own(region, at >> region.shift, fast::mask_of(first, now));
+      if (own != Own::kWas && own != Own::kBecame) return own;
+      at += now;
+    }
+    return Own::kWas;
   }
 
   // S_append, S_claim, S_confirm

@@ -14,6 +14,8 @@
 #include "control.hpp"
 #include "error.hpp"
 #include "guest_call.hpp"
+#include "protect/hook_page.hpp"
+#include "protect/store_by_value.hpp"
 
 namespace vmsrs::guest {
 namespace {
@@ -89,6 +91,7 @@ void make_processors_agree() {
 constexpr unsigned kSpins = 64;
 constexpr unsigned kYields = 64;
 constexpr unsigned kPausesPerMs = 20;
+constexpr unsigned kPausesPerKick = kSpins + 2;
 
 void pause_for(unsigned attempt) {
   if (attempt < kSpins) {
@@ -202,6 +205,7 @@ void add_region(const fast::Region& region) {
     if (place == block.region_count)
       __atomic_store_n(&block.region_count, place + 1, __ATOMIC_RELEASE);
   }
+  note_region_bounds(block.regions, block.region_count);
   (void)lock_control();
 }
 
@@ -210,6 +214,7 @@ void forget_region_numbered(std::uint64_t number) {
   for (fast::Region& region : control_page.block.regions)
     if (region.number == number)
       __atomic_store_n(&region.bytes, std::uint64_t{0}, __ATOMIC_RELEASE);
+  note_region_bounds(control().regions, control().region_count);
   (void)lock_control();
 }
 
@@ -219,6 +224,7 @@ int forget_regions() {
   if (!unlock_control()) return fail(VMSRS_ERROR_SYSTEM, "Init_profile: mprotect");
   control_page.block.areas = nullptr;
   __atomic_store_n(&control_page.block.region_count, 0u, __ATOMIC_RELEASE);
+  note_region_bounds(nullptr, 0);
   if (!lock_control()) return fail(VMSRS_ERROR_SYSTEM, "Init_profile: mprotect");
   constexpr bool kShared = false;  // this process was the only one
   return had_areas ? prepare_user_areas(kShared) : 0;
@@ -276,6 +282,7 @@ void take_user(std::uint64_t slot, std::uint64_t user_word, bool reader) {
 void empty_write_set(std::uint64_t slot, std::uint64_t user_word) {
   vmsrs_user_area& area = area_of(slot);
   fast::close_window(area);
+  fast::close_hook_window(area);
   area.process = static_cast<std::uint64_t>(control().process);
   vmsrs_fast_thread.set = {0, 0, vmsrs_tag_body(VMSRS_TAG_OWN, slot, user_word >> 2)};
   __atomic_store_n(&area.count, std::uint64_t{0}, __ATOMIC_RELEASE);
@@ -285,6 +292,7 @@ CallResult end_user(std::uint64_t flags) {
   fast::Thread& thread = vmsrs_fast_thread;
   const std::uint64_t own = thread.own;
   const std::uint64_t own_check = thread.own_check;
+  if (vmsrs_user_area* const area = own_area()) fast::close_hook_window(*area);
   std::size_t room = 0;
   std::byte* const buffer = call_buffer(room);
   HandedOver over;
@@ -334,6 +342,15 @@ bool may_have_stored(std::uint64_t user_word) {
 
 void close_window_of(std::uint64_t slot) {
   if (control().areas != nullptr && slot < VMSRS_MAX_USERS) fast::close_window(area_of(slot));
+}
+
+bool is_hook_window_open() {
+  const vmsrs_user_area* const area = own_area();
+  return area != nullptr && __atomic_load_n(&area->hook_window, __ATOMIC_RELAXED) == 1;
+}
+
+void close_hook_window() {
+  if (vmsrs_user_area* const area = own_area()) fast::close_hook_window(*area);
 }
 
 bool any_open_scope() {
@@ -402,15 +419,19 @@ static void abandon(std::uint64_t slot, std::uint64_t user_word) {
 bool EngineCalls::drain(std::uint64_t wanted) {
   const vmsrs_window* const window = attached_window();
   if (window == nullptr || control().areas == nullptr) return true;  // no store without a call
-  return see_windows_closed(*window, wanted, area_of, make_processors_agree,
-                            [](std::uint64_t slot, std::uint64_t word, unsigned attempt) {
-                              if (past_patience(attempt)) {
-                                abandon(slot, word);
-                                return false;
-                              }
-                              pause_for(attempt);
-                              return true;
-                            });
+  return see_windows_closed(
+      *window, wanted, area_of, make_processors_agree,
+      [](std::uint64_t slot, std::uint64_t word, unsigned attempt) {
+        if (past_patience(attempt)) {
+          abandon(slot, word);
+          return false;
+        }
+        pause_for(attempt);
+        return true;
+      },
+      [](std::uint64_t slot, unsigned attempt) {
+        return attempt % kPausesPerKick == kPausesPerKick - 1 && has_stored(slot);
+      });
 }
 
 void EngineCalls::wait(std::uint64_t slot, unsigned attempt) {
@@ -424,7 +445,7 @@ void EngineCalls::wait(std::uint64_t slot, unsigned attempt) {
 bool EngineCalls::came_out(std::uint64_t slot, std::uint64_t crash_epoch) {
   make_processors_agree();
   if (control().areas == nullptr || slot >= VMSRS_MAX_USERS) return false;
-  if (__atomic_load_n(&area_of(slot).window, __ATOMIC_ACQUIRE) == 1) return false;
+  if (fast::is_open(area_of(slot).window) || fast::is_open(area_of(slot).hook_window)) return false;
   call_to_end(VMSRS_CALL_USER_DRAINED, {.rdi = slot, .rsi = crash_epoch});
   return true;
 }

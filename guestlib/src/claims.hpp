@@ -42,6 +42,9 @@ bool may_have_stored(std::uint64_t user_word);
 void note_trapped();
 // The slot's thread is not within a store any more.
 void close_window_of(std::uint64_t slot);
+// Of the calling thread: see fast::open_hook_window.
+bool is_hook_window_open();
+void close_hook_window();
 // Is any thread of this process within a scope?
 bool any_open_scope();
 

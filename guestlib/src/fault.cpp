@@ -14,6 +14,7 @@
 #include "control.hpp"
 #include "guest_call.hpp"
 #include "handlers.hpp"
+#include "protect/store_by_value.hpp"
 #include "step.hpp"
 #include "suppression.hpp"
 #include "thread.hpp"
@@ -92,6 +93,10 @@ bool has_no_user() {
 void on_fault(int signal, siginfo_t* info, void* ucontext) {
   const int saved_errno = errno;
   auto& context = *static_cast<ucontext_t*>(ucontext);
+  if (take_step(signal, *info, context)) {
+    errno = saved_errno;
+    return;
+  }
   const auto instruction = static_cast<std::uint64_t>(context.uc_mcontext.gregs[REG_RIP]);
   const bool aborts = is_own_abort(signal, *info, context);
   // Sent by somebody: no fault. Or the thread has no user, or one in advance that it has not begun.
@@ -115,8 +120,9 @@ void on_fault(int signal, siginfo_t* info, void* ucontext) {
   const bool give_up = aborts || past_bounds(crash.first) || stack_is_short(context) ||
                        kind == VMSRS_FAULT_STACK || is_instruction_fetch(signal, *info, context);
   if (give_up ||
-      step_over(control().decoder, control().xsave, signal, context) == Step::kCannotStep)
+      step_over(control().decoder, control().xsave, signal, context) == StepOver::kCannotStep)
     unwind();
+  go_on_by_value(context);
   errno = saved_errno;
 }
 

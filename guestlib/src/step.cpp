@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "instruction.hpp"
+
 namespace vmsrs::guest {
 namespace {
 
@@ -20,38 +22,6 @@ constexpr std::uint64_t kUserEnd = 0x0000'8000'0000'0000ull;
 
 constexpr std::uint64_t kCarry = 1u << 0, kParity = 1u << 2, kAdjust = 1u << 4, kZero = 1u << 6,
                         kSign = 1u << 7, kOverflow = 1u << 11, kDirection = 1u << 10;
-
-// By register number of the instruction encoding.
-constexpr int kGeneralRegisters[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
-                                       REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
-                                       REG_R12, REG_R13, REG_R14, REG_R15};
-
-struct Instruction {
-  ZydisDecodedInstruction head;
-  ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
-};
-
-// The bytes from RIP to the end of its page can be read, for they were fetched; the next page only
-// if the instruction goes on there, and then it was fetched as well.
-bool decode(const ZydisDecoder& decoder, std::uint64_t rip, Instruction& out) {
-  const std::uint64_t to_page_end = VMSRS_PAGE_BYTES - rip % VMSRS_PAGE_BYTES;
-  const std::uint64_t first = to_page_end < ZYDIS_MAX_INSTRUCTION_LENGTH
-                                  ? to_page_end
-                                  : std::uint64_t{ZYDIS_MAX_INSTRUCTION_LENGTH};
-  const auto* bytes = reinterpret_cast<const void*>(rip);
-  ZyanStatus status = ZydisDecoderDecodeFull(&decoder, bytes, first, &out.head, out.operands);
-  if (status == ZYDIS_STATUS_NO_MORE_DATA && first < ZYDIS_MAX_INSTRUCTION_LENGTH)
-    status = ZydisDecoderDecodeFull(&decoder, bytes, ZYDIS_MAX_INSTRUCTION_LENGTH, &out.head,
-                                    out.operands);
-  return ZYAN_SUCCESS(status);
-}
-
-std::uint64_t get(const ucontext_t& context, int reg) {
-  return static_cast<std::uint64_t>(context.uc_mcontext.gregs[reg]);
-}
-void set(ucontext_t& context, int reg, std::uint64_t value) {
-  context.uc_mcontext.gregs[reg] = static_cast<greg_t>(value);
-}
 
 bool changes_control_flow(const Instruction& instruction) {
   switch (instruction.head.meta.category) {
@@ -237,17 +207,17 @@ bool is_instruction_fetch(int signal, const siginfo_t& info, const ucontext_t& c
          reinterpret_cast<std::uint64_t>(info.si_addr) == rip;
 }
 
-Step step_over(const ZydisDecoder& decoder, const XsaveLayout& layout, int signal,
-               ucontext_t& context) {
+StepOver step_over(const ZydisDecoder& decoder, const XsaveLayout& layout, int signal,
+                   ucontext_t& context) {
   const std::uint64_t rip = get(context, REG_RIP);
   Instruction instruction;
-  if (!decode(decoder, rip, instruction)) return Step::kCannotStep;
+  if (!decode(decoder, rip, instruction)) return StepOver::kCannotStep;
   const greg_t vector = context.uc_mcontext.gregs[REG_TRAPNO];
   if (signal == SIGFPE && vector == kDivideError) {
     clear_quotient(context, instruction);
   } else {
     if (changes_control_flow(instruction) || uses_stack(instruction) || is_trap(instruction))
-      return Step::kCannotStep;
+      return StepOver::kCannotStep;
     if (signal == SIGFPE && vector == kX87Error) clear_x87_exceptions(context);
     const bool is_string = instruction.head.meta.category == ZYDIS_CATEGORY_STRINGOP;
     if (is_string) finish_string(context, instruction);
@@ -257,11 +227,11 @@ Step step_over(const ZydisDecoder& decoder, const XsaveLayout& layout, int signa
                          mnemonic == ZYDIS_MNEMONIC_LODSD || mnemonic == ZYDIS_MNEMONIC_LODSQ;
     if ((loads || signal == SIGFPE || signal == SIGILL) && (!is_string || is_lods) &&
         !clear_results(context, layout, instruction))
-      return Step::kCannotStep;
+      return StepOver::kCannotStep;
     if (loads) set_equal_flags(context, instruction);
   }
   set(context, REG_RIP, rip + instruction.head.length);
-  return Step::kStepped;
+  return StepOver::kStepped;
 }
 
 }  // namespace vmsrs::guest

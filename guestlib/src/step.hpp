@@ -9,7 +9,7 @@
 
 namespace vmsrs::guest {
 
-enum class Step {
+enum class StepOver {
   kStepped,    // the context goes on behind the instruction
   kCannotStep  // control flow or the stack itself is bad: only unwinding helps
 };
@@ -19,8 +19,8 @@ enum class Step {
 // ones leave the rest, vector registers are cleared), comparisons find equality, so that loops that
 // follow a damaged list end; what it would have stored is dropped; a division gives quotient and
 // remainder zero; a repeated string instruction is finished. Async-signal-safe.
-[[nodiscard]] Step step_over(const ZydisDecoder& decoder, const XsaveLayout& layout, int signal,
-                             ucontext_t& context);
+[[nodiscard]] StepOver step_over(const ZydisDecoder& decoder, const XsaveLayout& layout, int signal,
+                                 ucontext_t& context);
 
 // Was the fault in fetching the instruction (a jump to somewhere wild)?
 [[nodiscard]] bool is_instruction_fetch(int signal, const siginfo_t& info,

@@ -12,6 +12,7 @@
 #include "control.hpp"
 #include "error.hpp"
 #include "guest_call.hpp"
+#include "protect/store_by_value.hpp"
 #include "system_calls.hpp"
 #include "thread.hpp"
 
@@ -101,6 +102,7 @@ void see_to_declared(std::uint64_t slot, std::uint64_t crash_epoch) {
 void unwind() {
   ThreadContext& context = thread_context();
   if (seal_holds(context)) close_window_of(context.slot);
+  stop_by_value();
   run_callbacks(context);
   if (!seal_holds(context) || context.landing_depth == 0 || context.landing_depth == kLanded)
     park();

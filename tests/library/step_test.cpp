@@ -24,7 +24,7 @@ volatile sig_atomic_t stepped_count;
 void step_or_jump(int signal, siginfo_t* info, void* ucontext) {
   auto& context = *static_cast<ucontext_t*>(ucontext);
   if (vmsrs::guest::is_instruction_fetch(signal, *info, context) ||
-      vmsrs::guest::step_over(decoder, layout, signal, context) == Step::kCannotStep)
+      vmsrs::guest::step_over(decoder, layout, signal, context) == StepOver::kCannotStep)
     siglongjmp(cannot_step, 1);
   stepped_count = stepped_count + 1;
 }

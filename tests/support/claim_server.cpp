@@ -145,7 +145,8 @@ bool ClaimServer::see_windows_closed(std::uint64_t slot, std::uint64_t& stuck) {
         }
         yield();
         return true;
-      });
+      },
+      [](std::uint64_t, unsigned) { return false; });
 }
 
 vmsrs_status ClaimServer::suppress(std::uint64_t slot, std::uint64_t generation) {

@@ -81,7 +81,8 @@ struct vmsrs_user_area {
   uint64_t count;  /* entries of the write set, for others to look through */
   uint64_t depth;  /* open scopes of the user's thread */
   uint64_t process; /* of that thread, as it calls itself */
-  uint64_t reserved[4];
+  uint64_t hook_window; /* the same as window, for a store of instrumented code */
+  uint64_t reserved[3];
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_user_area) == 64, "layout");
 #define VMSRS_MIN_USER_AREA_BYTES 1024u

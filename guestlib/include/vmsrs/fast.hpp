@@ -137,6 +137,21 @@ inline void close_window(vmsrs_user_area& area) {
   __atomic_store_n(&area.window, 0u, __ATOMIC_RELEASE);
 }
 
+// For a store that instrumented code makes after its hook has returned: to the next one of the same
+// thread it stays open.
+inline void close_hook_window(vmsrs_user_area& area) {
+  barrier();
+  __atomic_store_n(&area.hook_window, 0u, __ATOMIC_RELEASE);
+}
+inline void open_hook_window(vmsrs_user_area& area) {
+  close_hook_window(area);  // the last store was made: let it be seen
+  __atomic_store_n(&area.hook_window, 1u, __ATOMIC_RELAXED);
+  barrier();
+}
+inline bool is_open(const std::uint64_t& window) {
+  return __atomic_load_n(&window, __ATOMIC_ACQUIRE) == 1;
+}
+
 // An aligned word never reaches into another granule. `at`: its offset in the region.
 template <typename T>
 inline bool is_word_of(const Region& region, std::uint64_t at) {

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <boost/test/unit_test.hpp>
+#include <cstdio>
+#include <cstring>
+#include <thread>
+#include <vector>
+#include <vmsrs/allocator.hpp>
+#include <vmsrs/vmsrs.hpp>
+
+#include "../fixture.hpp"
+#include "containers.hpp"
+#include "stores.hpp"
+
+// Stores of code that knows nothing of the library, with a hook before each: what normal users
+// store is there, what a crashed one stores is not, whatever the instruction.
+using namespace vmsrs::test;
+
+namespace {
+
+// Counts hooks of stores to regions, and is somebody else's crash at one of them.
+struct Hooks {
+  std::atomic<std::uint64_t> count{0};
+  std::uint64_t crash_at = 0;  // 0: none
+};
+Hooks hooks;
+
+}  // namespace
+
+// Called by the hooks of this test's build (protect/hooks.cpp).
+extern "C" void vmsrs_test_hook(const void* at) {
+  if (++hooks.count == hooks.crash_at) crash_suppression_os(VMSRS_FAULT_WILD, at);
+}
+
+namespace {
+
+// An eager region of one target, in granules of `granule` bytes.
+template <unsigned granule>
+struct Protected : DefaultServer {
+  Protected() {
+    hooks.crash_at = 0;
+    for (std::size_t i = 0; i < Target::kBytes; ++i)
+      target().bytes[i] = committed[i] = static_cast<unsigned char>(i * 7);
+    vmsrs_profile_options options{};
+    options.eager = true;
+    BOOST_REQUIRE_MESSAGE(
+        vmsrs_profile(page, Target::kBytes, granule, &options) == VMSRS_PROFILED_NEW,
+        vmsrs_error_message());
+  }
+  Target& target() { return *static_cast<Target*>(page); }
+  std::uint64_t* word(std::size_t i) { return static_cast<std::uint64_t*>(page) + i; }
+  // The first byte that is not as it was committed; kBytes: none.
+  std::size_t first_wrong() const {
+    const auto* const bytes = static_cast<const unsigned char*>(page);
+    std::size_t i = 0;
+    while (i < Target::kBytes && bytes[i] == committed[i]) ++i;
+    return i;
+  }
+
+  // How many hooks of stores to the region the shape has.
+  std::uint64_t run_shape(const Shape& shape, std::uint64_t value, int expected,
+                          std::uint64_t crash_at = 0) {
+    hooks.count = 0;
+    hooks.crash_at = crash_at;
+    const int outcome = run([&] { shape.make(target(), value); });
+    hooks.crash_at = 0;
+    BOOST_CHECK_EQUAL(outcome, expected);
+    return hooks.count;
+  }
+
+  void* const page =
+      mmap(nullptr, Target::kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  unsigned char committed[Target::kBytes];
+};
+
+void wait_until(const std::atomic<int>& stage, int wanted) {
+  while (stage < wanted) std::this_thread::yield();
+}
+
+constexpr std::uint64_t kValue = 0x1234'5678'9abc'def3ull;
+
+// What a shape makes of memory that is nobody's.
+template <typename Test>
+void expect(Test& test, const Shape& shape, std::uint64_t value) {
+  Target plain;
+  std::memcpy(plain.bytes, test.committed, Target::kBytes);
+  hooks.crash_at = 0;
+  shape.make(plain, value);
+  // Its own addresses are another page's.
+  std::memcpy(test.committed, plain.bytes, Target::kBytes);
+}
+
+template <typename Test>
+void each_shape(Test& test) {
+  for (std::size_t i = 0; i < shape_count; ++i) {
+    BOOST_TEST_CONTEXT(shapes[i].name) {
+      BOOST_CHECK_GT(test.run_shape(shapes[i], kValue + i, VMSRS_FINISHED), 0u);
+      if (std::strcmp(shapes[i].name, "own address") == 0)
+        std::memcpy(test.committed, test.page, Target::kBytes);
+      else
+        expect(test, shapes[i], kValue + i);
+      BOOST_CHECK_EQUAL(test.first_wrong(), std::size_t{Target::kBytes});
+    }
+  }
+}
+
+template <typename Test>
+void crash_at_each_hook(Test& test) {
+  std::uint64_t suppressed = server_info().suppressed_store_count;
+  std::uint64_t crashes = 0;
+  for (std::size_t i = 0; i < shape_count; ++i) {
+    BOOST_TEST_CONTEXT(shapes[i].name) {
+      std::uint64_t last = 1;
+      for (std::uint64_t at = 1; at <= last; at += 1 + at / 8, ++crashes) {
+        last = test.run_shape(shapes[i], kValue, VMSRS_SUPPRESSED, at);
+        BOOST_TEST_CONTEXT("hook " << at << " of " << last)
+        BOOST_CHECK_EQUAL(test.first_wrong(), std::size_t{Target::kBytes});
+      }
+    }
+  }
+  BOOST_TEST_MESSAGE(crashes << " crashes");
+  BOOST_CHECK_GT(server_info().suppressed_store_count, suppressed + crashes);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(protect)
+
+BOOST_FIXTURE_TEST_CASE(finished_in_small_granules, Protected<8>) { each_shape(*this); }
+BOOST_FIXTURE_TEST_CASE(finished_in_large_granules, Protected<64>) { each_shape(*this); }
+BOOST_FIXTURE_TEST_CASE(crashed_in_small_granules, Protected<8>) { crash_at_each_hook(*this); }
+BOOST_FIXTURE_TEST_CASE(crashed_in_large_granules, Protected<64>) { crash_at_each_hook(*this); }
+
+// The fault comes between a hook and its store.
+BOOST_FIXTURE_TEST_CASE(fault_behind_a_hook, Protected<64>) {
+  for (std::uint64_t i = 0; i < 50; ++i) {
+    BOOST_CHECK_EQUAL(run([&] { store_quotient(word(i), 1234, 0); }), VMSRS_SUPPRESSED);
+    BOOST_CHECK_EQUAL(first_wrong(), std::size_t{Target::kBytes});
+  }
+  BOOST_CHECK_EQUAL(run([&] { store_quotient(word(3), 1234, 2); }), VMSRS_FINISHED);
+  BOOST_CHECK_EQUAL(*word(3), 617u);
+}
+
+// Another user, open, has written to the granule: the bytes of both are there at the end, or those
+// of who finishes.
+BOOST_FIXTURE_TEST_CASE(granules_of_two_users, Protected<64>) {
+  for (std::uint64_t round = 0; round < 60; ++round) {
+    const bool first_crashes = round % 3 == 1, second_crashes = round % 3 == 2;
+    const Shape& shape = shapes[round % shape_count];
+    std::atomic<int> stage{0};
+    std::thread first([&] {
+      const int outcome = run([&] {
+        for (std::size_t i = 1; i < Target::kBytes; i += 64)
+          store_byte(&target().bytes[i], static_cast<unsigned char>(round));
+        stage = 1;
+        wait_until(stage, 2);
+        if (first_crashes) *static_cast<volatile std::uint64_t*>(wild()) = 1;
+      });
+      BOOST_CHECK_EQUAL(outcome, first_crashes ? VMSRS_SUPPRESSED : VMSRS_FINISHED);
+    });
+    wait_until(stage, 1);
+    hooks.crash_at = 0;
+    std::uint64_t contended = 0;
+    const int outcome = run([&] {
+      shape.make(target(), kValue + round);
+      contended += server_info().contended_granules;
+      if (second_crashes) *static_cast<volatile std::uint64_t*>(wild()) = 1;
+    });
+    BOOST_CHECK_EQUAL(outcome, second_crashes ? VMSRS_SUPPRESSED : VMSRS_FINISHED);
+    BOOST_CHECK_GT(contended, 0u);
+    stage = 2;
+    first.join();
+    if (!first_crashes)
+      for (std::size_t i = 1; i < Target::kBytes; i += 64)
+        committed[i] = static_cast<unsigned char>(round);
+    if (!second_crashes) {
+      if (std::strcmp(shape.name, "own address") == 0) {
+        std::memcpy(committed, page, Target::kBytes);
+        continue;
+      }
+      expect(*this, shape, kValue + round);
+    }
+    BOOST_TEST_CONTEXT(shape.name << ", round " << round)
+    BOOST_CHECK_EQUAL(first_wrong(), std::size_t{Target::kBytes});
+  }
+}
+
+// Threads that add to one word all the time, each as users of its own, some of which crash.
+BOOST_FIXTURE_TEST_CASE(one_word_of_many_threads, Protected<8>) {
+  constexpr unsigned kThreads = 4;
+  constexpr std::uint64_t kUsers = 300;
+  std::atomic<std::uint64_t> finished{0};
+  *word(0) = 0;
+  BOOST_REQUIRE_EQUAL(run([&] { store_word(word(0), 0); }), VMSRS_FINISHED);
+  std::vector<std::thread> threads;
+  for (unsigned t = 0; t < kThreads; ++t)
+    threads.emplace_back([&, t] {
+      for (std::uint64_t i = 0; i < kUsers; ++i)
+        finished +=
+            run([&] { add_to_word(word(0), 1, 1 + i % 3); }) == VMSRS_FINISHED ? 1 + i % 3 : 0;
+      (void)t;
+    });
+  for (std::thread& thread : threads) thread.join();
+  BOOST_CHECK_EQUAL(*word(0), finished.load());
+  BOOST_CHECK_EQUAL(finished.load(), kThreads * kUsers * 2);
+}
+
+// Somebody else declares the user crashed while its thread stores without end.
+BOOST_FIXTURE_TEST_CASE(declared_by_another_thread, Protected<64>) {
+  for (unsigned round = 0; round < 40; ++round) {
+    std::atomic<std::uint64_t> number{0};
+    std::atomic<bool> done{false};
+    std::thread victim([&] {
+      const int outcome = run([&] {
+        number = vmsrs_user_number();
+        for (std::uint64_t i = 0; !done; ++i) {
+          store_word(word(i % 512), kValue);
+          if (i % 8 == 0) add_to_word(word(i % 64), 1, 1);
+        }
+      });
+      BOOST_CHECK_EQUAL(outcome, VMSRS_SUPPRESSED);
+    });
+    while (number == 0) std::this_thread::yield();
+    for (unsigned pause = 0; pause < round * 1000; ++pause) __builtin_ia32_pause();
+    BOOST_CHECK_EQUAL(vmsrs_user_suppress(number), 0);
+    done = true;
+    victim.join();
+    BOOST_CHECK_EQUAL(first_wrong(), std::size_t{Target::kBytes});
+  }
+}
+
+// Its window stays open while it sleeps; who needs its granule has it closed.
+BOOST_FIXTURE_TEST_CASE(a_user_that_sleeps_behind_its_store, Protected<64>) {
+  std::atomic<int> stage{0};
+  std::thread sleeper([&] {
+    BOOST_CHECK_EQUAL(run([&] {
+                        store_byte(&target().bytes[5], 1);
+                        stage = 1;
+                        const timespec pause = {2, 0};
+                        nanosleep(&pause, nullptr);
+                        stage = 2;
+                      }),
+                      VMSRS_FINISHED);
+  });
+  wait_until(stage, 1);
+  BOOST_CHECK_EQUAL(run([&] { store_byte(&target().bytes[6], 2); }), VMSRS_FINISHED);
+  BOOST_CHECK_EQUAL(stage, 1);
+  sleeper.join();
+  committed[5] = 1;
+  committed[6] = 2;
+  BOOST_CHECK_EQUAL(first_wrong(), std::size_t{Target::kBytes});
+  BOOST_CHECK_EQUAL(server_info().stuck_users, 0u);
+}
+
+// Stores without a user are committed, each for itself.
+BOOST_FIXTURE_TEST_CASE(outside_of_scopes, Protected<64>) {
+  hooks.crash_at = 0;
+  for (std::size_t i = 0; i < 3; ++i) {
+    const Shape& shape = shapes[3 * i];
+    shape.make(target(), kValue);
+    expect(*this, shape, kValue);
+    BOOST_CHECK_EQUAL(first_wrong(), std::size_t{Target::kBytes});
+  }
+  run([&] {
+    store_word(word(1), 1);
+    *static_cast<volatile std::uint64_t*>(wild()) = 1;
+  });
+  BOOST_CHECK_EQUAL(first_wrong(), std::size_t{Target::kBytes});
+}
+
+BOOST_FIXTURE_TEST_CASE(what_is_read_from_files, Protected<64>) {
+  for (const bool crashes : {false, true}) {
+    int ends[2];
+    BOOST_REQUIRE_EQUAL(pipe(ends), 0);
+    std::FILE* const stream = std::tmpfile();
+    BOOST_REQUIRE_EQUAL(write(ends[1], "hello", 5), 5);
+    std::fputs("sixsixa line\n", stream);
+    std::rewind(stream);
+    hooks.count = 0;
+    hooks.crash_at = 0;
+    const int outcome = run([&] {
+      if (crashes) *static_cast<volatile std::uint64_t*>(wild()) = 1;
+      BOOST_CHECK(read_line(target(), ends[0], stream));
+    });
+    BOOST_CHECK_EQUAL(outcome, crashes ? VMSRS_SUPPRESSED : VMSRS_FINISHED);
+    if (!crashes) {
+      std::memcpy(committed + 10, "hello", 5);
+      std::memcpy(committed + 30, "sixsix", 6);
+      std::memcpy(committed + 50, "a line\n", 8);
+      committed[0] = 1;
+    }
+    BOOST_CHECK_EQUAL(first_wrong(), std::size_t{Target::kBytes});
+    std::fclose(stream);
+    close(ends[0]);
+    close(ends[1]);
+  }
+}
+
+// Containers of the standard library in a region: what finished users changed is there, and they
+// are whole after a crash at any store. A crashed user's own changes do nothing: what it does with
+// its containers may have no end.
+struct Impatient : AttachedServer {
+  Impatient() : AttachedServer(0, 100) {}
+};
+BOOST_FIXTURE_TEST_CASE(containers, Impatient) {
+  hooks.crash_at = 0;
+  constexpr std::size_t kBytes = 1 << 20;
+  void* const memory =
+      mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  vmsrs_profile_options options{};
+  options.eager = true;
+  BOOST_REQUIRE_EQUAL(vmsrs_profile(memory, kBytes, 64, &options), VMSRS_PROFILED_NEW);
+  vmsrs_heap* const heap = vmsrs_heap_create(memory, kBytes, false);
+  BOOST_REQUIRE(heap != nullptr);
+  vmsrs::MemoryResource resource(heap);
+  Containers* shared = nullptr;
+  BOOST_REQUIRE_EQUAL(run([&] {
+                        shared = make_containers(vmsrs_heap_alloc(heap, sizeof(Containers), 64),
+                                                 &resource);
+                      }),
+                      VMSRS_FINISHED);
+  Containers model(std::pmr::new_delete_resource());
+  std::uint64_t crashes = 0, stores = 0;
+  for (std::uint64_t seed = 1; seed <= 120; ++seed) {
+    hooks.count = 0;
+    BOOST_REQUIRE_EQUAL(run([&] { change(*shared, seed, 20); }), VMSRS_FINISHED);
+    const std::uint64_t count = hooks.count;
+    stores += count;
+    change(model, seed, 20);
+    BOOST_REQUIRE(*shared == model);
+    const std::size_t free = vmsrs_heap_free_bytes(heap);
+    hooks.count = 0;
+    hooks.crash_at = 1 + seed * 37 % (count != 0 ? count : 1);
+    const int outcome = run([&] { change(*shared, seed + 1000, 20); });
+    if (hooks.count >= hooks.crash_at) {
+      BOOST_CHECK_NE(outcome, VMSRS_FINISHED);
+      ++crashes;
+    } else {
+      change(model, seed + 1000, 20);
+    }
+    hooks.crash_at = 0;
+    BOOST_REQUIRE(*shared == model);
+    if (outcome != VMSRS_FINISHED) BOOST_CHECK_EQUAL(vmsrs_heap_free_bytes(heap), free);
+  }
+  BOOST_TEST_MESSAGE(crashes << " crashes, " << stores << " stores of who finished");
+  BOOST_CHECK_GT(crashes, 100u);
+  const std::uint64_t swept = server_info().sweep_restore_count;
+  check_invariants();  // nothing went past the library
+  BOOST_CHECK_EQUAL(server_info().sweep_restore_count, swept);
+  BOOST_CHECK_EQUAL(vmsrs_heap_destroy(heap), 0);
+}
+
+BOOST_AUTO_TEST_SUITE_END()

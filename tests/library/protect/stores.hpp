@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+
+// Code that knows nothing of the library; stores.cpp is built as vmsrs_protect() builds a program.
+namespace vmsrs::test {
+
+struct Target {
+  static constexpr std::size_t kBytes = 4096;
+  alignas(64) unsigned char bytes[kBytes];
+};
+
+// One kind of store each, made at several places of the target.
+struct Shape {
+  const char* name;
+  void (*make)(Target& target, std::uint64_t value);
+};
+extern const Shape shapes[];
+extern const std::size_t shape_count;
+
+// Reads five bytes from the one, six and a line from the other.
+bool read_line(Target& target, int file, std::FILE* stream);
+void store_byte(unsigned char* to, unsigned char value);
+void store_word(std::uint64_t* to, std::uint64_t value);
+void add_to_word(std::uint64_t* word, std::uint64_t value, std::size_t times);
+// Its store follows a division by `divisor`, which follows its hook.
+void store_quotient(std::uint64_t* to, std::uint64_t value, std::uint64_t divisor);
+
+}  // namespace vmsrs::test
