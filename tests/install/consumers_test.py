@@ -4,7 +4,8 @@
 usage: consumers_test.py CMAKE BUILD PREFIX
 
 Built with find_package and with pkg-config, in C and in C++, with the shared library and the archive.
-Plain ones die of a client's request; protected ones tell that client, and serve the others on.
+Plain ones die of a client's request; protected ones tell that client, and serve the others on: also the one
+whose stores nobody changed (vmsrs_protect, clang).
 """
 
 from __future__ import annotations
@@ -82,17 +83,20 @@ class Host:
 def build_all(cmake: str, prefix: Path, folder: Path) -> list[Path]:
     """All programs, by both ways."""
     installed = prefix / "share/doc/vmsrs/examples/tutorial"
-    by_cmake, by_make = folder / "cmake", folder / "make"
-    for way in (by_cmake, by_make):
+    by_cmake, by_make, by_clang = folder / "cmake", folder / "make", folder / "clang"
+    ways = (by_cmake, by_make, by_clang)
+    for way in ways:
         shutil.copytree(installed, way)
-    output_of(cmake, "-S", by_cmake, "-B", by_cmake, f"-DCMAKE_PREFIX_PATH={prefix}",
-              "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_C_FLAGS=-Wall -Wextra -Werror",
-              "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror")
+    for way, compilers in ((by_cmake, ()), (by_clang, ("-DCMAKE_C_COMPILER=clang", "-DCMAKE_CXX_COMPILER=clang++"))):
+        output_of(cmake, "-S", way, "-B", way, f"-DCMAKE_PREFIX_PATH={prefix}",
+                  "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_C_FLAGS=-Wall -Wextra -Werror",
+                  "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror", *compilers)
     output_of(cmake, "--build", by_cmake)
+    output_of(cmake, "--build", by_clang, "--target", "protected-cpp-hooked")
     output_of("env", f"PKG_CONFIG_PATH={prefix}/lib/pkgconfig", "make", "-C", by_make,
               "CFLAGS=-O2 -Wall -Wextra -Werror", "CXXFLAGS=-O2 -Wall -Wextra -Werror")
-    return sorted(path for way in (by_cmake, by_make) for path in way.iterdir()
-                  if re.fullmatch(r"(plain|protected)-(c|cpp)(-static)?", path.name))
+    return sorted(path for way in ways for path in way.iterdir()
+                  if re.fullmatch(r"(plain|protected)-(c|cpp)(-static|-hooked)?", path.name))
 
 
 def check_linked(program: Path, prefix: Path) -> list[str]:
@@ -151,7 +155,7 @@ def main() -> int:
             title = f"{program.parent.name}/{program.name}"
             print(f"{title}: {'; '.join(here) if here else 'ok'}", flush=True)
             complaints += [f"{title}: {complaint}" for complaint in here]
-    if len(programs) != 10 + 2:
+    if len(programs) != 10 + 3:
         complaints.append(f"{len(programs)} programs were built")
     return report("consumers", len(programs), complaints)
 

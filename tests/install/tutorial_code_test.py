@@ -13,7 +13,7 @@ from pathlib import Path
 from installation import report
 from tutorial import EXAMPLES, PAGE, TWENTY, blocks
 
-FILES = {"cpp": ["plain.cpp", "protected.cpp"], "c": ["plain.c", "protected.c"], "make": ["Makefile"],
+FILES = {"cpp": ["plain.cpp", "protected.cpp", "hooked.cpp"], "c": ["plain.c", "protected.c"], "make": ["Makefile"],
          "cmake": ["CMakeLists.txt"]}
 
 

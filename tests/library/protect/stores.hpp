@@ -21,12 +21,17 @@ struct Shape {
 extern const Shape shapes[];
 extern const std::size_t shape_count;
 
+// Memory that stores name, and such stores.
+extern Target global_target;
+void store_by_name(unsigned char value);
 // Reads five bytes from the one, six and a line from the other.
 bool read_line(Target& target, int file, std::FILE* stream);
 void store_byte(unsigned char* to, unsigned char value);
 void store_word(std::uint64_t* to, std::uint64_t value);
 void add_to_word(std::uint64_t* word, std::uint64_t value, std::size_t times);
-// Its store follows a division by `divisor`, which follows its hook.
-void store_quotient(std::uint64_t* to, std::uint64_t value, std::uint64_t divisor);
 
 }  // namespace vmsrs::test
+
+// Its store of value / divisor follows the division, which follows the hook.
+extern "C" void vmsrs_test_store_quotient(std::uint64_t* to, std::uint64_t value,
+                                          std::uint64_t divisor);
