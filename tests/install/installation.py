@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parents[2]
-HEADERS = [TREE / "guestlib/include/vmsrs" / name for name in ("vmsrs.h", "text.h")]
-# What <vmsrs/vmsrs.hpp> needs beside the functions of the header.
-DATA = {"vmsrs_fast_thread"}
+HEADERS = [TREE / "guestlib/include/vmsrs" / name for name in ("vmsrs.h", "text.h", "protect.h")]
+# What <vmsrs/vmsrs.hpp> and hooks need beside the functions of the headers.
+DATA = {"vmsrs_fast_thread", "vmsrs_region_bounds"}
 # The C library's, which stand before its own (guestlib/src/interpose.hpp).
 INTERPOSED = {"sigaction", "signal", "sysv_signal", "__sysv_signal"}
 

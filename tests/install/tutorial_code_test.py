@@ -26,7 +26,7 @@ def main() -> int:
     code = [(language, text) for language, text in found if language in FILES]
     complaints = [f"in none of {FILES[language]}:\n{text}" for language, text in code
                   if not any(has_lines(EXAMPLES / name, text) for name in FILES[language])]
-    plain, protected = ((EXAMPLES / name).read_text().splitlines() for name in FILES["cpp"])
+    plain, protected = ((EXAMPLES / name).read_text().splitlines() for name in FILES["cpp"][:2])
     added = [line[2:] for line in difflib.ndiff(plain, protected) if line.startswith("+ ")]
     if len(added) > TWENTY:
         complaints.append(f"protected.cpp has {len(added)} lines that plain.cpp has not")

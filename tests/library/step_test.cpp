@@ -14,7 +14,7 @@
 // no platform.
 namespace {
 
-using vmsrs::guest::Step;
+using vmsrs::guest::StepOver;
 
 ZydisDecoder decoder;
 vmsrs::guest::XsaveLayout layout;

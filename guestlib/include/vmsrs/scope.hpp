@@ -46,6 +46,11 @@ template <typename Body, typename OnCrash>
 int run_user(std::uint64_t label, Body&& body, OnCrash&& on_crash) {
   return detail::run(vmsrs_run_user, label, body, on_crash);
 }
+template <typename Body>
+int run_user(std::uint64_t label, Body&& body) {
+  auto nobody = [] {};
+  return detail::run(vmsrs_run_user, label, body, nobody);
+}
 
 // The same for a user that only reads, and only committed values (see vmsrs_run_reader).
 template <typename Body, typename OnCrash>

@@ -234,6 +234,34 @@ BOOST_FIXTURE_TEST_CASE(declared_by_another_thread, Protected<64>) {
   }
 }
 
+// Another user needs the granule while the thread is between the hook and the store.
+BOOST_FIXTURE_TEST_CASE(a_thread_between_hook_and_store, Protected<64>) {
+  for (std::uint64_t round = 0; round < 20; ++round) {
+    std::uint64_t* const words = word(8 * round);
+    int stage = 0;
+    std::thread first([&] {
+      BOOST_CHECK_EQUAL(run([&] { vmsrs_test_store_when(&words[0], 11, &stage); }), VMSRS_FINISHED);
+    });
+    while (__atomic_load_n(&stage, __ATOMIC_ACQUIRE) != 1) std::this_thread::yield();
+    std::thread second(
+        [&] { BOOST_CHECK_EQUAL(run([&] { store_word(&words[1], 22); }), VMSRS_FINISHED); });
+    const timespec pause = {0, 1'000'000};
+    nanosleep(&pause, nullptr);
+    __atomic_store_n(&stage, 2, __ATOMIC_RELEASE);
+    first.join();
+    second.join();
+    // What is committed comes back over a wild store.
+    BOOST_CHECK_EQUAL(run([&] {
+                        store_word(&words[2], 33);
+                        *static_cast<volatile std::uint64_t*>(wild()) = 1;
+                      }),
+                      VMSRS_SUPPRESSED);
+    check_invariants();
+    BOOST_CHECK_EQUAL(words[0], 11u);
+    BOOST_CHECK_EQUAL(words[1], 22u);
+  }
+}
+
 // Its window stays open while it sleeps; who needs its granule has it closed.
 BOOST_FIXTURE_TEST_CASE(a_user_that_sleeps_behind_its_store, Protected<64>) {
   std::atomic<int> stage{0};

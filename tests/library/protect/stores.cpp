@@ -72,7 +72,11 @@ void structures(Target& target, std::uint64_t value) {
   *at<Pair>(target, 240) = *at<Pair>(target, 100);
 }
 
+// Two stores behind one hook, where the processor has no registers so wide.
+using Wide = std::uint64_t __attribute__((vector_size(32)));
+
 void vectors(Target& target, std::uint64_t value) {
+  *at<Wide>(target, 1152) = Wide{value, value + 1, value + 2, value + 3};
   const __m128i words = _mm_set1_epi64x(static_cast<long long>(value));
   _mm_storeu_si128(at<__m128i>(target, 1031), words);
   _mm_store_si128(at<__m128i>(target, 1088), words);
@@ -209,6 +213,26 @@ vmsrs_test_store_quotient:
   xorl %edx, %edx
   divq %r13
   movq %rax, (%rbx)
+  popq %r13
+  popq %r12
+  popq %rbx
+  ret
+
+  .globl vmsrs_test_store_when
+vmsrs_test_store_when:
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  movq %rdi, %rbx
+  movq %rsi, %r12
+  movq %rdx, %r13
+  call __asan_store8_noabort@PLT
+  movl $1, (%r13)
+1:
+  pause
+  cmpl $2, (%r13)
+  jne 1b
+  movq %r12, (%rbx)
   popq %r13
   popq %r12
   popq %rbx

@@ -35,3 +35,5 @@ void add_to_word(std::uint64_t* word, std::uint64_t value, std::size_t times);
 // Its store of value / divisor follows the division, which follows the hook.
 extern "C" void vmsrs_test_store_quotient(std::uint64_t* to, std::uint64_t value,
                                           std::uint64_t divisor);
+// Between the hook and the store it sets `stage` to 1 and waits until that is 2.
+extern "C" void vmsrs_test_store_when(std::uint64_t* to, std::uint64_t value, int* stage);
