@@ -263,7 +263,7 @@ InHook::~InHook() { __atomic_store_n(&stepping.in_hook, 0u, __ATOMIC_RELAXED); }
 bool has_stored(std::uint64_t slot) {
   const std::int32_t thread = __atomic_load_n(&thread_numbers()[slot], __ATOMIC_RELAXED);
   if (thread <= 0) return false;
-  if (is_in_system_call(thread) || true) return false;
+  if (is_in_system_call(thread)) return true;
   vmsrs_gate_call(SYS_tgkill, static_cast<long>(control().process), static_cast<long>(thread),
                   static_cast<long>(control().time_signal));
   return false;

@@ -191,7 +191,7 @@ BOOST_FIXTURE_TEST_CASE(granules_of_two_users, Protected<64>) {
 // Threads that add to one word all the time, each as users of its own, some of which crash.
 BOOST_FIXTURE_TEST_CASE(one_word_of_many_threads, Protected<8>) {
   constexpr unsigned kThreads = 4;
-  constexpr std::uint64_t kUsers = 50, kAdds = 40;
+  constexpr std::uint64_t kUsers = 40, kAdds = 400;
   BOOST_REQUIRE_EQUAL(run([&] { store_word(word(0), 0); }), VMSRS_FINISHED);
   std::atomic<std::uint64_t> finished{0};
   std::vector<std::thread> threads;

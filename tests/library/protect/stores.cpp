@@ -76,6 +76,7 @@ void structures(Target& target, std::uint64_t value) {
 using Wide = std::uint64_t __attribute__((vector_size(32)));
 
 void vectors(Target& target, std::uint64_t value) {
+  *at<unsigned __int128>(target, 1184) = static_cast<unsigned __int128>(value) << 64 | ~value;
   *at<Wide>(target, 1152) = Wide{value, value + 1, value + 2, value + 3};
   const __m128i words = _mm_set1_epi64x(static_cast<long long>(value));
   _mm_storeu_si128(at<__m128i>(target, 1031), words);
