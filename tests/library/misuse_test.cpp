@@ -44,7 +44,8 @@ struct SecondRegion {
   void fill(std::uint64_t value) {
     for (std::size_t i = 0; i < kBytes / 8; ++i) words[i] = value;
   }
-  std::uint64_t* words = nullptr;
+  // Where Linux puts nothing by itself: while it is unmapped, no thread's stack may come there.
+  std::uint64_t* words = reinterpret_cast<std::uint64_t*>(0x2000'0000'0000);
 };
 
 }  // namespace
