@@ -47,6 +47,11 @@ bool is_raised(int signal, const siginfo_t& info, const ucontext_t& context) {
          registers[REG_RSI] == this_thread() && registers[REG_RDX] == signal;
 }
 
+// Who single-steps a program, or watches its memory, does so on purpose.
+bool is_step(int signal, const siginfo_t& info) {
+  return signal == SIGTRAP && (info.si_code == TRAP_TRACE || info.si_code == TRAP_HWBKPT);
+}
+
 vmsrs_fault_kind kind_of(int signal, const siginfo_t& info, const ucontext_t& context) {
   switch (signal) {
     case SIGABRT:
@@ -98,8 +103,8 @@ void on_fault(int signal, siginfo_t* info, void* ucontext) {
   const auto instruction = static_cast<std::uint64_t>(context.uc_mcontext.gregs[REG_RIP]);
   const bool raised = is_raised(signal, *info, context);
   // Sent by somebody: no fault. Or the thread has no user, or one in advance that it has not begun.
-  if ((info->si_code <= 0 && !raised) || attached_window() == nullptr || has_no_user() ||
-      (is_first_fault() && !contains_fault(signal, instruction))) {
+  if ((info->si_code <= 0 && !raised) || is_step(signal, *info) || attached_window() == nullptr ||
+      has_no_user() || (is_first_fault() && !contains_fault(signal, instruction))) {
     chain(signal, info, ucontext);
     errno = saved_errno;
     return;
