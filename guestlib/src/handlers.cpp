@@ -119,6 +119,7 @@ int program_action(int signal, const struct sigaction* wanted, struct sigaction*
 int install_handlers() {
   ControlBlock& block = control_page.block;
   keep_interposed();
+  keep_locks_interposed();
   // A real-time signal that nobody else has a handler for.
   block.time_signal = 0;
   for (int signal = SIGRTMAX - 1; signal >= SIGRTMIN && block.time_signal == 0; --signal) {

@@ -83,6 +83,12 @@ typedef struct vmsrs_options {
                                 of the one that crashed are refused (VMSRS_ERROR_REFUSED) for as
                                 long as the window; of more than 64 labels at a time it ends */
   uint32_t crashed_calls;    /* enum vmsrs_calls: what crashed users' threads may do as well */
+  bool locks_stay; /* the library does not let go of mutexes and reader-writer locks that a user
+                      which had to be unwound has taken within its scope */
+  void (*on_lock_left)(void* lock); /* NULL, or called before it lets go of one: a pthread_mutex_t
+                                       or pthread_rwlock_t that the calling thread still holds, and
+                                       whose user is over and, in profiled memory, restored. The
+                                       place to mend, or mark, what else it guards */
 } vmsrs_options;
 
 /* Binds this process to its server, maps its window, installs the fault handler (SIGSEGV, SIGBUS,
