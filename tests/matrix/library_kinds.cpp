@@ -4,7 +4,7 @@
 #include <vmsrs/internal.h>
 
 #include <algorithm>
-#include <cstring>
+#include <mutex>
 #include <vmsrs/vmsrs.hpp>
 
 #include "kinds.hpp"
@@ -62,6 +62,12 @@ void loop(const Scene& scene) {
   for (;;) asm volatile("pause" : : "r"(scene.words));
 }
 
+void lock_twice(const Scene&) {
+  static std::mutex mutex;
+  mutex.lock();
+  mutex.lock();
+}
+
 constexpr Kind kLibrary[] = {
     {"heap_double_free", "`vmsrs_free` twice", 0, VMSRS_FAULT_CHECK, free_twice, kNeedsLibrary},
     {"heap_overrun", "a block of `vmsrs_malloc` overrun into its neighbour, found by `vmsrs_free`",
@@ -88,6 +94,8 @@ constexpr Kind kEndless[] = {
      }},
     {"endless_loop", "a loop without an end; the server's watchdog calls `vmsrs_user_suppress`", 0,
      VMSRS_FAULT_NONE, loop},
+    {"endless_wait", "a mutex locked twice by one thread; the watchdog does the same", 0,
+     VMSRS_FAULT_NONE, lock_twice},
 };
 
 }  // namespace
