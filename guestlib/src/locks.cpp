@@ -26,7 +26,8 @@ struct HeldLock {
 struct Held {
   std::uint32_t watched;  // the thread is in the body of a scope
   std::uint32_t count;
-  HeldLock frame;  // of the body's caller
+  std::uint32_t let_go;  // of `locks`, by the library, of the thread's last user
+  HeldLock frame;        // of the body's caller
   HeldLock locks[kMostHeld];
 };
 
@@ -82,6 +83,18 @@ bool is_still_held(const HeldLock& entry) {
     return static_cast<const pthread_mutex_t*>(lock)->__data.__owner == thread;
   const auto& rwlock = static_cast<const pthread_rwlock_t*>(lock)->__data;
   return rwlock.__cur_writer == thread || (rwlock.__cur_writer == 0 && rwlock.__readers != 0);
+}
+
+// The program lets go of a lock that the library has let go of for its user, and which the thread
+// has not taken since: by now it may be somebody else's.
+bool was_let_go(const LockFunctions::Kind& kind, const void* lock) {
+  const std::uintptr_t entry = entry_of(kind, lock);
+  for (std::uint32_t i = 0; i < held.let_go && i < kMostHeld; ++i) {
+    if (held.locks[i].lock != entry || !is_whole(held.locks[i], i)) continue;
+    held.locks[i] = {};
+    return true;
+  }
+  return false;
 }
 
 constexpr bool is_taken(int result) { return result == 0 || result == EOWNERDEAD; }
@@ -157,7 +170,7 @@ void begin_holding(const void* frame) {
   if (!control().watches_locks) return;
   const auto at = reinterpret_cast<std::uintptr_t>(frame);
   held.frame = {at, sum_of(at, kMostHeld)};
-  held.count = 0;
+  held.count = held.let_go = 0;
   held.watched = 1;
 }
 
@@ -165,6 +178,7 @@ void end_holding() { held.watched = held.count = 0; }
 
 void let_go_of_locks() {
   held.watched = 0;
+  if (held.count != 0) held.let_go = held.count;
   while (held.count != 0 && held.count <= kMostHeld) {
     const std::uint32_t place = --held.count;
     const HeldLock entry = held.locks[place];
@@ -179,6 +193,7 @@ void let_go_of_locks() {
 }
 
 int take_lock(const LockFunctions::Kind& kind, void* lock, clockid_t clock, const timespec* until) {
+  if (held.let_go != 0) was_let_go(kind, lock);
   if (held.watched != 1) return until != nullptr ? kind.wait(lock, clock, until) : kind.take(lock);
   int result = try_watched(kind, lock);
   while (result == EBUSY || result == ETIMEDOUT) {
@@ -192,10 +207,12 @@ int take_lock(const LockFunctions::Kind& kind, void* lock, clockid_t clock, cons
 }
 
 int try_lock(const LockFunctions::Kind& kind, void* lock) {
+  if (held.let_go != 0) was_let_go(kind, lock);
   return held.watched == 1 ? try_watched(kind, lock) : kind.attempt(lock);
 }
 
 int let_go_of_lock(const LockFunctions::Kind& kind, void* lock) {
+  if (held.let_go != 0 && was_let_go(kind, lock)) return 0;
   if (held.watched != 1) return kind.let_go(lock);
   const NotUnwound whole;
   const int result = kind.let_go(lock);

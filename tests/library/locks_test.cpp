@@ -219,6 +219,26 @@ BOOST_FIXTURE_TEST_CASE(a_lock_that_was_let_go_of_unseen, LeavingServer) {
   next.join();
 }
 
+// A guard outside of the body, which is somebody else's lock by the time of its destructor.
+BOOST_FIXTURE_TEST_CASE(a_guard_around_the_scope, LockingServer) {
+  std::mutex shared;
+  {
+    std::unique_lock<std::mutex> guard(shared, std::defer_lock);
+    BOOST_CHECK_EQUAL(run([&] {
+                        guard.lock();
+                        be_unwound();
+                      }),
+                      VMSRS_UNWOUND);
+    elsewhere([&] { return pthread_mutex_lock(shared.native_handle()); });
+  }
+  BOOST_CHECK(!is_free(*shared.native_handle()));
+  vmsrs::guest::lock_functions().mutex.let_go(shared.native_handle());
+  // And what the thread takes from then on is its own.
+  shared.lock();
+  shared.unlock();
+  BOOST_CHECK(is_free(*shared.native_handle()));
+}
+
 BOOST_FIXTURE_TEST_CASE(nested_scopes_are_one_user, LockingServer) {
   BOOST_CHECK_EQUAL(run([&] {
                       run([&] { pthread_mutex_lock(&mutex); });
