@@ -20,6 +20,7 @@
 #include "handlers.hpp"
 #include "heap/heap.hpp"
 #include "internal_state.hpp"
+#include "locks.hpp"
 #include "secret.hpp"
 #include "service.hpp"
 #include "system_calls.hpp"
@@ -91,6 +92,7 @@ int set_up(const vmsrs_options& options, std::uint32_t server) {
       std::uint64_t{options.suppression_limit_ms != 0 ? options.suppression_limit_ms
                                                       : kDefaultSuppressionLimitMs} *
       1'000'000u;
+  set_up_locks(options);
   set_up_containment(options);
   set_up_policing(options);
   result = install_handlers();

@@ -174,7 +174,8 @@ bool contains_fault(int signal, std::uint64_t instruction) {
   return false;
 }
 
-void count_crash(std::uint64_t instruction, std::uint64_t label, bool label_is_known) {
+void count_crash(vmsrs_fault_kind kind, std::uint64_t instruction, std::uint64_t label,
+                 bool label_is_known) {
   const std::uint64_t now = now_ns();
   vmsrs_crash_site site{};
   std::uint32_t in_server = 0;
@@ -186,6 +187,7 @@ void count_crash(std::uint64_t instruction, std::uint64_t label, bool label_is_k
     in_server = count_in_window(all.window.began_ns, all.window.count, now, all.window_ns);
     Site& place = site_of(all, instruction);
     ++place.known.crashes;
+    place.known.fault = kind;
     count_in_window(place.began_ns, place.known.crashes_in_window, now, all.window_ns);
     site = place.known;
     past_site = site.crashes_in_window > all.site_limit;

@@ -22,7 +22,8 @@ void set_up_containment(const vmsrs_options& options);
 
 // A user has crashed, of that label. Past the limit of the site its label is refused, or the
 // process is ended; past the server's it is ended.
-void count_crash(std::uint64_t instruction, std::uint64_t label, bool label_is_known);
+void count_crash(vmsrs_fault_kind kind, std::uint64_t instruction, std::uint64_t label,
+                 bool label_is_known);
 
 // 0, or VMSRS_ERROR_REFUSED: users of that label are, for now.
 [[nodiscard]] int check_label(std::uint64_t label);

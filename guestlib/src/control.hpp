@@ -11,6 +11,7 @@
 #include <vmsrs/fast.hpp>
 
 #include "call.hpp"
+#include "locks.hpp"
 #include "vector_registers.hpp"
 
 // What the library must know on the way of a fault. It fills a page of its own that is read-only
@@ -41,7 +42,9 @@ struct ControlBlock {
   bool can_populate;  // see touch_page
   bool hosted;        // see platform.cpp
   bool signal_mask_stays;
-  bool polices_calls;           // of crashed users' threads
+  bool polices_calls;  // of crashed users' threads
+  bool watches_locks;
+  void (*on_lock_left)(void* lock);
   std::uint32_t crashed_calls;  // enum vmsrs_calls
   int platform_descriptors[PlatformMemory::kMostDescriptors];
   std::uint32_t region_count;
@@ -50,6 +53,7 @@ struct ControlBlock {
   std::byte* areas_memory;  // the same; stays when they are given up
   std::uint64_t area_bytes;
   vmsrs_heap* heaps[kMaxHeaps];
+  LockFunctions locks;
   struct sigaction previous_time;
   pthread_key_t stack_key;  // the alternate stack that the library gave to a thread
   pthread_t service_thread;

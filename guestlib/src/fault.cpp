@@ -37,14 +37,20 @@ bool is_stack_overflow(std::uint64_t address, const ucontext_t& context) {
          !(touch_page(stack, false) && touch_page(stack - kRedZone, false));
 }
 
-// abort(), a failed assert, std::terminate: the signal comes out of the thread's own tgkill, whose
-// arguments are still in the registers. One that another thread has sent does not look so.
-bool is_own_abort(int signal, const siginfo_t& info, const ucontext_t& context) {
+// raise(), abort(), a failed assert, std::terminate: the signal comes out of the thread's own
+// tgkill, whose arguments are still in the registers. One that another thread has sent does not
+// look so.
+bool is_raised(int signal, const siginfo_t& info, const ucontext_t& context) {
   const auto& registers = context.uc_mcontext.gregs;
-  return signal == SIGABRT && info.si_code == SI_TKILL && info.si_pid == getpid() &&
+  return info.si_code == SI_TKILL && info.si_pid == getpid() &&
          registers[REG_RCX] == registers[REG_RIP] &&  // behind a SYSCALL instruction
          registers[REG_RAX] == 0 && registers[REG_RDI] == info.si_pid &&
-         registers[REG_RSI] == this_thread() && registers[REG_RDX] == SIGABRT;
+         registers[REG_RSI] == this_thread() && registers[REG_RDX] == signal;
+}
+
+// Who single-steps a program, or watches its memory, does so on purpose.
+bool is_step(int signal, const siginfo_t& info) {
+  return signal == SIGTRAP && (info.si_code == TRAP_TRACE || info.si_code == TRAP_HWBKPT);
 }
 
 vmsrs_fault_kind kind_of(int signal, const siginfo_t& info, const ucontext_t& context) {
@@ -56,10 +62,12 @@ vmsrs_fault_kind kind_of(int signal, const siginfo_t& info, const ucontext_t& co
     case SIGFPE:
       return VMSRS_FAULT_ARITHMETIC;
     case SIGILL:
+    case SIGTRAP:
       return VMSRS_FAULT_ILLEGAL;
     default:
       break;
   }
+  if (info.si_code == SI_TKILL) return VMSRS_FAULT_WILD;  // raised: there is no address
   // Linux gives no address with a general-protection fault, which is what a non-canonical one is.
   if (context.uc_mcontext.gregs[REG_TRAPNO] == kGeneralProtection) return VMSRS_FAULT_NON_CANONICAL;
   const auto address = reinterpret_cast<std::uint64_t>(info.si_addr);
@@ -98,17 +106,17 @@ void on_fault(int signal, siginfo_t* info, void* ucontext) {
     return;
   }
   const auto instruction = static_cast<std::uint64_t>(context.uc_mcontext.gregs[REG_RIP]);
-  const bool aborts = is_own_abort(signal, *info, context);
+  const bool raised = is_raised(signal, *info, context);
   // Sent by somebody: no fault. Or the thread has no user, or one in advance that it has not begun.
-  if ((info->si_code <= 0 && !aborts) || attached_window() == nullptr || has_no_user() ||
-      (is_first_fault() && !contains_fault(signal, instruction))) {
+  if ((info->si_code <= 0 && !raised) || is_step(signal, *info) || attached_window() == nullptr ||
+      has_no_user() || (is_first_fault() && !contains_fault(signal, instruction))) {
     chain(signal, info, ucontext);
     errno = saved_errno;
     return;
   }
   const vmsrs_fault_kind kind = kind_of(signal, *info, context);
   const CallResult crash =
-      crash_user(kind, aborts ? 0 : reinterpret_cast<std::uint64_t>(info->si_addr), instruction);
+      crash_user(kind, raised ? 0 : reinterpret_cast<std::uint64_t>(info->si_addr), instruction);
   if (crash.status != VMSRS_OK && crash.status != VMSRS_CRASHED) {
     chain(signal, info, ucontext);
     errno = saved_errno;
@@ -116,9 +124,11 @@ void on_fault(int signal, siginfo_t* info, void* ucontext) {
   }
   sigdelset(&context.uc_sigmask, control().time_signal);
   sigdelset(&context.uc_sigmask, SIGSYS);
-  // abort() does not return: there is nothing to go on with. It has let go of its own lock.
-  const bool give_up = aborts || past_bounds(crash.first) || stack_is_short(context) ||
-                       kind == VMSRS_FAULT_STACK || is_instruction_fetch(signal, *info, context);
+  // Who gives up, or stops at a breakpoint that nobody has set, has nothing to go on with. abort()
+  // has let go of its own lock.
+  const bool give_up = raised || signal == SIGTRAP || past_bounds(crash.first) ||
+                       stack_is_short(context) || kind == VMSRS_FAULT_STACK ||
+                       is_instruction_fetch(signal, *info, context);
   if (give_up ||
       step_over(control().decoder, control().xsave, signal, context) == StepOver::kCannotStep)
     unwind();

@@ -57,11 +57,11 @@ void install(int signal, const struct sigaction& programs) {
 
 // A default action that ends the process is let happen at the faulting instruction itself, so that
 // the core shows it.
-void take_default(int signal, bool from_processor) {
+void take_default(int signal, bool comes_again) {
   struct sigaction fallback {};
   fallback.sa_handler = SIG_DFL;
   kernel_sigaction(signal, &fallback, nullptr);
-  if (!from_processor) syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), signal);
+  if (!comes_again) syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), signal);
 }
 
 }  // namespace
@@ -69,11 +69,13 @@ void take_default(int signal, bool from_processor) {
 void chain(int signal, siginfo_t* info, void* ucontext) {
   const std::size_t index = index_of(signal);
   const struct sigaction action = page.value.of[index];
-  // It comes again when the instruction is repeated. (A call that a filter caught is not.)
+  // (A call that a filter caught is not.)
   const bool from_processor = info->si_code > 0 && signal != SIGSYS;
+  // When the instruction is repeated; that of a trap is done.
+  const bool comes_again = from_processor && signal != SIGTRAP;
   if (!is_function(action)) {
     if (action.sa_handler == SIG_IGN && !from_processor) return;
-    return take_default(signal, from_processor);
+    return take_default(signal, comes_again);
   }
   if ((action.sa_flags & static_cast<int>(SA_RESETHAND)) != 0) {
     Writing writing(page, page_lock);
@@ -85,7 +87,7 @@ void chain(int signal, siginfo_t* info, void* ucontext) {
   pthread_sigmask(SIG_BLOCK, &mask, nullptr);  // the return from our own handler undoes it
   if ((action.sa_flags & SA_ONSTACK) == 0 &&
       !redeliver_below(action, signal, *info, *static_cast<ucontext_t*>(ucontext)))
-    return take_default(signal, from_processor);  // the stack is not there: so does the kernel
+    return take_default(signal, comes_again);  // the stack is not there: so does the kernel
   if ((action.sa_flags & SA_SIGINFO) != 0)
     action.sa_sigaction(signal, info, ucontext);
   else
@@ -117,6 +119,7 @@ int program_action(int signal, const struct sigaction* wanted, struct sigaction*
 int install_handlers() {
   ControlBlock& block = control_page.block;
   keep_interposed();
+  keep_locks_interposed();
   // A real-time signal that nobody else has a handler for.
   block.time_signal = 0;
   for (int signal = SIGRTMAX - 1; signal >= SIGRTMIN && block.time_signal == 0; --signal) {

@@ -11,6 +11,7 @@
 #include "error.hpp"
 #include "handlers.hpp"
 #include "internal_state.hpp"
+#include "locks.hpp"
 #include "thread.hpp"
 
 using namespace vmsrs::guest;
@@ -41,6 +42,9 @@ size_t vmsrs_internal_ranges(struct vmsrs_internal_range* ranges, size_t capacit
   add("thread context", &thread_context(), sizeof(ThreadContext), true);
   add("what waits for the user's end", thread_context().effects.effects,
       thread_context().effects.bytes, true);
+  size_t locks_bytes = 0;
+  const void* const locks = held_locks(locks_bytes);
+  add("the user's locks", locks, locks_bytes, true);
   add("error message", vmsrs_error_message(), kErrorMessageBytes, true);
   add("numbers of the users' threads", &thread_numbers(), sizeof(ThreadNumbers), true);
   add("attach gate", &attach_gate, sizeof attach_gate, true);

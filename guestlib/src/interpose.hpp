@@ -29,5 +29,7 @@ inline int kernel_sigaction(int signal, const struct sigaction* action, struct s
 
 // Has the linker take interpose.cpp out of the archive.
 void keep_interposed();
+// The same for interpose_locks.cpp.
+void keep_locks_interposed();
 
 }  // namespace vmsrs::guest

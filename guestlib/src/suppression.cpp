@@ -65,7 +65,8 @@ CallResult crash_user(vmsrs_fault_kind kind, std::uint64_t address, std::uint64_
   if (result.status == VMSRS_OK || result.status == VMSRS_CRASHED) close_window_of(result.second);
   if (result.status == VMSRS_OK) {
     ThreadContext& context = thread_context();
-    if (kind != VMSRS_FAULT_NONE) count_crash(instruction, context.label, seal_holds(context));
+    if (kind != VMSRS_FAULT_NONE)
+      count_crash(kind, instruction, context.label, seal_holds(context));
     start_time_bound(context);
     run_callbacks(context);
     begin_policing();

@@ -11,6 +11,7 @@
 #include "effects.hpp"
 #include "error.hpp"
 #include "guest_call.hpp"
+#include "locks.hpp"
 #include "scope_body.h"
 #include "suppression.hpp"
 #include "system_calls.hpp"
@@ -127,6 +128,7 @@ int collect() {
   end_policing();
   const CallResult result = call_to_end(VMSRS_CALL_USER_COLLECT);
   if (result.status == VMSRS_OK) {
+    let_go_of_locks();
     settle_effects(Ending::kTakenBack);
     return VMSRS_SUPPRESSED;
   }
@@ -263,6 +265,7 @@ void leave_by_force(void* left) {
     seal(context);
   }
   crash_user(VMSRS_FAULT_ABORT, 0, 0);
+  end_holding();
   close_scopes(scope.depth);
   scope.signals.restore_before();
 }
@@ -275,11 +278,14 @@ void leave_by_force(void* left) {
   if (__cxa_get_globals != nullptr) before = *__cxa_get_globals();
   if (sigsetjmp(context.landing, 0) != 0) {
     if (__cxa_get_globals != nullptr) *__cxa_get_globals() = before;
+    thread_context().not_unwound = 0;  // what held it back is gone with its frame
     return true;
   }
   context.landing_depth = depth;
   seal(context);
+  begin_holding(__builtin_frame_address(0));
   vmsrs_guest_call_body(body, argument, leave_by_force, &scope);
+  end_holding();
   if (in_suppression() && seal_holds(context) && user_is_crashed()) {
     context.landing_depth = kLanded;
     seal(context);
@@ -322,6 +328,7 @@ int run_scope(const char* name, ScopeKind kind, std::uint64_t label, void (*body
       vmsrs_guest_call_body(body, argument, leave_by_force, &scope);
     }
     outcome = close_scopes(depth);
+    if (unwound) let_go_of_locks();  // where the user goes on, or its collection failed
     if (unwound && outcome == VMSRS_SUPPRESSED) outcome = VMSRS_UNWOUND;
   }
   signals.restore_before();

@@ -13,7 +13,10 @@ HEADERS = [TREE / "guestlib/include/vmsrs" / name for name in ("vmsrs.h", "text.
 # What <vmsrs/vmsrs.hpp> and hooks need beside the functions of the headers.
 DATA = {"vmsrs_fast_thread", "vmsrs_region_bounds"}
 # The C library's, which stand before its own (guestlib/src/interpose.hpp).
-INTERPOSED = {"sigaction", "signal", "sysv_signal", "__sysv_signal"}
+INTERPOSED = {"sigaction", "signal", "sysv_signal", "__sysv_signal"} | {
+    f"pthread_mutex_{name}" for name in "lock trylock timedlock clocklock unlock".split()} | {
+    f"pthread_rwlock_{name}" for name in ("rdlock tryrdlock timedrdlock clockrdlock wrlock trywrlock timedwrlock "
+                                          "clockwrlock unlock").split()}
 
 
 def output_of(*command: object) -> str:

@@ -176,11 +176,13 @@ BOOST_FIXTURE_TEST_CASE(sites_are_known_by_module_and_offset, Limited) {
   BOOST_REQUIRE_EQUAL(vmsrs_crash_sites(sites, 24), 2u);
   BOOST_CHECK_EQUAL(sites[0].crashes, 3u);
   BOOST_CHECK_EQUAL(sites[0].crashes_in_window, 3u);
+  BOOST_CHECK_EQUAL(sites[0].fault, static_cast<std::uint32_t>(VMSRS_FAULT_WILD));
   BOOST_CHECK_EQUAL(std::string(sites[0].module), program_invocation_short_name);
   const auto at = reinterpret_cast<std::uint64_t>(&fault);
   BOOST_CHECK(sites[0].instruction >= at && sites[0].instruction < at + 64);
   BOOST_CHECK_LT(sites[0].offset, sites[0].instruction);
   BOOST_CHECK_EQUAL(std::string(sites[1].module), "libc.so.6");
+  BOOST_CHECK_EQUAL(sites[1].fault, static_cast<std::uint32_t>(VMSRS_FAULT_ABORT));
   BOOST_CHECK_EQUAL(vmsrs_crash_sites(nullptr, 0), 2u);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -111,6 +112,22 @@ BOOST_AUTO_TEST_CASE(division_by_zero) {
 
 BOOST_AUTO_TEST_CASE(undefined_instruction) {
   check_contained(*this, VMSRS_FAULT_ILLEGAL, End::kUnwound, [] { asm volatile("ud2"); });
+}
+
+BOOST_AUTO_TEST_CASE(breakpoints_that_nobody_has_set) {
+  check_contained(*this, VMSRS_FAULT_ILLEGAL, End::kUnwound, [] { asm volatile("int3"); });
+  check_contained(*this, VMSRS_FAULT_ILLEGAL, End::kUnwound, [] { asm volatile(".byte 0xf1"); });
+}
+
+BOOST_AUTO_TEST_CASE(signals_that_a_user_raises) {
+  constexpr struct {
+    int signal;
+    vmsrs_fault_kind kind;
+  } kRaised[] = {{SIGSEGV, VMSRS_FAULT_WILD},      {SIGBUS, VMSRS_FAULT_BUS},
+                 {SIGFPE, VMSRS_FAULT_ARITHMETIC}, {SIGILL, VMSRS_FAULT_ILLEGAL},
+                 {SIGTRAP, VMSRS_FAULT_ILLEGAL},   {SIGABRT, VMSRS_FAULT_ABORT}};
+  for (const auto& raised : kRaised)
+    check_contained(*this, raised.kind, End::kUnwound, [&] { raise(raised.signal); });
 }
 
 BOOST_AUTO_TEST_CASE(bus_error) {

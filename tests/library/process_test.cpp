@@ -30,6 +30,12 @@ BOOST_FIXTURE_TEST_SUITE(process, DefaultServer)
 BOOST_AUTO_TEST_CASE(dies_with_the_right_signal) {
   BOOST_CHECK_EQUAL(signal_of(status_of_child([&] { fault(wild()); })), SIGSEGV);
   BOOST_CHECK_EQUAL(signal_of(status_of_child([] { asm volatile("ud2"); })), SIGILL);
+  BOOST_CHECK_EQUAL(signal_of(status_of_child([] { asm volatile("int3"); })), SIGTRAP);
+  BOOST_CHECK_EQUAL(signal_of(status_of_child([] {
+                      signal(SIGTRAP, SIG_IGN);
+                      asm volatile("int3");
+                    })),
+                    SIGTRAP);
   BOOST_CHECK_EQUAL(signal_of(status_of_child([] {
                       asm volatile("div %0" : : "r"(0) : "rax", "rdx", "cc");
                     })),
@@ -78,7 +84,13 @@ BOOST_AUTO_TEST_CASE(abort_stuck_without_a_landing_point) {
 
 // A signal that somebody sends is no fault, even while a user is open.
 BOOST_AUTO_TEST_CASE(sent_signals_are_no_faults) {
-  BOOST_CHECK_EQUAL(signal_of(status_of_child([&] { run([] { raise(SIGSEGV); }); })), SIGSEGV);
+  BOOST_CHECK_EQUAL(signal_of(status_of_child([&] {
+                      run([] {
+                        kill(getpid(), SIGSEGV);
+                        sleep(1);
+                      });
+                    })),
+                    SIGSEGV);
   BOOST_CHECK_EQUAL(signal_of(status_of_child([&] {
                       run([] {
                         kill(getpid(), SIGABRT);

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from runs import Run
+from runs import Run, is_end
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scenario"))
 from host_run import free_port  # noqa: E402
@@ -24,17 +24,18 @@ RUN_SECONDS = 120
 class Hosted:
     """A vmsrs-hosted and a vmsrsd of their own; ended with the stack."""
 
-    def __init__(self, build: Path, folder: Path, stack: contextlib.ExitStack) -> None:
+    def __init__(self, build: Path, folder: Path, stack: contextlib.ExitStack, server: str = "roster") -> None:
         self.build, self.folder = build, folder
+        self.secret = folder / f"{server}.secret"
         self.socket, self.api = folder / "hosted.sock", folder / "api.sock"
         (folder / "hash").write_text(new_secret(folder / "management.secret"), encoding="ascii")
-        new_secret(folder / "roster.secret")
+        new_secret(self.secret)
         (folder / "vmsrs.yaml").write_text(
             f"platform: hosted\nhosted: {{socket: {self.socket}}}\n"
             f"management: {{secret_file: {folder}/management.secret}}\n"
             f"metrics: {{listen: '127.0.0.1:{free_port()}'}}\napi: {{socket: {self.api}}}\n"
             f"log: {{level: warn}}\n"
-            f"servers:\n  - {{name: roster, attach_secret_file: {folder}/roster.secret}}\n",
+            f"servers:\n  - {{name: {server}, attach_secret_file: {self.secret}}}\n",
             encoding="ascii")
         hosted = start(stack, str(build / "hypervisor/hosted/vmsrs-hosted"), "--socket",
                        str(self.socket), "--secret-hash-file", str(folder / "hash"),
@@ -52,22 +53,22 @@ class Hosted:
     def server(self) -> dict[str, Any]:
         return self.ctl("servers", "list")["servers"][0]
 
-    def play(self, words: list[str]) -> Run:
+    def play(self, words: list[str], folder: str = "examples/roster", seconds: int = RUN_SECONDS) -> Run:
+        """A command of `folder`, which at the end says that it waits, and does."""
         run = Run(words, "hosted")
         run.before = self.server()
-        command = [str(self.build / "examples/roster" / words[0]), *words[1:], "--wait",
-                   "--secret-file", str(self.folder / "roster.secret")]
+        command = [str(self.build / folder / words[0]), *words[1:], "--wait", "--secret-file", str(self.secret)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                              env={**os.environ, "VMSRS_HOSTED_SOCKET": str(self.socket)}) as roster:
-            assert roster.stdin is not None and roster.stdout is not None
-            for line in roster.stdout:
-                if line.rstrip() == "roster   waits":
+                              env={**os.environ, "VMSRS_HOSTED_SOCKET": str(self.socket)}) as server:
+            assert server.stdin is not None and server.stdout is not None
+            for line in server.stdout:
+                if is_end(line):
                     checks = self.ctl("check")["checks"]
                     run.verdicts = {check["name"]: check["verdict"] for check in checks}
-                    roster.stdin.close()
+                    server.stdin.close()
                 else:
                     run.lines.append(line.rstrip("\n"))
-            code = roster.wait(RUN_SECONDS)
+            code = server.wait(seconds)
         run.status = code if code >= 0 else 128 - code
         run.after = self.server()
         return run

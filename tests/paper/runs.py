@@ -9,6 +9,11 @@ SCENARIOS = ("5.1.1", "5.1.2", "5.1.3-1", "5.1.3-2", "5.1.3-3")
 ROUNDS = {"hosted": 300, "svm": 50}  # of the races
 
 
+def is_end(line: str) -> bool:
+    """Of what is played: it has done all, and is alive until it has been looked at."""
+    return line.split() in (["roster", "waits"], ["matrix", "waits"])
+
+
 @dataclass
 class Run:
     words: list[str]  # the command: roster or roster-plain, the scenario, options

@@ -64,9 +64,9 @@ typedef struct vmsrs_options {
   const char* windows_directory; /* NULL: /run/vmsrs/windows; hosted: not used */
   uint32_t fault_limit;          /* faults of one user before it is unwound; 0: 1000 */
   uint32_t suppression_limit_ms; /* time from crash to unwinding; 0: 10000 */
-  bool signal_mask_stays;  /* no thread blocks SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT or SIGSYS
-                              after its  first scope: the mask is looked at then, left open, and not
-                              again (two  system calls less a scope) */
+  bool signal_mask_stays;  /* no thread blocks SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP or
+                              SIGSYS after its first scope: the mask is looked at then, left open,
+                              and not again (two system calls less a scope) */
   bool trap_every_store;   /* the simple mechanism: no claims in the server's memory, each store a
                               call; false: docs/protocol.md */
   uint32_t stuck_limit_ms; /* how long a thread waits for another to come out of a store that it is
@@ -83,11 +83,17 @@ typedef struct vmsrs_options {
                                 of the one that crashed are refused (VMSRS_ERROR_REFUSED) for as
                                 long as the window; of more than 64 labels at a time it ends */
   uint32_t crashed_calls;    /* enum vmsrs_calls: what crashed users' threads may do as well */
+  bool locks_stay; /* the library does not let go of mutexes and reader-writer locks that a user
+                      which had to be unwound has taken within its scope */
+  void (*on_lock_left)(void* lock); /* NULL, or called before it lets go of one: a pthread_mutex_t
+                                       or pthread_rwlock_t that the calling thread still holds, and
+                                       whose user is over and, in profiled memory, restored. The
+                                       place to mend, or mark, what else it guards */
 } vmsrs_options;
 
 /* Binds this process to its server, maps its window, installs the fault handler (SIGSEGV, SIGBUS,
- * SIGFPE, SIGILL, SIGABRT, SIGSYS; those of threads without a user go to the handlers that were
- * there before) and starts the service thread. Once a process. Up to VMSRS_MAX_PROCESSES processes
+ * SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS; those of threads without a user go to the handlers that
+ * were there before) and starts the service thread. Once a process. Up to VMSRS_MAX_PROCESSES processes
  * may be attached to one server, all with the same trap_every_store; a child of fork is not
  * attached until it calls this itself, outside of all scopes. On the hypervisor a second process is
  * refused (VMSRS_ERROR_STATE) unless every store traps, and can join no region. */
@@ -122,13 +128,13 @@ typedef struct vmsrs_crash_site {
   uint64_t instruction;
   uint64_t crashes; /* since the site is known; sites that had none for long are forgotten */
   uint32_t crashes_in_window;
-  uint32_t reserved;
+  uint32_t fault; /* enum vmsrs_fault_kind of the last one */
 } vmsrs_crash_site;
 
 /* Up to `capacity` of them; returns how many are known, at most 24. Any thread. */
 size_t vmsrs_crash_sites(vmsrs_crash_site* sites, size_t capacity);
 
-/* sigaction() as the program means it while attached: of the six signals that the library handles
+/* sigaction() as the program means it while attached: of the seven signals that the library handles
  * first, the program's handler is recorded, called for every signal that is no user's fault, and
  * put in place by vmsrs_detach; any other signal is sigaction()'s. sigaction() and signal() of a
  * program that links this library are this function already, unless it defines its own. Returns
