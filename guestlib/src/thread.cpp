@@ -80,6 +80,10 @@ std::uint64_t seal_of(const ThreadContext& context) {
   mixer.add(context.callbacks, count * sizeof(CrashCallback));
   // The registers only: no signal mask is kept in the landing point.
   if (context.landing_depth != 0) mixer.add(context.landing->__jmpbuf, sizeof(__jmp_buf));
+  if (context.label_bytes != 0) {
+    mixer.add(context.label_bytes);
+    mixer.add(context.label_text, sizeof context.label_text);
+  }
   return mixer.state();
 }
 
@@ -122,6 +126,7 @@ void forget_user(ThreadContext& context) {
   context.slot = kNoSlot;
   context.callback_count = 0;
   context.connection = 0;
+  context.label_bytes = 0;
   context.crash_ns = 0;
   context.timer_armed = 0;
   context.broken_seal_ticks = 0;

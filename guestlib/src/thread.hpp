@@ -51,9 +51,11 @@ struct ThreadContext {
   std::int32_t timer;        // the kernel's number of the thread's timer
   std::uint16_t timer_made;
   std::uint16_t timer_armed;
-  std::uint64_t trapped;     // a store of the user's was made by a call
-  EffectLog effects;         // stays when the user is forgotten: they are settled after that
-  std::uint64_t run_scopes;  // bit i: the scope at depth i, if it is open, ends with its body
+  std::uint64_t trapped;      // a store of the user's was made by a call
+  EffectLog effects;          // stays when the user is forgotten: they are settled after that
+  std::uint64_t run_scopes;   // bit i: the scope at depth i, if it is open, ends with its body
+  std::uint32_t label_bytes;  // of the text; 0: it has none, or the engine has been told
+  std::uint8_t label_text[VMSRS_LABEL_BYTES];  // what the program calls its user
   CrashCallback callbacks[kMaxCallbacks];
   sigjmp_buf landing;
   std::uint64_t seal;

@@ -134,6 +134,8 @@ class Server {
   Reply user_drained(std::uint64_t slot, std::uint64_t epoch, Thread thread);
   // The same as user_suppress for a user that does not come out of a store; it is stuck then.
   Reply user_abandon(std::uint64_t slot, std::uint64_t generation);
+  // What management sees of it.
+  Reply user_label(const void* text, std::uint32_t bytes, Thread thread);
   // The thread has died. True: it has no user any more, for that had stored nothing.
   bool end_idle_thread(Thread thread);
 
@@ -176,6 +178,8 @@ class Server {
   void info(vmsrs_server_info& out) const;
   // Fills at most `room` records from the cursor on; moves the cursor, 0 at the end.
   std::uint32_t users(std::uint64_t& cursor, vmsrs_user_info* out, std::uint32_t room) const;
+  // Of an unfinished user, or one that was recently collected.
+  Reply label_of(std::uint64_t slot, std::uint64_t generation, UserLabel& out) const;
   const std::uint64_t* faults() const { return counters_.faults; }
 
   // ---- invariants (server_checks.cpp, checks_*.cpp); not two checks at a time
@@ -456,6 +460,7 @@ class Server {
   // Collected users, the newest at (recent_count_ - 1) % VMSRS_RECENT_USERS. Ages are kept as
   // times.
   vmsrs_user_info recent_[VMSRS_RECENT_USERS] = {};
+  UserLabel recent_labels_[VMSRS_RECENT_USERS] = {};
   std::uint64_t recent_count_ = 0;
 };
 

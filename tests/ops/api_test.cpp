@@ -95,6 +95,8 @@ BOOST_AUTO_TEST_CASE(users_come_from_all_answers_and_are_filtered) {
   BOOST_REQUIRE(crashed.size() == 3u);
   BOOST_TEST(crashed[0].at("state") == "crashed");
   BOOST_TEST(crashed[0].at("label") == 103);
+  BOOST_TEST(crashed[0].at("label_text") == R"(trace \x1b[2J"\x5cx1b\x00\xff)");
+  BOOST_TEST(crashed[1].at("label_text").is_null());
   BOOST_TEST(crashed[0].at("first_fault").at("kind") == "wild");
   BOOST_TEST(crashed[0].at("first_fault").at("address") == "0xdeadbeef000");
   BOOST_TEST(crashed[2].at("state") == "collected");

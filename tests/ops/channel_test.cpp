@@ -201,6 +201,15 @@ BOOST_AUTO_TEST_CASE(crashed_user_is_seen_collected_and_remembered) {
   BOOST_REQUIRE(users().size() == 1u);
   BOOST_TEST(users()[0].state == unsigned{VMSRS_USER_CRASHED});
   BOOST_TEST(users()[0].label == 7u);
+  channel::UserLabel label;
+  BOOST_TEST(channel.label(users()[0], label) == VMSRS_OK);
+  BOOST_TEST(label.bytes == 0u);
+  const std::string text = "session 4711";
+  BOOST_TEST(server.call(VMSRS_CALL_USER_LABEL,
+                         {reinterpret_cast<std::uint64_t>(text.data()), text.size()}) == VMSRS_OK);
+  BOOST_TEST(users()[0].label_bytes == text.size());
+  BOOST_TEST(channel.label(users()[0], label) == VMSRS_OK);
+  BOOST_TEST(channel::label_text(std::span(label.text).first(label.bytes)) == text);
   BOOST_TEST(users()[0].record_count == 1u);
 
   std::uint64_t left = 0;

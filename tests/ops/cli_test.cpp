@@ -124,6 +124,7 @@ BOOST_AUTO_TEST_CASE(tables_tell_what_is_there) {
   BOOST_TEST(count_lines(users) == 5u);
   BOOST_TEST(contains(users, "wild at 0xdeadbeef000"));
   BOOST_TEST(contains(users, "collected"));
+  BOOST_TEST(contains(users, R"(trace \x1b[2J"\x5cx1b\x00\xff )"));
   BOOST_TEST(count_lines(ctl({"users", "list", "--crashed"}).out) == 4u);
   BOOST_TEST(contains(ctl({"servers", "list"}).out, "roster"));
 }

@@ -91,11 +91,15 @@ Json server_document(const vmsrs_server_info& info) {
           {"faults", faults_document(info.faults)}};
 }
 
-Json user_document(const vmsrs_user_info& info, const std::string& server) {
+Json user_document(const vmsrs_user_info& info, const std::string& server,
+                   const channel::UserLabel& label) {
   return {{"server", server},
           {"slot", info.slot},
           {"generation", info.generation},
           {"label", info.label},
+          {"label_text", label.bytes == 0
+                             ? Json(nullptr)
+                             : Json(channel::label_text(std::span(label.text).first(label.bytes)))},
           {"state", channel::user_state_name(info.state)},
           {"faults", info.fault_count},
           {"first_fault", fault_document(info.fault)},

@@ -65,7 +65,10 @@ Answer Service::users(const std::vector<std::string>& states) {
       const std::string state = channel::user_state_name(user.state);
       const bool wanted =
           states.empty() || std::find(states.begin(), states.end(), state) != states.end();
-      if (wanted) list.push_back(user_document(user, name));
+      if (!wanted) continue;
+      channel::UserLabel label;  // one that has gone meanwhile is shown without
+      if (user.label_bytes != 0) (void)channel_.label(user, label);
+      list.push_back(user_document(user, name, label));
     }
   }
   return {200, {{"users", std::move(list)}}};

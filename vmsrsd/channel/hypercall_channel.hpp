@@ -29,6 +29,7 @@ class HypercallChannel final : public Channel {
   vmsrs_status server(std::uint32_t index, vmsrs_server_info& info) override;
   vmsrs_status users(std::uint32_t server, std::uint64_t cursor, std::span<vmsrs_user_info> records,
                      UsersPage& page) override;
+  vmsrs_status label(const vmsrs_user_info& user, UserLabel& label) override;
   vmsrs_status check(bool start_anew, vmsrs_check_report& report) override;
   vmsrs_status define(const vmsrs_server_definition& definition, std::uint32_t& server) override;
   vmsrs_status collect(std::uint32_t server, std::uint64_t slot,

@@ -48,6 +48,20 @@ std::string dotted_version(std::uint32_t abi_version) {
   return std::to_string(abi_version >> 16) + "." + std::to_string(abi_version & 0xffffu);
 }
 
+std::string label_text(std::span<const std::uint8_t> label) {
+  std::string text;
+  for (const std::uint8_t byte : label) {
+    if (byte >= ' ' && byte <= '~' && byte != '\\') {
+      text += static_cast<char>(byte);
+    } else {
+      text += "\\x";
+      text += "0123456789abcdef"[byte >> 4];
+      text += "0123456789abcdef"[byte & 15];
+    }
+  }
+  return text;
+}
+
 std::string server_name(const vmsrs_server_info& info) {
   std::string name(info.name, strnlen(info.name, sizeof(info.name)));
   for (char& c : name) {

@@ -34,6 +34,10 @@ class SerialChannel final : public Channel {
     const std::lock_guard lock(mutex_);
     return below_.users(server, cursor, records, page);
   }
+  vmsrs_status label(const vmsrs_user_info& user, UserLabel& label) override {
+    const std::lock_guard lock(mutex_);
+    return below_.label(user, label);
+  }
   vmsrs_status check(bool start_anew, vmsrs_check_report& report) override {
     const std::lock_guard lock(mutex_);
     return below_.check(start_anew, report);

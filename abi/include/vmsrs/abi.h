@@ -66,6 +66,7 @@ enum vmsrs_call {
   VMSRS_CALL_USER_DRAINED = 0x116,
   VMSRS_CALL_USER_EXPOSED = 0x117,
   VMSRS_CALL_USER_ABANDON = 0x118,
+  VMSRS_CALL_USER_LABEL = 0x119,
   VMSRS_CALL_STORE = 0x120,
   VMSRS_CALL_STORE_RANGE = 0x121,
   VMSRS_CALL_FILL_RANGE = 0x122,
@@ -83,6 +84,7 @@ enum vmsrs_call {
   VMSRS_CALL_MGMT_SERVER = 0x212,
   VMSRS_CALL_MGMT_USERS = 0x213,
   VMSRS_CALL_MGMT_CHECK = 0x214,
+  VMSRS_CALL_MGMT_LABEL = 0x215,
   VMSRS_CALL_MGMT_DEFINE = 0x220,
   VMSRS_CALL_MGMT_COLLECT = 0x221,
   VMSRS_CALL_MGMT_REAP = 0x222,
@@ -150,6 +152,7 @@ enum vmsrs_status {
 #define VMSRS_STORE_IF_EQUAL 2u /* STORE: only if R9 is there; RDX: 1 it is not, RSI: what is */
 #define VMSRS_EVERY_USER (~0ull) /* DRAIN: the windows of all users */
 #define VMSRS_HASH_BYTES 32u   /* SHA-256 */
+#define VMSRS_LABEL_BYTES 64u  /* of a user's label, at most */
 #define VMSRS_RECENT_USERS 64u /* collected users remembered for MGMT_USERS, per server */
 
 /* ---- Windows: what the hypervisor writes and a server can only read
@@ -378,7 +381,7 @@ struct vmsrs_user_info {
   uint64_t restore_count; /* granules of this user's that were restored */
   uint64_t record_count;  /* records it holds, now: one or more for each granule it wrote */
   uint32_t exposed;       /* 1: it was seen to read from a user that then crashed */
-  uint32_t reserved;
+  uint32_t label_bytes;   /* of what MGMT_LABEL gives; 0: it has no label */
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_user_info) == 112, "layout");
 

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vmsrs/fast.hpp>
@@ -75,6 +76,11 @@ class User {
   int error_;
   bool ended_ = false;
 };
+
+// What lists show of the calling thread's user (see vmsrs_user_label).
+inline int label_user(std::string_view label) {
+  return vmsrs_user_label(label.data(), label.size());
+}
 
 // Loads that belong together. read() is called, and called again whenever somebody has crashed or
 // was collected meanwhile: what the last call loaded is all from before a crash, or all from after

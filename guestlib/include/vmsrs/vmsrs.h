@@ -234,6 +234,13 @@ bool vmsrs_user_crashed(void);
  * server. 0: no scope is open. */
 uint64_t vmsrs_user_number(void);
 
+/* What lists and the API show of the calling thread's user, and metrics never: a session, a trace
+ * id; any bytes, at most VMSRS_LABEL_BYTES, copied. In place of the last one; 0 bytes: none. Until
+ * the scope ends. No call: it is handed over when the user has crashed and its thread knows.
+ * VMSRS_ERROR_STATE: no scope is open, or the user has crashed already; VMSRS_ERROR_ARGUMENT: it is
+ * longer. */
+int vmsrs_user_label(const void* label, size_t bytes);
+
 /* The descriptor of the calling thread's user's connection: what it may write to and close when it
  * has crashed, to say so. Until the scope ends. VMSRS_ERROR_STATE: no scope is open, or the user
  * has crashed already. */
