@@ -14,6 +14,7 @@
 #include "control.hpp"
 #include "guest_call.hpp"
 #include "handlers.hpp"
+#include "rescue.hpp"
 #include "step.hpp"
 #include "suppression.hpp"
 #include "thread.hpp"
@@ -111,12 +112,16 @@ void on_fault(int signal, siginfo_t* info, void* ucontext) {
   }
   sigdelset(&context.uc_sigmask, control().time_signal);
   sigdelset(&context.uc_sigmask, SIGSYS);
+  if (past_bounds(crash.first)) unwind();
   // abort() does not return: there is nothing to go on with. It has let go of its own lock.
-  const bool give_up = aborts || past_bounds(crash.first) || stack_is_short(context) ||
-                       kind == VMSRS_FAULT_STACK || is_instruction_fetch(signal, *info, context);
+  const bool give_up = aborts || stack_is_short(context) || kind == VMSRS_FAULT_STACK ||
+                       is_instruction_fetch(signal, *info, context);
+  if (give_up || !is_in_libc(instruction)) leave_by_rescue(context);
   if (give_up ||
-      step_over(control().decoder, control().xsave, signal, context) == Step::kCannotStep)
+      step_over(control().decoder, control().xsave, signal, context) == Step::kCannotStep) {
+    leave_by_rescue(context);
     unwind();
+  }
   errno = saved_errno;
 }
 

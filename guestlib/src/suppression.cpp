@@ -13,6 +13,7 @@
 #include "control.hpp"
 #include "error.hpp"
 #include "guest_call.hpp"
+#include "rescue.hpp"
 #include "system_calls.hpp"
 #include "thread.hpp"
 
@@ -20,11 +21,11 @@ namespace vmsrs::guest {
 namespace {
 
 // Each callback once: at the crash, or, of a scope that was opened after it, when it is unwound.
-void run_callbacks(ThreadContext& context) {
+void run_callbacks(ThreadContext& context, std::uint64_t above = 0) {
   if (!seal_holds(context)) return;
   for (std::uint32_t i = context.callback_count; i-- > 0;) {
     CrashCallback& callback = context.callbacks[i];
-    if (callback.called != 0) continue;
+    if (callback.called != 0 || callback.depth <= above) continue;
     callback.called = 1;
     seal(context);  // before the call: it may fault
     callback.function(callback.argument);
@@ -75,13 +76,20 @@ CallResult crash_user(vmsrs_fault_kind kind, std::uint64_t address, std::uint64_
     result = call_to_end(VMSRS_CALL_USER_CRASH, arguments, source);
   }
   if (result.status == VMSRS_OK || result.status == VMSRS_CRASHED) close_window_of(result.second);
+  ThreadContext& context = thread_context();
+  if (result.status == VMSRS_OK || result.status == VMSRS_CRASHED) note_crash_in_rescue(context);
   if (result.status == VMSRS_OK) {
-    ThreadContext& context = thread_context();
+    context.telling = 1;
+    if (seal_holds(context)) {
+      context.crash_kind = kind != VMSRS_FAULT_NONE ? kind : VMSRS_FAULT_OPERATOR;
+      seal(context);
+    }
     if (kind != VMSRS_FAULT_NONE) count_crash(instruction, context.label, seal_holds(context));
     start_time_bound(context);
     tell_label(context);
     run_callbacks(context);
     begin_policing();
+    context.telling = 0;
   }
   return result;
 }
@@ -111,6 +119,12 @@ void see_to_declared(std::uint64_t slot, std::uint64_t crash_epoch) {
   start_time_bound_of(slot, crash_epoch);
   if (EngineCalls().drain(slot))
     call_to_end(VMSRS_CALL_USER_DRAINED, {.rdi = slot, .rsi = crash_epoch});
+}
+
+void run_callbacks_within(ThreadContext& context, std::uint64_t depth) {
+  context.telling = 1;
+  run_callbacks(context, depth);
+  context.telling = 0;
 }
 
 void unwind() {

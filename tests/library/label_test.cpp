@@ -115,6 +115,8 @@ BOOST_AUTO_TEST_CASE(the_last_one_of_this_user_counts) {
     BOOST_CHECK_EQUAL(label_seen(user), "second");
   });
   BOOST_CHECK_EQUAL(label_seen(user), "second");
+  BOOST_CHECK_EQUAL(run([] { BOOST_CHECK_EQUAL(vmsrs::label_user("of one that finishes"), 0); }),
+                    VMSRS_FINISHED);
   // The thread's next user has none, and neither has one whose label was taken away.
   for (const bool gives : {false, true}) {
     run([&] {

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -76,6 +77,27 @@ class User {
   int error_;
   bool ended_ = false;
 };
+
+// body(); false if the thread's user crashed in it (see vmsrs_rescue).
+template <typename Body>
+requires std::is_void_v<std::invoke_result_t<Body&>>
+bool rescue(Body&& body) {
+  constexpr int kCrashed = -1;
+  return vmsrs_rescue(
+             [](void* p) {
+               (*static_cast<std::remove_reference_t<Body>*>(p))();
+               return 0;
+             },
+             std::addressof(body), kCrashed) != kCrashed;
+}
+
+// What body() returns, or `error` if the thread's user crashed in it.
+template <typename Error, typename Body>
+auto rescue(Error&& error, Body&& body) -> std::decay_t<std::invoke_result_t<Body&>> {
+  std::optional<std::decay_t<std::invoke_result_t<Body&>>> result;
+  if (rescue([&] { result.emplace(body()); })) return *std::move(result);
+  return std::forward<Error>(error);
+}
 
 // What lists show of the calling thread's user (see vmsrs_user_label).
 inline int label_user(std::string_view label) {

@@ -230,6 +230,22 @@ int vmsrs_reader_begin(uint64_t label);
  */
 bool vmsrs_user_crashed(void);
 
+/* Why has the calling thread's user crashed? VMSRS_FAULT_NONE: it has not, or there is none.
+ * VMSRS_FAULT_OPERATOR: somebody else has declared it. No trap while nobody is suppressed. */
+enum vmsrs_fault_kind vmsrs_user_error(void);
+
+/* function(argument), and what it returns; but `error` if the calling thread's user crashes in it:
+ * an error that the caller knows how to handle. The user stays suppressed to its scope's end, after
+ * on_crash as ever. A fault takes the thread out of the function at once, also of a user that
+ * had crashed before; frames that this skips get no destructors, scopes that the function had
+ * opened are closed. Where that would leave locks behind, which is in the C library and in this
+ * one, the instruction is stepped over; and a crash that is no fault (crash_suppression_os, a
+ * refused store, a failed check, a declared crash) lets the function go on: then it runs to its
+ * end, and what it returns is replaced. Nested: the innermost one. Past the bounds in faults and
+ * time the thread is taken to its scope's end all the same. Without a user: a plain call.
+ * Exceptions pass. The function is not left by longjmp. */
+int vmsrs_rescue(int (*function)(void*), void* argument, int error);
+
 /* The number of the calling thread's user, for others to name it by; never given twice to one
  * server. 0: no scope is open. */
 uint64_t vmsrs_user_number(void);
