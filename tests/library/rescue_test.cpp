@@ -35,6 +35,11 @@ constexpr std::uint64_t kPollution = 0xbad;
   return depth < 0 ? 0 : overflow(depth + 1) + frame[0];
 }
 
+[[gnu::noinline]] void throws(int value) {
+  if (value != 0) throw std::runtime_error("thrown by a user");
+}
+void throws_where_it_must_not() noexcept { throws(1); }
+
 void count(void* counter) { ++*static_cast<int*>(counter); }
 
 struct Rescuing : DefaultServer {
@@ -90,7 +95,7 @@ BOOST_AUTO_TEST_CASE(faults_give_the_error_at_once) {
 // Where nothing can be stepped over: without a rescue point the user's work would end here.
 BOOST_AUTO_TEST_CASE(what_does_not_return_gives_the_error) {
   check_rescued(VMSRS_FAULT_ABORT, false, [] { std::abort(); });
-  check_rescued(VMSRS_FAULT_ABORT, false, [] { std::terminate(); });
+  check_rescued(VMSRS_FAULT_ABORT, false, [] { throws_where_it_must_not(); });
 #ifndef __SANITIZE_ADDRESS__
   check_rescued(VMSRS_FAULT_STACK, false, [] { overflow(0); });
 #endif
@@ -205,6 +210,7 @@ BOOST_AUTO_TEST_CASE(exceptions_and_destructors) {
                       })),
                       std::runtime_error);
     BOOST_CHECK(!vmsrs_user_crashed());
+    BOOST_CHECK(vmsrs::guest::thread_context().rescue == nullptr);
     BOOST_CHECK_EQUAL(destroyed, 1);
     fault(wild());  // there is no point any more: it is stepped over
     went_on = true;
