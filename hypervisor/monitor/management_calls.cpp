@@ -143,6 +143,14 @@ Reply suppress(const Context& c) {
   return server->user_suppress(in.rdx, in.r10, VMSRS_FAULT_OPERATOR).status;
 }
 
+Reply containment(const Context& c) {
+  if (c.registers.rdx > VMSRS_SERVER_OFF) return VMSRS_BAD_ARGUMENT;
+  const recovery::Engine::Entry server = c.monitor.engine.enter_index(c.registers.rsi);
+  if (!server) return VMSRS_NOT_FOUND;
+  server->set_containment(static_cast<vmsrs_server_containment>(c.registers.rdx));
+  return VMSRS_OK;
+}
+
 Reply allowed_call(const Context& c) {
   switch (c.registers.rax) {
     case VMSRS_CALL_MGMT_STATS:
@@ -165,6 +173,8 @@ Reply allowed_call(const Context& c) {
       return c.monitor.engine.scrub(c.registers.rsi, c.registers.rdx);
     case VMSRS_CALL_MGMT_SUPPRESS:
       return suppress(c);
+    case VMSRS_CALL_MGMT_CONTAINMENT:
+      return containment(c);
     default:  // the last one that needed_capability names
       return c.monitor.engine.reap(c.registers.rsi, c.registers.rdx);
   }
@@ -173,7 +183,7 @@ Reply allowed_call(const Context& c) {
 // 0: no such call.
 std::uint32_t needed_capability(std::uint64_t call) {
   if (call >= VMSRS_CALL_MGMT_STATS && call <= VMSRS_CALL_MGMT_LABEL) return VMSRS_OBSERVE;
-  if (call >= VMSRS_CALL_MGMT_DEFINE && call <= VMSRS_CALL_MGMT_SUPPRESS) return VMSRS_OPERATE;
+  if (call >= VMSRS_CALL_MGMT_DEFINE && call <= VMSRS_CALL_MGMT_CONTAINMENT) return VMSRS_OPERATE;
   return 0;
 }
 

@@ -174,6 +174,9 @@ class Server {
   std::uint64_t scrub_left() const { return attached() ? scrub_.left : 0; }  // bytes
   std::uint64_t sweep_restores() const { return counters_.sweep_restores; }
 
+  // What is done about faults; the library reads it in the window (server_mode.cpp).
+  void set_containment(vmsrs_server_containment mode);
+
   // ---- what management sees (server_info.cpp)
   void info(vmsrs_server_info& out) const;
   // Fills at most `room` records from the cursor on; moves the cursor, 0 at the end.
@@ -231,6 +234,7 @@ class Server {
   void publish_everything();
   void publish_mode();
   void publish_shared();
+  void publish_containment();
   void publish_user(Slot slot);
   enum class CrashedBy { kItself, kAnother };
   void enter_suppression(Slot slot, CrashedBy by);
@@ -444,6 +448,7 @@ class Server {
   std::uint64_t area_bytes_ = 0;     // of one; 0: no process has areas, so no region has claims
   std::uint64_t repair_began_ = 0;   // ticket of the last tag that was found damaged
   std::uint64_t mode_ = 0;
+  std::uint32_t containment_ = VMSRS_SERVER_OWN;
   std::uint64_t freed_ = 0;  // as in the status page
   std::uint64_t service_request_ = 0;
   std::uint64_t service_called_ns_ = 0;

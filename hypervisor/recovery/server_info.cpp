@@ -63,6 +63,7 @@ void Server::info(vmsrs_server_info& out) const {
   out.sweep_restore_count = from.sweep_restores;
   out.unprotected_store_count = from.unprotected_stores;
   out.exposed_user_count = from.exposed;
+  out.containment = containment_;
 }
 
 void Server::describe(Slot slot, vmsrs_user_info& out) const {

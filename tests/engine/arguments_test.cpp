@@ -90,7 +90,7 @@ BOOST_AUTO_TEST_CASE(unknown_calls) {
                                    0x20full,
                                    0x216ull,
                                    0x21full,
-                                   0x225ull,
+                                   0x226ull,
                                    0x300ull,
                                    ~0ull,
                                    1ull << 32,
@@ -375,7 +375,7 @@ BOOST_AUTO_TEST_CASE(management_without_a_capability) {
     refuse(manager, VMSRS_DENIED, call, operate, 0, address_of(buffer), 64, 64);
     refuse(a, VMSRS_DENIED, call, token, 0, address_of(buffer), 64, 64);
   }
-  for (std::uint64_t call = VMSRS_CALL_MGMT_DEFINE; call <= VMSRS_CALL_MGMT_SUPPRESS; ++call) {
+  for (std::uint64_t call = VMSRS_CALL_MGMT_DEFINE; call <= VMSRS_CALL_MGMT_CONTAINMENT; ++call) {
     refuse(manager, VMSRS_DENIED, call, 0, 0, kServerProcess);
     refuse(manager, VMSRS_DENIED, call, observe, 0, kServerProcess);
     refuse(a, VMSRS_DENIED, call, token, 0, kServerProcess);
@@ -416,9 +416,12 @@ BOOST_AUTO_TEST_CASE(management_numbers) {
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_COLLECT, token, number, 0);
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_REAP, token, number, kServerProcess);
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_SUPPRESS, token, number, 0, 0);
+    refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_CONTAINMENT, token, number, 0);
     if (number != ~std::uint64_t{0})  // that is every server
       refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_SCRUB, token, number, 0);
   }
+  for (const std::uint64_t mode : {std::uint64_t{4}, std::uint64_t{1} << 32, ~std::uint64_t{0}})
+    refuse(manager, VMSRS_BAD_ARGUMENT, VMSRS_CALL_MGMT_CONTAINMENT, token, 0, mode);
   refuse(manager, VMSRS_BAD_ARGUMENT, VMSRS_CALL_MGMT_CHECK, token, 2, at, 64);
   refuse(manager, VMSRS_WRONG_STATE, VMSRS_CALL_MGMT_CHECK, token, 0, at, 64);
   for (const std::uint64_t slot : {std::uint64_t{0}, std::uint64_t{1024}, std::uint64_t{1} << 32}) {

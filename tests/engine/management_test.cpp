@@ -108,6 +108,21 @@ BOOST_AUTO_TEST_CASE(server_counters_over_a_crash) {
   BOOST_TEST(seen.oldest_suppression_age_ns == 0u);
 }
 
+BOOST_AUTO_TEST_CASE(containment_is_kept_and_shown) {
+  BOOST_TEST(window().status.containment == std::uint32_t{VMSRS_SERVER_OWN});
+  for (const std::uint32_t mode : {VMSRS_SERVER_OFF, VMSRS_SERVER_CONTAIN, VMSRS_SERVER_OBSERVE}) {
+    BOOST_TEST(manager.call(VMSRS_CALL_MGMT_CONTAINMENT, token, 0, mode).status == VMSRS_OK);
+    BOOST_TEST(window().status.containment == mode);
+    BOOST_TEST(info().containment == mode);
+  }
+  BOOST_TEST(a.call(VMSRS_CALL_DETACH).status == VMSRS_OK);
+  (void)manager.define(token, "shop", secret_of(1));
+  (void)a.attach("shop", secret_of(1), kServerProcess);
+  BOOST_TEST(window().status.containment == std::uint32_t{VMSRS_SERVER_OBSERVE});
+  BOOST_TEST(info().containment == std::uint32_t{VMSRS_SERVER_OBSERVE});
+  BOOST_TEST(sound());
+}
+
 BOOST_AUTO_TEST_CASE(labels_of_users) {
   const auto label = [&](std::uint64_t slot, std::uint64_t generation) {
     char text[VMSRS_LABEL_BYTES];

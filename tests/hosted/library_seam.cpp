@@ -45,6 +45,12 @@ void suppress_as_operator(std::uint64_t user_number) {
   BOOST_CHECK_EQUAL(result.status, VMSRS_OK);
 }
 
+void contain_as_operator(std::uint32_t mode) {
+  const Answer answer = site->manager.client().call(VMSRS_CALL_MGMT_CONTAINMENT,
+                                                    site->manager.token(), site->server, mode);
+  BOOST_CHECK_EQUAL(answer.status, VMSRS_OK);
+}
+
 std::string label_seen(std::uint64_t user_number) {
   char text[VMSRS_LABEL_BYTES];
   const Answer answer = site->manager.client().call(

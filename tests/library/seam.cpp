@@ -243,6 +243,12 @@ void suppress_as_operator(std::uint64_t user_number) {
   BOOST_CHECK_EQUAL(result.status, VMSRS_OK);
 }
 
+void contain_as_operator(std::uint32_t mode) {
+  const guest::CallResult result = dispatch(
+      VMSRS_CALL_MGMT_CONTAINMENT, {.rdi = engine->token, .rsi = engine->server, .rdx = mode});
+  BOOST_CHECK_EQUAL(result.status, VMSRS_OK);
+}
+
 std::string label_seen(std::uint64_t user_number) {
   char text[VMSRS_LABEL_BYTES];
   const guest::CallResult result =

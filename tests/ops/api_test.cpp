@@ -104,6 +104,19 @@ BOOST_AUTO_TEST_CASE(users_come_from_all_answers_and_are_filtered) {
   check_error(get("/v1/users?state=dead"), 400, "bad_request");
 }
 
+BOOST_AUTO_TEST_CASE(containment_of_a_server) {
+  const Reply reply = post("/v1/containment", R"({"server":"roster","mode":"observe"})");
+  BOOST_TEST(reply.status == 200);
+  BOOST_TEST(reply.body.at("containment") == "observe");
+  BOOST_TEST(fake.calls.back() == "contain 1 2");
+  BOOST_TEST(get("/v1/servers").body.at("servers")[1].at("containment") == "observe");
+  BOOST_TEST(get("/v1/servers").body.at("servers")[0].at("containment") == "own");
+  check_error(post("/v1/containment", R"({"server":"nobody","mode":"off"})"), 404, "not_found");
+  for (const char* body : {R"({"mode":"off"})", R"({"server":"shop"})",
+                           R"({"server":"shop","mode":"on"})", R"({"server":"shop","mode":1})"})
+    check_error(post("/v1/containment", body), 400, "bad_request");
+}
+
 BOOST_AUTO_TEST_CASE(collection_waits_until_it_is_done) {
   fake.collections_pending = 3;
   const Reply reply = post("/v1/gc", R"({"server":"shop"})");

@@ -191,6 +191,17 @@ BOOST_AUTO_TEST_CASE(exits_end_after_the_last_processor) {
   BOOST_TEST(channel.exits(2, exits) == VMSRS_NOT_FOUND);
 }
 
+BOOST_AUTO_TEST_CASE(containment_is_handed_on) {
+  open();
+  define("shop");
+  vmsrs_server_info info;
+  BOOST_TEST(channel.contain(0, VMSRS_SERVER_OBSERVE) == VMSRS_OK);
+  BOOST_REQUIRE(channel.server(0, info) == VMSRS_OK);
+  BOOST_TEST(info.containment == unsigned{VMSRS_SERVER_OBSERVE});
+  BOOST_TEST(channel.contain(0, VMSRS_SERVER_OFF + 1) == VMSRS_BAD_ARGUMENT);
+  BOOST_TEST(channel.contain(9, VMSRS_SERVER_OFF) == VMSRS_NOT_FOUND);
+}
+
 BOOST_AUTO_TEST_CASE(crashed_user_is_seen_collected_and_remembered) {
   crash_a_user();
   vmsrs_server_info info;

@@ -207,6 +207,13 @@ vmsrs_status FakeChannel::scrub(std::uint64_t server, std::uint64_t bytes,
   return VMSRS_AGAIN;
 }
 
+vmsrs_status FakeChannel::contain(std::uint32_t server, std::uint32_t mode) {
+  const std::lock_guard guard(lock_);
+  calls.push_back("contain " + std::to_string(server) + " " + std::to_string(mode));
+  if (server < servers_now.size()) servers_now[server].containment = mode;
+  return VMSRS_OK;
+}
+
 vmsrs_status FakeChannel::reap(std::uint32_t server, std::uint32_t process_id) {
   const std::lock_guard guard(lock_);
   calls.push_back("reap " + std::to_string(server) + " " + std::to_string(process_id));

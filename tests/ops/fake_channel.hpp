@@ -54,6 +54,7 @@ class FakeChannel final : public channel::Channel {
                        std::uint64_t& records_left) override;
   vmsrs_status scrub(std::uint64_t server, std::uint64_t bytes,
                      channel::ScrubProgress& progress) override;
+  vmsrs_status contain(std::uint32_t server, std::uint32_t mode) override;
   vmsrs_status reap(std::uint32_t server, std::uint32_t process_id) override;
 
  private:

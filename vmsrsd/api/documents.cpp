@@ -57,6 +57,7 @@ Json server_document(const vmsrs_server_info& info) {
           {"process", info.attached != 0 ? Json(info.process_id) : Json(nullptr)},
           {"processes", info.process_count},
           {"mode", mode_name(in_suppression(info))},
+          {"containment", channel::containment_name(info.containment)},
           {"active_users", info.active_users},
           {"suppressed_users", info.crashed_users},
           {"stuck_users", info.stuck_users},

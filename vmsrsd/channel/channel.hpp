@@ -62,6 +62,8 @@ class Channel {
   // only asks how far it is. VMSRS_AGAIN (progress filled) while some are left.
   [[nodiscard]] virtual vmsrs_status scrub(std::uint64_t server, std::uint64_t bytes,
                                            ScrubProgress& progress) = 0;
+  // `mode`: enum vmsrs_server_containment.
+  [[nodiscard]] virtual vmsrs_status contain(std::uint32_t server, std::uint32_t mode) = 0;
   [[nodiscard]] virtual vmsrs_status reap(std::uint32_t server, std::uint32_t process_id) = 0;
 };
 

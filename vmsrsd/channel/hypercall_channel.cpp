@@ -181,6 +181,12 @@ vmsrs_status HypercallChannel::scrub(std::uint64_t server, std::uint64_t bytes,
   return status;
 }
 
+vmsrs_status HypercallChannel::contain(std::uint32_t server, std::uint32_t mode) {
+  Registers registers{
+      .rax = VMSRS_CALL_MGMT_CONTAINMENT, .rdi = token_, .rsi = server, .rdx = mode};
+  return call(registers);
+}
+
 vmsrs_status HypercallChannel::reap(std::uint32_t server, std::uint32_t process_id) {
   Registers registers{.rax = VMSRS_CALL_MGMT_REAP, .rdi = token_, .rsi = server, .rdx = process_id};
   return call_to_end(registers);

@@ -35,6 +35,7 @@ class HypercallChannel final : public Channel {
   vmsrs_status collect(std::uint32_t server, std::uint64_t slot,
                        std::uint64_t& records_left) override;
   vmsrs_status scrub(std::uint64_t server, std::uint64_t bytes, ScrubProgress& progress) override;
+  vmsrs_status contain(std::uint32_t server, std::uint32_t mode) override;
   vmsrs_status reap(std::uint32_t server, std::uint32_t process_id) override;
 
  private:

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -19,6 +20,10 @@ extern const std::array<const char*, VMSRS_CHECK_COUNT> kInvariantNames;
 [[nodiscard]] const char* fault_kind_name(std::uint32_t kind);
 [[nodiscard]] const char* isolation_name(std::uint32_t isolation);
 [[nodiscard]] const char* user_state_name(std::uint32_t state);
+// own, contain, observe, off.
+extern const std::array<const char*, 4> kContainmentNames;
+[[nodiscard]] const char* containment_name(std::uint32_t mode);
+[[nodiscard]] std::optional<std::uint32_t> containment_called(const std::string& name);
 [[nodiscard]] const char* verdict_name(std::uint32_t verdict);
 [[nodiscard]] std::string status_name(vmsrs_status status);
 [[nodiscard]] std::string dotted_version(std::uint32_t abi_version);

@@ -55,6 +55,10 @@ class SerialChannel final : public Channel {
     const std::lock_guard lock(mutex_);
     return below_.scrub(server, bytes, progress);
   }
+  vmsrs_status contain(std::uint32_t server, std::uint32_t mode) override {
+    const std::lock_guard lock(mutex_);
+    return below_.contain(server, mode);
+  }
   vmsrs_status reap(std::uint32_t server, std::uint32_t process_id) override {
     const std::lock_guard lock(mutex_);
     return below_.reap(server, process_id);

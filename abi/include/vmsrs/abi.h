@@ -89,7 +89,8 @@ enum vmsrs_call {
   VMSRS_CALL_MGMT_COLLECT = 0x221,
   VMSRS_CALL_MGMT_REAP = 0x222,
   VMSRS_CALL_MGMT_SCRUB = 0x223,
-  VMSRS_CALL_MGMT_SUPPRESS = 0x224
+  VMSRS_CALL_MGMT_SUPPRESS = 0x224,
+  VMSRS_CALL_MGMT_CONTAINMENT = 0x225
 };
 
 /* ---- Statuses ----------------------------------------------------------------------------------
@@ -174,6 +175,15 @@ enum vmsrs_user_state {
   VMSRS_USER_STUCK = 3 /* crashed, and could not be brought to its end point or out of a store */
 };
 
+/* What management wants done about faults of a server's users that have not crashed yet. The library
+ * does it; with OWN, what its process says. */
+enum vmsrs_server_containment {
+  VMSRS_SERVER_OWN = 0,
+  VMSRS_SERVER_CONTAIN = 1,
+  VMSRS_SERVER_OBSERVE = 2,
+  VMSRS_SERVER_OFF = 3
+};
+
 struct vmsrs_status_page {
   uint64_t magic;
   uint32_t abi_version;
@@ -183,7 +193,8 @@ struct vmsrs_status_page {
   uint64_t processes; /* 1: more than one has been attached since the first; only the last one's end
                          takes it back */
   uint64_t service_taken;   /* the request that the engine sees to itself */
-  uint8_t reserved[16];
+  uint32_t containment;     /* enum vmsrs_server_containment */
+  uint8_t reserved[12];
   uint64_t freed; /* rises before a tag that named an owner becomes UNOWNED; a line of its own */
   uint8_t reserved2[4024];
 };
@@ -355,7 +366,8 @@ struct vmsrs_server_info {
   uint32_t process_count;           /* attached */
   uint64_t exposed_user_count; /* users seen to have read from one that then crashed */
   uint32_t process_ids[VMSRS_MAX_PROCESSES]; /* of all that are attached, the first one first */
-  uint64_t reserved[2];
+  uint32_t containment; /* enum vmsrs_server_containment */
+  uint32_t reserved[3];
 };
 /* Upper bounds, in ms, of suppression_histogram's first 11 buckets; the twelfth has none. */
 #define VMSRS_SUPPRESSION_BUCKETS_MS \

@@ -99,11 +99,13 @@ int vmsrs_detach(void);
 /* Whether faults of users that have not crashed yet are contained from now on. Those that have are
  * contained to their end, whatever the mode; and what is no fault (crash_suppression_os,
  * vmsrs_user_suppress, a refused store, an exception) crashes its user in every mode. Of this
- * process. VMSRS_ERROR_STATE: the calling user has crashed. Any thread; async-signal-safe. */
+ * process, and in force unless the operator has said otherwise (vmsrsctl containment); then once he
+ * takes that back. VMSRS_ERROR_STATE: the calling user has crashed. Any thread; async-signal-safe.
+ */
 int vmsrs_set_containment(enum vmsrs_containment_mode mode);
 
 typedef struct vmsrs_containment_status {
-  uint32_t mode;           /* enum vmsrs_containment_mode */
+  uint32_t mode;           /* enum vmsrs_containment_mode: what is in force */
   uint32_t polices_calls;  /* 1: system calls of crashed users' threads are; 0: by the options they
                               are not, or this kernel has no syscall user dispatch (Linux 5.11) */
   uint64_t crash_count;    /* users of this process that have crashed since it attached */
