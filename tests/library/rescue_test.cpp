@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rescue.hpp"
 
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -40,6 +41,15 @@ constexpr std::uint64_t kPollution = 0xbad;
 }
 void throws_where_it_must_not() noexcept { throws(1); }
 
+std::uint64_t blocked_signals() {
+  sigset_t set;
+  pthread_sigmask(SIG_SETMASK, nullptr, &set);
+  std::uint64_t bits = 0;
+  for (int signal = 1; signal < 64; ++signal)
+    bits |= std::uint64_t{sigismember(&set, signal) == 1} << signal;
+  return bits;
+}
+
 void count(void* counter) { ++*static_cast<int*>(counter); }
 
 struct Rescuing : DefaultServer {
@@ -52,6 +62,7 @@ struct Rescuing : DefaultServer {
       const int outcome = run(
           [&] {
             vmsrs::store(&words()[0], kPollution);
+            const std::uint64_t blocked = blocked_signals();
             result = vmsrs::rescue(kError, [&] {
               vmsrs::store(&words()[1], kPollution);
               fail();
@@ -59,6 +70,8 @@ struct Rescuing : DefaultServer {
               return kValue;
             });
             BOOST_CHECK(vmsrs_user_crashed());
+            BOOST_CHECK(blocked_signals() == blocked);
+            BOOST_CHECK(std::current_exception() == nullptr);
             BOOST_CHECK_EQUAL(vmsrs_user_error(), kind);
             vmsrs::store(&words()[2], kPollution);
           },
