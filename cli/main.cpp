@@ -72,6 +72,7 @@ void build(CLI::App& app, Context& context) {
   add_servers(app, context);
   add_gc(app, context);
   add_scrub(app, context);
+  add_containment(app, context);
   add_check(app, context);
   add_version(app, context);
 }

@@ -137,6 +137,11 @@ Cell mode_cell(const Json& mode) {
   return {text, text == "normal" ? Colour::kGood : Colour::kWarning};
 }
 
+Cell containment_cell(const Json& mode) {
+  const std::string text = words(mode);
+  return {text, text == "observe" || text == "off" ? Colour::kWarning : Colour::kNone};
+}
+
 Cell state_cell(const Json& state) {
   const std::string text = words(state);
   if (text == "stuck") return {text, Colour::kBad};

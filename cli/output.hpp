@@ -40,6 +40,7 @@ void print(Format format, const Json& document, const std::function<void()>& tab
 [[nodiscard]] std::string size_words(const Json& bytes);
 [[nodiscard]] std::string duration_words(const Json& seconds);  // null is "-"
 [[nodiscard]] Cell mode_cell(const Json& mode);
+[[nodiscard]] Cell containment_cell(const Json& mode);
 [[nodiscard]] Cell state_cell(const Json& state);
 // Not 0: in the colour.
 [[nodiscard]] Cell count_cell(const Json& count, Colour colour);

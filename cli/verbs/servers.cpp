@@ -11,11 +11,13 @@ void print_servers(const Json& servers) {
     std::printf("No servers are defined. Add them under \"servers\" in vmsrs.yaml.\n");
     return;
   }
-  Table table({"NAME", "ID", "ATTACHED", "PROCESS", "PROCESSES", "MODE", "ACTIVE", "SUPPRESSED", "STUCK",
-               "REGIONS", "SIZE", "KEPT", "STORAGE USED", "RECORDS", "UNPROTECTED"});
+  Table table({"NAME", "ID", "ATTACHED", "PROCESS", "PROCESSES", "MODE", "CONTAINMENT", "ACTIVE",
+               "SUPPRESSED", "STUCK", "REGIONS", "SIZE", "KEPT", "STORAGE USED", "RECORDS",
+               "UNPROTECTED"});
   for (const Json& server : servers) {
     table.add({words(server.at("name")), words(server.at("id")), words(server.at("attached")),
-               words(server.at("process")), words(server.at("processes")), mode_cell(server.at("mode")),
+               words(server.at("process")), words(server.at("processes")),
+               mode_cell(server.at("mode")), containment_cell(server.at("containment")),
                words(server.at("active_users")),
                count_cell(server.at("suppressed_users"), Colour::kWarning),
                count_cell(server.at("stuck_users"), Colour::kBad), words(server.at("regions")),

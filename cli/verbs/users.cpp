@@ -17,12 +17,12 @@ void print_users(const Json& users) {
     std::printf("No users.\n");
     return;
   }
-  Table table({"SERVER", "SLOT", "LABEL", "STATE", "FAULTS", "FIRST FAULT", "AGE", "SUPPRESSED FOR",
-               "DROPPED STORES", "RESTORED", "RECORDS", "EXPOSED"});
+  Table table({"SERVER", "SLOT", "LABEL", "TEXT", "STATE", "FAULTS", "FIRST FAULT", "AGE",
+               "SUPPRESSED FOR", "DROPPED STORES", "RESTORED", "RECORDS", "EXPOSED"});
   for (const Json& user : users) {
     const bool crashed = user.at("state") != "active";
     table.add({words(user.at("server")), words(user.at("slot")), words(user.at("label")),
-               state_cell(user.at("state")), words(user.at("faults")),
+               words(user.at("label_text")), state_cell(user.at("state")), words(user.at("faults")),
                first_fault_words(user.at("first_fault")), duration_words(user.at("age_seconds")),
                crashed ? duration_words(user.at("suppressed_seconds")) : "-",
                words(user.at("suppressed_stores")), words(user.at("restores")),

@@ -34,6 +34,7 @@ void add_users(CLI::App& app, Context& context);
 void add_servers(CLI::App& app, Context& context);
 void add_gc(CLI::App& app, Context& context);
 void add_scrub(CLI::App& app, Context& context);
+void add_containment(CLI::App& app, Context& context);
 void add_check(CLI::App& app, Context& context);
 void add_version(CLI::App& app, Context& context);
 

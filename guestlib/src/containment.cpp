@@ -140,6 +140,24 @@ bool has_no_user() {
   for (;;) syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), SIGABRT);
 }
 
+// The operator's word counts before the process's own. It lies in the window, where no user can
+// write.
+std::uint32_t mode_in_force() {
+  const vmsrs_window* const window = attached_window();
+  const std::uint32_t wanted =
+      window != nullptr ? __atomic_load_n(&window->status.containment, __ATOMIC_ACQUIRE) : 0;
+  switch (wanted) {
+    case VMSRS_SERVER_CONTAIN:
+      return VMSRS_CONTAINMENT_ON;
+    case VMSRS_SERVER_OBSERVE:
+      return VMSRS_CONTAINMENT_OBSERVE;
+    case VMSRS_SERVER_OFF:
+      return VMSRS_CONTAINMENT_OFF;
+    default:
+      return __atomic_load_n(&page.value.status.mode, __ATOMIC_RELAXED);
+  }
+}
+
 std::uint32_t value_or(std::uint32_t value, std::uint32_t otherwise) {
   return value != 0 ? value : otherwise;
 }
@@ -158,7 +176,7 @@ void set_up_containment(const vmsrs_options& options) {
 }
 
 bool contains_fault(int signal, std::uint64_t instruction) {
-  const std::uint32_t mode = __atomic_load_n(&page.value.status.mode, __ATOMIC_RELAXED);
+  const std::uint32_t mode = mode_in_force();
   if (mode == VMSRS_CONTAINMENT_ON) return true;
   if (mode == VMSRS_CONTAINMENT_OFF || has_no_user()) return false;
   {
@@ -243,6 +261,7 @@ int vmsrs_set_containment(enum vmsrs_containment_mode mode) {
 int vmsrs_get_containment(vmsrs_containment_status* status) {
   if (attached_window() == nullptr) return fail_status("vmsrs_get_containment", VMSRS_NOT_ATTACHED);
   *status = page.value.status;
+  status->mode = mode_in_force();
   status->polices_calls = control().polices_calls;
   status->refused_call_count = refused_call_count();
   return 0;

@@ -15,6 +15,7 @@
 #include "guest_call.hpp"
 #include "handlers.hpp"
 #include "protect/store_by_value.hpp"
+#include "rescue.hpp"
 #include "step.hpp"
 #include "suppression.hpp"
 #include "thread.hpp"
@@ -124,14 +125,17 @@ void on_fault(int signal, siginfo_t* info, void* ucontext) {
   }
   sigdelset(&context.uc_sigmask, control().time_signal);
   sigdelset(&context.uc_sigmask, SIGSYS);
+  if (past_bounds(crash.first)) unwind();
   // Who gives up, or stops at a breakpoint that nobody has set, has nothing to go on with. abort()
   // has let go of its own lock.
-  const bool give_up = raised || signal == SIGTRAP || past_bounds(crash.first) ||
-                       stack_is_short(context) || kind == VMSRS_FAULT_STACK ||
-                       is_instruction_fetch(signal, *info, context);
+  const bool give_up = raised || signal == SIGTRAP || stack_is_short(context) ||
+                       kind == VMSRS_FAULT_STACK || is_instruction_fetch(signal, *info, context);
+  if (give_up || !is_in_libc(instruction)) leave_by_rescue(context);
   if (give_up ||
-      step_over(control().decoder, control().xsave, signal, context) == StepOver::kCannotStep)
+      step_over(control().decoder, control().xsave, signal, context) == StepOver::kCannotStep) {
+    leave_by_rescue(context);
     unwind();
+  }
   go_on_by_value(context);
   errno = saved_errno;
 }

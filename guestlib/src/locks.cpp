@@ -176,10 +176,10 @@ void begin_holding(const void* frame) {
 
 void end_holding() { held.watched = held.count = 0; }
 
-void let_go_of_locks() {
-  held.watched = 0;
-  if (held.count != 0) held.let_go = held.count;
-  while (held.count != 0 && held.count <= kMostHeld) {
+std::uint32_t held_lock_count() { return held.watched == 1 ? held.count : 0; }
+
+void let_go_of_locks_since(std::uint32_t count) {
+  while (held.count > count && held.count <= kMostHeld) {
     const std::uint32_t place = --held.count;
     const HeldLock entry = held.locks[place];
     const std::uintptr_t at = entry.lock & ~kIsRwlock;
@@ -189,6 +189,12 @@ void let_go_of_locks() {
     const LockFunctions& all = lock_functions();
     ((entry.lock & kIsRwlock) != 0 ? all.writing : all.mutex).let_go(lock);
   }
+}
+
+void let_go_of_locks() {
+  held.watched = 0;
+  if (held.count != 0) held.let_go = held.count;
+  let_go_of_locks_since(0);
   held.count = 0;
 }
 

@@ -6,6 +6,7 @@
 #include <vmsrs/vmsrs.h>
 
 #include <cstddef>
+#include <cstdint>
 
 // Locks of the C library that the calling thread's user has taken within its scope and not let go
 // of. A user that is unwound comes by none of its own unlocking: the library lets go of what it
@@ -36,6 +37,9 @@ void begin_holding(const void* frame);
 void end_holding();
 // Unwinding has come back: lets go of everything, the last lock first, once.
 void let_go_of_locks();
+// Of those that were taken since there were so many. The user goes on.
+std::uint32_t held_lock_count();
+void let_go_of_locks_since(std::uint32_t count);
 
 // As the C library's, and noted if the thread's user is to be looked at. until == nullptr: however
 // long it takes; of a crashed user, until its time is over: then it is unwound.

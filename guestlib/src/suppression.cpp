@@ -2,6 +2,7 @@
 #include "suppression.hpp"
 
 #include <signal.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <vmsrs/vmsrs.h>
@@ -13,6 +14,7 @@
 #include "error.hpp"
 #include "guest_call.hpp"
 #include "protect/store_by_value.hpp"
+#include "rescue.hpp"
 #include "system_calls.hpp"
 #include "thread.hpp"
 
@@ -20,11 +22,11 @@ namespace vmsrs::guest {
 namespace {
 
 // Each callback once: at the crash, or, of a scope that was opened after it, when it is unwound.
-void run_callbacks(ThreadContext& context) {
+void run_callbacks(ThreadContext& context, std::uint64_t above = 0) {
   if (!seal_holds(context)) return;
   for (std::uint32_t i = context.callback_count; i-- > 0;) {
     CrashCallback& callback = context.callbacks[i];
-    if (callback.called != 0) continue;
+    if (callback.called != 0 || callback.depth <= above) continue;
     callback.called = 1;
     seal(context);  // before the call: it may fault
     callback.function(callback.argument);
@@ -32,9 +34,21 @@ void run_callbacks(ThreadContext& context) {
   }
 }
 
+// What the program calls its user, for those who look at crashed ones. Once.
+void tell_label(ThreadContext& context) {
+  if (!seal_holds(context) || context.label_bytes == 0 || context.label_bytes > VMSRS_LABEL_BYTES)
+    return;
+  const std::uint32_t bytes = context.label_bytes;
+  call(VMSRS_CALL_USER_LABEL, {.rdi = to_register(context.label_text), .rsi = bytes},
+       {context.label_text, bytes});
+  context.label_bytes = 0;
+  seal(context);
+}
+
 // The thread cannot be brought to its end point. It must not run on: it would run in a state that
 // nobody knows. Its user stays suppressed, its slot held, and the operator is told.
 [[noreturn]] void park() {
+  tell_label(thread_context());
   call(VMSRS_CALL_USER_STUCK);
   sigset_t all;
   sigfillset(&all);
@@ -63,13 +77,21 @@ CallResult crash_user(vmsrs_fault_kind kind, std::uint64_t address, std::uint64_
     result = call_to_end(VMSRS_CALL_USER_CRASH, arguments, source);
   }
   if (result.status == VMSRS_OK || result.status == VMSRS_CRASHED) close_window_of(result.second);
+  ThreadContext& context = thread_context();
+  if (result.status == VMSRS_OK || result.status == VMSRS_CRASHED) note_crash_in_rescue(context);
   if (result.status == VMSRS_OK) {
-    ThreadContext& context = thread_context();
+    context.telling = 1;
+    if (seal_holds(context)) {
+      context.crash_kind = kind != VMSRS_FAULT_NONE ? kind : VMSRS_FAULT_OPERATOR;
+      seal(context);
+    }
     if (kind != VMSRS_FAULT_NONE)
       count_crash(kind, instruction, context.label, seal_holds(context));
     start_time_bound(context);
+    tell_label(context);
     run_callbacks(context);
     begin_policing();
+    context.telling = 0;
   }
   return result;
 }
@@ -89,15 +111,22 @@ void meet_crash() {
 }
 
 void hear_of_crash() {
-  const ThreadContext& context = thread_context();
-  if (in_suppression() && seal_holds(context) && user_is_crashed() && context.crash_ns == 0)
-    crash_user(VMSRS_FAULT_NONE, 0, 0);
+  ThreadContext& context = thread_context();
+  if (!in_suppression() || !seal_holds(context) || !user_is_crashed()) return;
+  if (context.crash_ns == 0) crash_user(VMSRS_FAULT_NONE, 0, 0);
+  tell_label(context);  // of one that its own end has crashed: nobody was told of that
 }
 
 void see_to_declared(std::uint64_t slot, std::uint64_t crash_epoch) {
   start_time_bound_of(slot, crash_epoch);
   if (EngineCalls().drain(slot))
     call_to_end(VMSRS_CALL_USER_DRAINED, {.rdi = slot, .rsi = crash_epoch});
+}
+
+void run_callbacks_within(ThreadContext& context, std::uint64_t depth) {
+  context.telling = 1;
+  run_callbacks(context, depth);
+  context.telling = 0;
 }
 
 void unwind() {
@@ -157,6 +186,27 @@ uint64_t vmsrs_user_number(void) {
   if (attached_window() == nullptr || !seal_holds(context) || context.depth == 0) return 0;
   note_trapped();  // else its thread's next user might be the same to the engine
   return ((context.user_word >> 2) + 1) << kSlotBits | context.slot;
+}
+
+int vmsrs_user_label(const void* label, size_t bytes) {
+  if (attached_window() == nullptr) return fail_status("vmsrs_user_label", VMSRS_NOT_ATTACHED);
+  ThreadContext& context = thread_context();
+  if (!seal_holds(context) || context.depth == 0)
+    return fail_status("vmsrs_user_label", VMSRS_NO_USER);
+  if (bytes > VMSRS_LABEL_BYTES)
+    return fail(VMSRS_ERROR_ARGUMENT, "vmsrs_user_label: %zu bytes: a label has at most %u", bytes,
+                VMSRS_LABEL_BYTES);
+  if (label == nullptr && bytes != 0)
+    return fail(VMSRS_ERROR_ARGUMENT, "vmsrs_user_label: the label is NULL");
+  if (context.crash_ns != 0) return fail_status("vmsrs_user_label", VMSRS_CRASHED);
+  std::uint8_t text[VMSRS_LABEL_BYTES] = {};  // a fault while it is read finds the context whole
+  if (bytes != 0) memcpy(text, label, bytes);
+  if (!seal_holds(context) || context.crash_ns != 0)
+    return fail_status("vmsrs_user_label", VMSRS_CRASHED);
+  memcpy(context.label_text, text, sizeof text);
+  context.label_bytes = static_cast<std::uint32_t>(bytes);
+  seal(context);
+  return 0;
 }
 
 uint64_t vmsrs_read_begin(void) {

@@ -35,6 +35,11 @@ void see_to_declared(std::uint64_t slot, std::uint64_t crash_epoch);
 // crashed when this returns.
 bool scope_is_open();
 
+struct ThreadContext;
+// The on_crash of scopes within the one at that depth, whose frames are to be left, if nobody has
+// called them: these scopes were opened after the crash.
+void run_callbacks_within(ThreadContext& context, std::uint64_t depth);
+
 // Takes the thread to its landing point; without one reports the user as stuck and never returns.
 [[noreturn]] void unwind();
 

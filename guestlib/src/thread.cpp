@@ -80,6 +80,14 @@ std::uint64_t seal_of(const ThreadContext& context) {
   mixer.add(context.callbacks, count * sizeof(CrashCallback));
   // The registers only: no signal mask is kept in the landing point.
   if (context.landing_depth != 0) mixer.add(context.landing->__jmpbuf, sizeof(__jmp_buf));
+  if (context.label_bytes != 0) {
+    mixer.add(context.label_bytes);
+    mixer.add(context.label_text, sizeof context.label_text);
+  }
+  if (context.rescue != nullptr || context.crash_kind != 0) {
+    mixer.add(reinterpret_cast<std::uint64_t>(context.rescue));
+    mixer.add(context.crash_kind);
+  }
   return mixer.state();
 }
 
@@ -122,10 +130,15 @@ void forget_user(ThreadContext& context) {
   context.slot = kNoSlot;
   context.callback_count = 0;
   context.connection = 0;
+  context.label_bytes = 0;
+  context.rescue = nullptr;
+  context.crash_kind = 0;
+  context.telling = 0;
   context.crash_ns = 0;
   context.timer_armed = 0;
   context.broken_seal_ticks = 0;
   context.not_unwound_ticks = 0;
+  context.not_unwound = 0;  // whatever a user has made of it
 }
 
 void reset_user(ThreadContext& context) {

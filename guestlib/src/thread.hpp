@@ -27,6 +27,7 @@ struct CrashCallback {
 };
 
 struct Effect;
+struct RescuePoint;
 // What waits for the end of the thread's user (effects.hpp). Its sum is keyed, as the seal is.
 struct EffectLog {
   Effect* effects;
@@ -51,14 +52,19 @@ struct ThreadContext {
   std::int32_t timer;        // the kernel's number of the thread's timer
   std::uint16_t timer_made;
   std::uint16_t timer_armed;
-  std::uint64_t trapped;     // a store of the user's was made by a call
-  EffectLog effects;         // stays when the user is forgotten: they are settled after that
-  std::uint64_t run_scopes;  // bit i: the scope at depth i, if it is open, ends with its body
+  std::uint64_t trapped;      // a store of the user's was made by a call
+  EffectLog effects;          // stays when the user is forgotten: they are settled after that
+  std::uint64_t run_scopes;   // bit i: the scope at depth i, if it is open, ends with its body
+  RescuePoint* rescue;        // the innermost one (rescue.hpp); nullptr: none
+  std::uint32_t crash_kind;   // why its thread's user has crashed: enum vmsrs_fault_kind
+  std::uint32_t label_bytes;  // of the text; 0: it has none, or the engine has been told
+  std::uint8_t label_text[VMSRS_LABEL_BYTES];  // what the program calls its user
   CrashCallback callbacks[kMaxCallbacks];
   sigjmp_buf landing;
   std::uint64_t seal;
   // Not sealed.
   std::uint32_t broken_seal_ticks;
+  std::uint32_t telling;            // of a crash: its callbacks are being called
   std::uint32_t not_unwound;        // see NotUnwound
   std::uint32_t not_unwound_ticks;  // in a row: damage must not hold it back for ever
   std::uint32_t signals_open;       // this thread's mask was looked at, and stays

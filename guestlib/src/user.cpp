@@ -10,20 +10,14 @@
 #include "control.hpp"
 #include "effects.hpp"
 #include "error.hpp"
+#include "exceptions_in_flight.hpp"
 #include "guest_call.hpp"
 #include "locks.hpp"
+#include "rescue.hpp"
 #include "scope_body.h"
 #include "suppression.hpp"
 #include "system_calls.hpp"
 #include "thread.hpp"
-
-// The C++ runtime's, if the program has one: a thread's exceptions in flight (Itanium C++ ABI,
-// 2.2.2). Those that abort() ended are forgotten with their frames.
-struct ExceptionsInFlight {
-  void* caught;
-  unsigned uncaught_count;
-};
-extern "C" [[gnu::weak]] ExceptionsInFlight* __cxa_get_globals();
 
 namespace vmsrs::guest {
 
@@ -64,6 +58,7 @@ void pop_scope(ThreadContext& context, std::uint64_t depth) {
   while (context.callback_count > 0 && context.callbacks[context.callback_count - 1].depth >= depth)
     --context.callback_count;
   if (context.landing_depth >= depth) context.landing_depth = 0;
+  drop_rescues(context, depth);
   context.depth = depth - 1;
   seal(context);
 }
@@ -274,10 +269,9 @@ void leave_by_force(void* left) {
 // nothing in variables that change.
 [[gnu::noinline]] bool run_body(ThreadContext& context, std::uint64_t depth, void (*body)(void*),
                                 void* argument, OpenScope& scope) {
-  ExceptionsInFlight before{};
-  if (__cxa_get_globals != nullptr) before = *__cxa_get_globals();
+  const ExceptionsInFlight before = exceptions_in_flight();
   if (sigsetjmp(context.landing, 0) != 0) {
-    if (__cxa_get_globals != nullptr) *__cxa_get_globals() = before;
+    put_exceptions_back(before);
     thread_context().not_unwound = 0;  // what held it back is gone with its frame
     return true;
   }

@@ -47,6 +47,18 @@ Reply user_crash(const Context& c, Server& server, Thread thread) {
   return server.user_crash(fault, in.rsi, in.rdx, {in.r10, 0, in.r8}, in.r9 == 0, thread);
 }
 
+Reply user_label(const Context& c, Server& server, Thread thread) {
+  std::uint8_t text[VMSRS_LABEL_BYTES];
+  const std::uint64_t from = c.registers.rdi, bytes = c.registers.rsi;
+  if (bytes > sizeof text) return VMSRS_BAD_LENGTH;
+  if (bytes != 0) {
+    if (const vmsrs_status status = check_range(from, bytes); status != VMSRS_OK) return status;
+    const auto outcome = thread.memory.read(recovery::GuestVirtual{from}, text, bytes);
+    if (!outcome) return recovery::reply_for(outcome);
+  }
+  return server.user_label(text, static_cast<std::uint32_t>(bytes), thread);
+}
+
 recovery::WantedRegion wanted_region(const ProfileCall& call) {
   return {call.address, call.bytes, call.granule, call.claims, call.eager};
 }
@@ -133,6 +145,8 @@ Reply user_call(const Context& c, Server& server, Thread thread) {
       return server.user_exposed(thread);
     case VMSRS_CALL_USER_ABANDON:
       return server.user_abandon(c.registers.rdi, c.registers.rsi);
+    case VMSRS_CALL_USER_LABEL:
+      return user_label(c, server, thread);
     case VMSRS_CALL_SERVICE:
       if (c.registers.rdi > VMSRS_MAX_RANGE_BYTES) return VMSRS_BAD_LENGTH;
       return server.service(c.registers.rdi, thread);
@@ -183,7 +197,7 @@ Reply memory_call(const Context& c, Server& server, Thread thread) {
 
 bool known(std::uint64_t call) {
   return (call >= VMSRS_CALL_ATTACH && call <= VMSRS_CALL_USER_AREAS_JOIN) ||
-         (call >= VMSRS_CALL_USER_BEGIN && call <= VMSRS_CALL_USER_ABANDON) ||
+         (call >= VMSRS_CALL_USER_BEGIN && call <= VMSRS_CALL_USER_LABEL) ||
          (call >= VMSRS_CALL_STORE && call <= VMSRS_CALL_LOAD_SAMPLED) ||
          call == VMSRS_CALL_SERVICE;
 }

@@ -96,6 +96,21 @@ Reply users(const Context& c) {
   return {VMSRS_OK, count, cursor};
 }
 
+Reply label(const Context& c) {
+  const CallRegisters& in = c.registers;
+  const OutBuffer to{in.r8, in.r9};
+  if (const Reply reply = to.prepare(*c.caller.memory, VMSRS_LABEL_BYTES); !reply.ok())
+    return reply;
+  recovery::UserLabel found;
+  {
+    const recovery::Engine::Entry server = c.monitor.engine.enter_index(in.rsi);
+    if (!server) return VMSRS_NOT_FOUND;
+    if (const Reply reply = server->label_of(in.rdx, in.r10, found); !reply.ok()) return reply;
+  }
+  return found.bytes == 0 ? Reply{VMSRS_OK, 0}
+                          : to.write(*c.caller.memory, found.text, found.bytes);
+}
+
 Reply check_invariants(const Context& c) {
   if (c.registers.rsi > 1) return VMSRS_BAD_ARGUMENT;
   const OutBuffer to{c.registers.rdx, c.registers.r10};
@@ -128,6 +143,14 @@ Reply suppress(const Context& c) {
   return server->user_suppress(in.rdx, in.r10, VMSRS_FAULT_OPERATOR).status;
 }
 
+Reply containment(const Context& c) {
+  if (c.registers.rdx > VMSRS_SERVER_OFF) return VMSRS_BAD_ARGUMENT;
+  const recovery::Engine::Entry server = c.monitor.engine.enter_index(c.registers.rsi);
+  if (!server) return VMSRS_NOT_FOUND;
+  server->set_containment(static_cast<vmsrs_server_containment>(c.registers.rdx));
+  return VMSRS_OK;
+}
+
 Reply allowed_call(const Context& c) {
   switch (c.registers.rax) {
     case VMSRS_CALL_MGMT_STATS:
@@ -140,6 +163,8 @@ Reply allowed_call(const Context& c) {
       return users(c);
     case VMSRS_CALL_MGMT_CHECK:
       return check_invariants(c);
+    case VMSRS_CALL_MGMT_LABEL:
+      return label(c);
     case VMSRS_CALL_MGMT_DEFINE:
       return define(c);
     case VMSRS_CALL_MGMT_COLLECT:
@@ -148,6 +173,8 @@ Reply allowed_call(const Context& c) {
       return c.monitor.engine.scrub(c.registers.rsi, c.registers.rdx);
     case VMSRS_CALL_MGMT_SUPPRESS:
       return suppress(c);
+    case VMSRS_CALL_MGMT_CONTAINMENT:
+      return containment(c);
     default:  // the last one that needed_capability names
       return c.monitor.engine.reap(c.registers.rsi, c.registers.rdx);
   }
@@ -155,8 +182,8 @@ Reply allowed_call(const Context& c) {
 
 // 0: no such call.
 std::uint32_t needed_capability(std::uint64_t call) {
-  if (call >= VMSRS_CALL_MGMT_STATS && call <= VMSRS_CALL_MGMT_CHECK) return VMSRS_OBSERVE;
-  if (call >= VMSRS_CALL_MGMT_DEFINE && call <= VMSRS_CALL_MGMT_SUPPRESS) return VMSRS_OPERATE;
+  if (call >= VMSRS_CALL_MGMT_STATS && call <= VMSRS_CALL_MGMT_LABEL) return VMSRS_OBSERVE;
+  if (call >= VMSRS_CALL_MGMT_DEFINE && call <= VMSRS_CALL_MGMT_CONTAINMENT) return VMSRS_OPERATE;
   return 0;
 }
 

@@ -73,6 +73,7 @@ void Server::check_status_page(vmsrs_check_result& windows) const {
   same(status.service_request, service_request_);
   same(status.freed, freed_);
   same(status.processes, shared_);
+  same(status.containment, containment_);
 }
 
 void Server::check_window(Slot slot, vmsrs_check_result& windows) const {

@@ -134,6 +134,8 @@ class Server {
   Reply user_drained(std::uint64_t slot, std::uint64_t epoch, Thread thread);
   // The same as user_suppress for a user that does not come out of a store; it is stuck then.
   Reply user_abandon(std::uint64_t slot, std::uint64_t generation);
+  // What management sees of it.
+  Reply user_label(const void* text, std::uint32_t bytes, Thread thread);
   // The thread has died. True: it has no user any more, for that had stored nothing.
   bool end_idle_thread(Thread thread);
 
@@ -172,10 +174,15 @@ class Server {
   std::uint64_t scrub_left() const { return attached() ? scrub_.left : 0; }  // bytes
   std::uint64_t sweep_restores() const { return counters_.sweep_restores; }
 
+  // What is done about faults; the library reads it in the window (server_mode.cpp).
+  void set_containment(vmsrs_server_containment mode);
+
   // ---- what management sees (server_info.cpp)
   void info(vmsrs_server_info& out) const;
   // Fills at most `room` records from the cursor on; moves the cursor, 0 at the end.
   std::uint32_t users(std::uint64_t& cursor, vmsrs_user_info* out, std::uint32_t room) const;
+  // Of an unfinished user, or one that was recently collected.
+  Reply label_of(std::uint64_t slot, std::uint64_t generation, UserLabel& out) const;
   const std::uint64_t* faults() const { return counters_.faults; }
 
   // ---- invariants (server_checks.cpp, checks_*.cpp); not two checks at a time
@@ -227,6 +234,7 @@ class Server {
   void publish_everything();
   void publish_mode();
   void publish_shared();
+  void publish_containment();
   void publish_user(Slot slot);
   enum class CrashedBy { kItself, kAnother };
   void enter_suppression(Slot slot, CrashedBy by);
@@ -440,6 +448,7 @@ class Server {
   std::uint64_t area_bytes_ = 0;     // of one; 0: no process has areas, so no region has claims
   std::uint64_t repair_began_ = 0;   // ticket of the last tag that was found damaged
   std::uint64_t mode_ = 0;
+  std::uint32_t containment_ = VMSRS_SERVER_OWN;
   std::uint64_t freed_ = 0;  // as in the status page
   std::uint64_t service_request_ = 0;
   std::uint64_t service_called_ns_ = 0;
@@ -456,6 +465,7 @@ class Server {
   // Collected users, the newest at (recent_count_ - 1) % VMSRS_RECENT_USERS. Ages are kept as
   // times.
   vmsrs_user_info recent_[VMSRS_RECENT_USERS] = {};
+  UserLabel recent_labels_[VMSRS_RECENT_USERS] = {};
   std::uint64_t recent_count_ = 0;
 };
 

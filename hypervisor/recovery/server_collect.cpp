@@ -56,8 +56,10 @@ void Server::finish_collection(Slot slot) {
   ++counters_.suppression_histogram[bucket_for(suppressed)];
   counters_.ended_suppression_ns += suppressed;
 
-  vmsrs_user_info& recent = recent_[recent_count_++ % VMSRS_RECENT_USERS];
+  const std::uint64_t place = recent_count_++ % VMSRS_RECENT_USERS;
+  vmsrs_user_info& recent = recent_[place];
   describe(slot, recent);
+  recent_labels_[place] = ledger_.users.label(slot);
   recent.state = VMSRS_USER_FREE;
   recent.begin_age_ns = user.begin_ns;
   recent.crash_age_ns = user.crash_ns;

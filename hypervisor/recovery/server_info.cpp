@@ -63,6 +63,7 @@ void Server::info(vmsrs_server_info& out) const {
   out.sweep_restore_count = from.sweep_restores;
   out.unprotected_store_count = from.unprotected_stores;
   out.exposed_user_count = from.exposed;
+  out.containment = containment_;
 }
 
 void Server::describe(Slot slot, vmsrs_user_info& out) const {
@@ -73,6 +74,7 @@ void Server::describe(Slot slot, vmsrs_user_info& out) const {
   out.slot = slot;
   out.generation = user.generation;
   out.label = user.label;
+  out.label_bytes = ledger_.users.label(slot).bytes;
   out.state = user.state;
   out.fault_count = user.fault_count;
   out.fault = user.fault;
@@ -82,6 +84,21 @@ void Server::describe(Slot slot, vmsrs_user_info& out) const {
   out.restore_count = user.restore_count;
   out.record_count = user.record_count;
   out.exposed = user.exposed;
+}
+
+Reply Server::label_of(std::uint64_t wanted, std::uint64_t generation, UserLabel& out) const {
+  const Slot slot = static_cast<Slot>(wanted % VMSRS_MAX_USERS);
+  const User& user = ledger_.users[slot];
+  if (wanted == slot && user.state != VMSRS_USER_FREE && user.generation == generation) {
+    out = ledger_.users.label(slot);
+    return VMSRS_OK;
+  }
+  for (std::uint64_t i = 0; i < VMSRS_RECENT_USERS && i < recent_count_; ++i) {
+    if (recent_[i].slot != wanted || recent_[i].generation != generation) continue;
+    out = recent_labels_[i];
+    return VMSRS_OK;
+  }
+  return VMSRS_NOT_FOUND;
 }
 
 // Cursor: a slot, then (past all slots) the running number of a collected user.

@@ -26,6 +26,16 @@ void Server::publish_shared() {
     store_word(window->status.processes, shared_, std::memory_order_release);
 }
 
+void Server::publish_containment() {
+  if (vmsrs_window* const window = platform_->window(index_))
+    std::atomic_ref(window->status.containment).store(containment_, std::memory_order_release);
+}
+
+void Server::set_containment(vmsrs_server_containment mode) {
+  containment_ = mode;
+  publish_containment();
+}
+
 void Server::publish_user(Slot slot) {
   vmsrs_window* const window = platform_->window(index_);
   if (window == nullptr) return;
@@ -53,6 +63,7 @@ void Server::publish_everything() {
   store_word(status.service_taken, 0, std::memory_order_release);
   store_word(status.freed, freed_, std::memory_order_release);
   publish_shared();
+  publish_containment();
   publish_mode();
   store_word(status.magic, VMSRS_WINDOW_MAGIC, std::memory_order_release);
 }

@@ -192,6 +192,13 @@ bool Server::end_idle_thread(Thread thread) {
   return true;
 }
 
+Reply Server::user_label(const void* text, std::uint32_t bytes, Thread thread) {
+  const Slot slot = ledger_.users.find(thread.id);
+  if (slot == kNoSlot) return VMSRS_NO_USER;
+  ledger_.users.set_label(slot, text, bytes);
+  return VMSRS_OK;
+}
+
 Reply Server::user_stuck(Thread thread) {
   const Slot slot = ledger_.users.find(thread.id);
   if (slot == kNoSlot) return VMSRS_NO_USER;

@@ -6,7 +6,8 @@ namespace vmsrs::recovery {
 void UserTable::initialise(void* memory) {
   clear_bytes(memory, kBytes);
   users_ = static_cast<User*>(memory);
-  places_ = reinterpret_cast<Slot*>(users_ + VMSRS_MAX_USERS);
+  labels_ = reinterpret_cast<UserLabel*>(users_ + VMSRS_MAX_USERS);
+  places_ = reinterpret_cast<Slot*>(labels_ + VMSRS_MAX_USERS);
   free_ = places_ + kPlaces;
   for (std::uint32_t i = 0; i < kPlaces; ++i) places_[i] = kNoSlot;
   for (std::uint32_t i = 0; i < VMSRS_MAX_USERS; ++i)
@@ -39,6 +40,18 @@ Slot UserTable::open(ThreadId thread) {
   while (places_[at] != kNoSlot) at = (at + 1) % kPlaces;
   places_[at] = slot;
   return slot;
+}
+
+void UserTable::set_label(Slot slot, const void* text, std::uint32_t bytes) {
+  UserLabel& label = labels_[slot];
+  label = UserLabel{};
+  label.generation = users_[slot].generation;
+  label.bytes = bytes;
+  copy_bytes(label.text, text, bytes);
+}
+
+UserLabel UserTable::label(Slot slot) const {
+  return labels_[slot].generation == users_[slot].generation ? labels_[slot] : UserLabel{};
 }
 
 void UserTable::close(Slot slot) {

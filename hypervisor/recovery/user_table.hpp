@@ -17,6 +17,12 @@ struct ThreadId {
 
   bool operator==(const ThreadId&) const = default;
 };
+// What its program calls a user; of the slot's user if the generations agree.
+struct UserLabel {
+  std::uint64_t generation;
+  std::uint32_t bytes;  // 0: none
+  std::uint8_t text[VMSRS_LABEL_BYTES];
+};
 // What is left to do in eager regions because the user has crashed.
 enum class EagerWork : std::uint8_t { kNone, kRestore, kSweep };
 
@@ -75,13 +81,16 @@ constexpr Slot kNoSlot = 0xffff;
 // probing, at most half full. Not thread-safe: under the server's lock.
 class UserTable {
  public:
-  static constexpr std::size_t kBytes =
-      sizeof(User) * VMSRS_MAX_USERS + sizeof(Slot) * (2 * VMSRS_MAX_USERS + VMSRS_MAX_USERS);
+  static constexpr std::size_t kBytes = (sizeof(User) + sizeof(UserLabel)) * VMSRS_MAX_USERS +
+                                        sizeof(Slot) * (2 + 1) * VMSRS_MAX_USERS;
 
   void initialise(void* memory);  // kBytes of it
 
   User& operator[](Slot slot) { return users_[slot]; }
   const User& operator[](Slot slot) const { return users_[slot]; }
+  // Kept apart: users change far more often than they are labelled.
+  void set_label(Slot slot, const void* text, std::uint32_t bytes);
+  UserLabel label(Slot slot) const;  // of its present user
   Slot slot_of(const User& user) const { return static_cast<Slot>(&user - users_); }
 
   Slot find(ThreadId thread) const;
@@ -120,6 +129,7 @@ class UserTable {
   }
 
   User* users_ = nullptr;
+  UserLabel* labels_ = nullptr;
   Slot* places_ = nullptr;
   Slot* free_ = nullptr;  // a stack: the slot freed last is used first
   std::uint32_t free_count_ = 0;

@@ -44,9 +44,9 @@ struct Fixture : OneServer<> {
 
   void refuse(Client& client, vmsrs_status wanted, std::uint64_t call, std::uint64_t rdi = 0,
               std::uint64_t rsi = 0, std::uint64_t rdx = 0, std::uint64_t r10 = 0,
-              std::uint64_t r8 = 0) {
+              std::uint64_t r8 = 0, std::uint64_t r9 = 0) {
     const Snapshot before = snapshot();
-    const Result result = client.call(call, rdi, rsi, rdx, r10, r8);
+    const Result result = client.call(call, rdi, rsi, rdx, r10, r8, r9);
     BOOST_TEST(result.status == wanted, "call " << call << "(" << rdi << ", " << rsi << ", " << rdx
                                                 << ", " << r10 << ", " << r8 << ") gave "
                                                 << result.status << ", not " << wanted);
@@ -80,7 +80,7 @@ BOOST_AUTO_TEST_CASE(unknown_calls) {
                                    0x0ffull,
                                    0x10cull,
                                    0x10full,
-                                   0x119ull,
+                                   0x11aull,
                                    0x11full,
                                    0x127ull,
                                    0x12full,
@@ -88,9 +88,9 @@ BOOST_AUTO_TEST_CASE(unknown_calls) {
                                    0x1ffull,
                                    0x202ull,
                                    0x20full,
-                                   0x215ull,
+                                   0x216ull,
                                    0x21full,
-                                   0x225ull,
+                                   0x226ull,
                                    0x300ull,
                                    ~0ull,
                                    1ull << 32,
@@ -141,7 +141,8 @@ BOOST_AUTO_TEST_CASE(library_calls_from_ring_0_or_elsewhere) {
         VMSRS_CALL_USER_ABANDON,    VMSRS_CALL_LOAD_SAMPLED,   VMSRS_CALL_STORE,
         VMSRS_CALL_STORE_RANGE,     VMSRS_CALL_FILL_RANGE,     VMSRS_CALL_LOAD,
         VMSRS_CALL_LOAD_RANGE,      VMSRS_CALL_LOAD_COMMITTED, VMSRS_CALL_SERVICE,
-        VMSRS_CALL_PROFILE_FIND,    VMSRS_CALL_PROFILE_JOIN,   VMSRS_CALL_USER_AREAS_JOIN}) {
+        VMSRS_CALL_PROFILE_FIND,    VMSRS_CALL_PROFILE_JOIN,   VMSRS_CALL_USER_AREAS_JOIN,
+        VMSRS_CALL_USER_LABEL}) {
     refuse(kernel, VMSRS_DENIED, call, address_of(memory), 8, 8);
     refuse(foreign, VMSRS_NOT_ATTACHED, call, address_of(memory), 8, 8);
   }
@@ -249,7 +250,13 @@ BOOST_AUTO_TEST_CASE(users) {
   refuse(a, VMSRS_NO_USER, VMSRS_CALL_USER_STUCK);
   vmsrs_fault fault{VMSRS_FAULT_WILD, 0, 0, 0};
   refuse(a, VMSRS_NO_USER, VMSRS_CALL_USER_CRASH, address_of(&fault));
+  refuse(a, VMSRS_NO_USER, VMSRS_CALL_USER_LABEL, address_of(&fault), 1);
   begin(a);
+  refuse_pointers(a, false, [&](std::uint64_t pointer, vmsrs_status wanted) {
+    refuse(a, wanted, VMSRS_CALL_USER_LABEL, pointer, 64);
+  });
+  for (const std::uint64_t bytes : {std::uint64_t{65}, std::uint64_t{1} << 32, ~std::uint64_t{0}})
+    refuse(a, VMSRS_BAD_LENGTH, VMSRS_CALL_USER_LABEL, address_of(&fault), bytes);
   refuse(a, VMSRS_WRONG_STATE, VMSRS_CALL_USER_COLLECT);
   refuse(a, VMSRS_WRONG_STATE, VMSRS_CALL_USER_STUCK);
   refuse_pointers(a, false, [&](std::uint64_t pointer, vmsrs_status wanted) {
@@ -362,13 +369,13 @@ BOOST_AUTO_TEST_CASE(load_that_must_restore_read_only_memory) {
 BOOST_AUTO_TEST_CASE(management_without_a_capability) {
   const std::uint64_t observe = manager.open(VMSRS_OBSERVE).rdx;
   const std::uint64_t operate = manager.open(VMSRS_OPERATE).rdx;
-  for (std::uint64_t call = VMSRS_CALL_MGMT_STATS; call <= VMSRS_CALL_MGMT_CHECK; ++call) {
+  for (std::uint64_t call = VMSRS_CALL_MGMT_STATS; call <= VMSRS_CALL_MGMT_LABEL; ++call) {
     refuse(manager, VMSRS_DENIED, call, 0, 0, address_of(buffer), 64, 64);
     refuse(manager, VMSRS_DENIED, call, token ^ 1, 0, address_of(buffer), 64, 64);
     refuse(manager, VMSRS_DENIED, call, operate, 0, address_of(buffer), 64, 64);
     refuse(a, VMSRS_DENIED, call, token, 0, address_of(buffer), 64, 64);
   }
-  for (std::uint64_t call = VMSRS_CALL_MGMT_DEFINE; call <= VMSRS_CALL_MGMT_SUPPRESS; ++call) {
+  for (std::uint64_t call = VMSRS_CALL_MGMT_DEFINE; call <= VMSRS_CALL_MGMT_CONTAINMENT; ++call) {
     refuse(manager, VMSRS_DENIED, call, 0, 0, kServerProcess);
     refuse(manager, VMSRS_DENIED, call, observe, 0, kServerProcess);
     refuse(a, VMSRS_DENIED, call, token, 0, kServerProcess);
@@ -385,6 +392,7 @@ BOOST_AUTO_TEST_CASE(management_buffers) {
     refuse(manager, wanted, VMSRS_CALL_MGMT_SERVER, token, 0, to, 64);
     refuse(manager, wanted, VMSRS_CALL_MGMT_USERS, token, 0, 0, to, sizeof(vmsrs_user_info));
     refuse(manager, wanted, VMSRS_CALL_MGMT_CHECK, token, 1, to, 64);
+    refuse(manager, wanted, VMSRS_CALL_MGMT_LABEL, token, 0, 0, 0, to, 64);
   });
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_STATS, token, at, 0);
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_EXITS, token, 0, at, 0);
@@ -404,15 +412,20 @@ BOOST_AUTO_TEST_CASE(management_numbers) {
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_SERVER, token, number, at, 64);
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_USERS, token, number, 0, at,
            sizeof(vmsrs_user_info));
+    refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_LABEL, token, number, 0, 0, at, 64);
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_COLLECT, token, number, 0);
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_REAP, token, number, kServerProcess);
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_SUPPRESS, token, number, 0, 0);
+    refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_CONTAINMENT, token, number, 0);
     if (number != ~std::uint64_t{0})  // that is every server
       refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_SCRUB, token, number, 0);
   }
+  for (const std::uint64_t mode : {std::uint64_t{4}, std::uint64_t{1} << 32, ~std::uint64_t{0}})
+    refuse(manager, VMSRS_BAD_ARGUMENT, VMSRS_CALL_MGMT_CONTAINMENT, token, 0, mode);
   refuse(manager, VMSRS_BAD_ARGUMENT, VMSRS_CALL_MGMT_CHECK, token, 2, at, 64);
   refuse(manager, VMSRS_WRONG_STATE, VMSRS_CALL_MGMT_CHECK, token, 0, at, 64);
   for (const std::uint64_t slot : {std::uint64_t{0}, std::uint64_t{1024}, std::uint64_t{1} << 32}) {
+    refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_LABEL, token, 0, slot, 0, at, 64);
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_COLLECT, token, 0, slot);
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_SUPPRESS, token, 0, slot, 0);
   }

@@ -108,6 +108,60 @@ BOOST_AUTO_TEST_CASE(server_counters_over_a_crash) {
   BOOST_TEST(seen.oldest_suppression_age_ns == 0u);
 }
 
+BOOST_AUTO_TEST_CASE(containment_is_kept_and_shown) {
+  BOOST_TEST(window().status.containment == std::uint32_t{VMSRS_SERVER_OWN});
+  for (const std::uint32_t mode : {VMSRS_SERVER_OFF, VMSRS_SERVER_CONTAIN, VMSRS_SERVER_OBSERVE}) {
+    BOOST_TEST(manager.call(VMSRS_CALL_MGMT_CONTAINMENT, token, 0, mode).status == VMSRS_OK);
+    BOOST_TEST(window().status.containment == mode);
+    BOOST_TEST(info().containment == mode);
+  }
+  BOOST_TEST(a.call(VMSRS_CALL_DETACH).status == VMSRS_OK);
+  (void)manager.define(token, "shop", secret_of(1));
+  (void)a.attach("shop", secret_of(1), kServerProcess);
+  BOOST_TEST(window().status.containment == std::uint32_t{VMSRS_SERVER_OBSERVE});
+  BOOST_TEST(info().containment == std::uint32_t{VMSRS_SERVER_OBSERVE});
+  BOOST_TEST(sound());
+}
+
+BOOST_AUTO_TEST_CASE(labels_of_users) {
+  const auto label = [&](std::uint64_t slot, std::uint64_t generation) {
+    char text[VMSRS_LABEL_BYTES];
+    const Result result = manager.call(VMSRS_CALL_MGMT_LABEL, token, 0, slot, generation,
+                                       address_of(text), sizeof text);
+    return result.status == VMSRS_OK ? std::string(text, result.rdx) : "none";
+  };
+  const auto tell = [](Client& user, const std::string& text) {
+    return user.call(VMSRS_CALL_USER_LABEL, address_of(text.data()), text.size()).status;
+  };
+  begin(a);
+  BOOST_TEST(tell(a, "first") == VMSRS_OK);
+  BOOST_TEST(label(0, 0) == "first");
+  BOOST_TEST(tell(a, std::string(64, 'x')) == VMSRS_OK);
+  BOOST_TEST(tell(a, std::string(65, 'x')) == VMSRS_BAD_LENGTH);
+  BOOST_TEST(label(0, 0) == std::string(64, 'x'));
+  BOOST_TEST(users()[0].label_bytes == 64u);
+  BOOST_TEST(label(0, 1) == "none");
+  BOOST_TEST(label(1, 0) == "none");
+  // The slot's next user, which its thread goes on with, has no label of the one before.
+  BOOST_TEST(a.call(VMSRS_CALL_USER_END, 0, VMSRS_USER_KEEP).status == VMSRS_OK);
+  BOOST_TEST(label(0, 0) == "none");
+  BOOST_TEST(label(0, 1) == "");
+  a.crash();
+  BOOST_TEST(users()[0].label_bytes == 0u);
+  BOOST_TEST(tell(a, "crashed") == VMSRS_OK);
+  begin(b);
+  BOOST_TEST(tell(b, "b") == VMSRS_OK);
+  BOOST_TEST(tell(b, "") == VMSRS_OK);
+  BOOST_TEST(label(1, 0) == "");
+  bury(a);
+  begin(a);
+  BOOST_TEST(tell(a, "next") == VMSRS_OK);
+  BOOST_TEST(label(0, 1) == "crashed");  // remembered with its user
+  BOOST_TEST(label(0, 2) == "next");
+  end(a);
+  end(b);
+}
+
 BOOST_AUTO_TEST_CASE(users_under_suppression_and_collected) {
   BOOST_TEST(users().empty());
   a.call(VMSRS_CALL_USER_BEGIN, 42);

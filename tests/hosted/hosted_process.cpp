@@ -152,8 +152,8 @@ std::uint32_t Client::take_lane(std::uint64_t thread) {
 }
 
 Answer Client::call(std::uint64_t number, std::uint64_t rdi, std::uint64_t rsi, std::uint64_t rdx,
-                    std::uint64_t r10, std::uint64_t r8) {
-  hosted::Registers registers{number, rdi, rsi, rdx, r10, r8, 0};
+                    std::uint64_t r10, std::uint64_t r8, std::uint64_t r9) {
+  hosted::Registers registers{number, rdi, rsi, rdx, r10, r8, r9};
   if (hosted::call_on_lane(link_, lane_, thread_, registers, budget_) !=
       hosted::LaneResult::kAnswered)
     throw std::runtime_error("the call was not answered");

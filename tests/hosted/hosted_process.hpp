@@ -74,7 +74,8 @@ class Client {
   hosted::Link& link() { return link_; }
   std::uint32_t take_lane(std::uint64_t thread);
   Answer call(std::uint64_t number, std::uint64_t rdi = 0, std::uint64_t rsi = 0,
-              std::uint64_t rdx = 0, std::uint64_t r10 = 0, std::uint64_t r8 = 0);
+              std::uint64_t rdx = 0, std::uint64_t r10 = 0, std::uint64_t r8 = 0,
+              std::uint64_t r9 = 0);
   Answer attach(const std::string& name, const Secret& secret);
   // Memory for a region, mapped at the address that it returns; nullptr: refused.
   std::byte* take_memory(std::size_t bytes, vmsrs_status& status, int* descriptor = nullptr);

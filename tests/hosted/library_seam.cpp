@@ -45,6 +45,20 @@ void suppress_as_operator(std::uint64_t user_number) {
   BOOST_CHECK_EQUAL(result.status, VMSRS_OK);
 }
 
+void contain_as_operator(std::uint32_t mode) {
+  const Answer answer = site->manager.client().call(VMSRS_CALL_MGMT_CONTAINMENT,
+                                                    site->manager.token(), site->server, mode);
+  BOOST_CHECK_EQUAL(answer.status, VMSRS_OK);
+}
+
+std::string label_seen(std::uint64_t user_number) {
+  char text[VMSRS_LABEL_BYTES];
+  const Answer answer = site->manager.client().call(
+      VMSRS_CALL_MGMT_LABEL, site->manager.token(), site->server, user_number % VMSRS_MAX_USERS,
+      user_number / VMSRS_MAX_USERS - 1, address_of(text), sizeof text);
+  return answer.status == VMSRS_OK ? std::string(text, answer.rdx) : kNoSuchUser;
+}
+
 vmsrs_server_info server_info() { return site->manager.info(site->server); }
 
 void leave_behind(const char* name, std::uint64_t value, std::uint64_t rest) {

@@ -126,6 +126,33 @@ BOOST_FIXTURE_TEST_CASE(modes, Limited) {
   BOOST_CHECK(is_pristine());
 }
 
+// Of the operator, for all processes of the server, in effect at the next fault.
+BOOST_FIXTURE_TEST_CASE(the_operators_word_counts, Limited) {
+  for (const bool observes : {true, false}) {
+    contain_as_operator(observes ? VMSRS_SERVER_OBSERVE : VMSRS_SERVER_OFF);
+    BOOST_CHECK_EQUAL(status().mode, observes ? std::uint32_t{VMSRS_CONTAINMENT_OBSERVE}
+                                              : std::uint32_t{VMSRS_CONTAINMENT_OFF});
+    const Told told = told_by_child([&] {
+      if (vmsrs_set_containment(VMSRS_CONTAINMENT_ON) == 0) crash(*this);
+    });
+    BOOST_CHECK_EQUAL(signal_of(told.status), SIGSEGV);
+    BOOST_CHECK_EQUAL(contains(told.text, "observing: SIGSEGV of a user at "), observes);
+  }
+  contain_as_operator(VMSRS_SERVER_OWN);
+  BOOST_CHECK_EQUAL(crash(*this), VMSRS_SUPPRESSED);
+}
+
+BOOST_FIXTURE_TEST_CASE(the_operator_contains_what_the_process_would_not, Limited) {
+  BOOST_CHECK_EQUAL(vmsrs_set_containment(VMSRS_CONTAINMENT_OFF), 0);
+  contain_as_operator(VMSRS_SERVER_CONTAIN);
+  BOOST_CHECK_EQUAL(status().mode, std::uint32_t{VMSRS_CONTAINMENT_ON});
+  BOOST_CHECK_EQUAL(server_info().containment, std::uint32_t{VMSRS_SERVER_CONTAIN});
+  BOOST_CHECK_EQUAL(crash(*this), VMSRS_SUPPRESSED);
+  contain_as_operator(VMSRS_SERVER_OWN);
+  BOOST_CHECK_EQUAL(status().mode, std::uint32_t{VMSRS_CONTAINMENT_OFF});
+  BOOST_CHECK(is_pristine());
+}
+
 // The program's own handler asks what was seen; a thread without a user is not counted.
 BOOST_FIXTURE_TEST_CASE(observed_faults_are_counted, Limited) {
   const auto counted = [&](bool with_user) {

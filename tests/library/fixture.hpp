@@ -49,6 +49,11 @@ void start_engine();
 void check_invariants();
 // What `vmsrs_user_number` named, as an operator names it.
 void suppress_as_operator(std::uint64_t user_number);
+// What an operator is shown of a user that has not finished: its label, or that there is no user.
+std::string label_seen(std::uint64_t user_number);
+inline const std::string kNoSuchUser = "no such user";
+// What an operator wants done about faults: enum vmsrs_server_containment.
+void contain_as_operator(std::uint32_t mode);
 // What the engine counts for the server.
 vmsrs_server_info server_info();
 

@@ -243,6 +243,24 @@ void suppress_as_operator(std::uint64_t user_number) {
   BOOST_CHECK_EQUAL(result.status, VMSRS_OK);
 }
 
+void contain_as_operator(std::uint32_t mode) {
+  const guest::CallResult result = dispatch(
+      VMSRS_CALL_MGMT_CONTAINMENT, {.rdi = engine->token, .rsi = engine->server, .rdx = mode});
+  BOOST_CHECK_EQUAL(result.status, VMSRS_OK);
+}
+
+std::string label_seen(std::uint64_t user_number) {
+  char text[VMSRS_LABEL_BYTES];
+  const guest::CallResult result =
+      dispatch(VMSRS_CALL_MGMT_LABEL, {.rdi = engine->token,
+                                       .rsi = engine->server,
+                                       .rdx = user_number % VMSRS_MAX_USERS,
+                                       .r10 = user_number / VMSRS_MAX_USERS - 1,
+                                       .r8 = reinterpret_cast<std::uint64_t>(text),
+                                       .r9 = sizeof text});
+  return result.status == VMSRS_OK ? std::string(text, result.first) : kNoSuchUser;
+}
+
 // The service thread compares region and mirror meanwhile, for the engine cannot by itself.
 void check_invariants() {
   vmsrs_check_report report{};

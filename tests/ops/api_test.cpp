@@ -95,11 +95,26 @@ BOOST_AUTO_TEST_CASE(users_come_from_all_answers_and_are_filtered) {
   BOOST_REQUIRE(crashed.size() == 3u);
   BOOST_TEST(crashed[0].at("state") == "crashed");
   BOOST_TEST(crashed[0].at("label") == 103);
+  BOOST_TEST(crashed[0].at("label_text") == R"(trace \x1b[2J"\x5cx1b\x00\xff)");
+  BOOST_TEST(crashed[1].at("label_text").is_null());
   BOOST_TEST(crashed[0].at("first_fault").at("kind") == "wild");
   BOOST_TEST(crashed[0].at("first_fault").at("address") == "0xdeadbeef000");
   BOOST_TEST(crashed[2].at("state") == "collected");
   BOOST_TEST(get("/v1/users?state=active").body.at("users")[0].at("first_fault").is_null());
   check_error(get("/v1/users?state=dead"), 400, "bad_request");
+}
+
+BOOST_AUTO_TEST_CASE(containment_of_a_server) {
+  const Reply reply = post("/v1/containment", R"({"server":"roster","mode":"observe"})");
+  BOOST_TEST(reply.status == 200);
+  BOOST_TEST(reply.body.at("containment") == "observe");
+  BOOST_TEST(fake.calls.back() == "contain 1 2");
+  BOOST_TEST(get("/v1/servers").body.at("servers")[1].at("containment") == "observe");
+  BOOST_TEST(get("/v1/servers").body.at("servers")[0].at("containment") == "own");
+  check_error(post("/v1/containment", R"({"server":"nobody","mode":"off"})"), 404, "not_found");
+  for (const char* body : {R"({"mode":"off"})", R"({"server":"shop"})",
+                           R"({"server":"shop","mode":"on"})", R"({"server":"shop","mode":1})"})
+    check_error(post("/v1/containment", body), 400, "bad_request");
 }
 
 BOOST_AUTO_TEST_CASE(collection_waits_until_it_is_done) {

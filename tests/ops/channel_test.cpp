@@ -191,6 +191,17 @@ BOOST_AUTO_TEST_CASE(exits_end_after_the_last_processor) {
   BOOST_TEST(channel.exits(2, exits) == VMSRS_NOT_FOUND);
 }
 
+BOOST_AUTO_TEST_CASE(containment_is_handed_on) {
+  open();
+  define("shop");
+  vmsrs_server_info info;
+  BOOST_TEST(channel.contain(0, VMSRS_SERVER_OBSERVE) == VMSRS_OK);
+  BOOST_REQUIRE(channel.server(0, info) == VMSRS_OK);
+  BOOST_TEST(info.containment == unsigned{VMSRS_SERVER_OBSERVE});
+  BOOST_TEST(channel.contain(0, VMSRS_SERVER_OFF + 1) == VMSRS_BAD_ARGUMENT);
+  BOOST_TEST(channel.contain(9, VMSRS_SERVER_OFF) == VMSRS_NOT_FOUND);
+}
+
 BOOST_AUTO_TEST_CASE(crashed_user_is_seen_collected_and_remembered) {
   crash_a_user();
   vmsrs_server_info info;
@@ -201,6 +212,15 @@ BOOST_AUTO_TEST_CASE(crashed_user_is_seen_collected_and_remembered) {
   BOOST_REQUIRE(users().size() == 1u);
   BOOST_TEST(users()[0].state == unsigned{VMSRS_USER_CRASHED});
   BOOST_TEST(users()[0].label == 7u);
+  channel::UserLabel label;
+  BOOST_TEST(channel.label(users()[0], label) == VMSRS_OK);
+  BOOST_TEST(label.bytes == 0u);
+  const std::string text = "session 4711";
+  BOOST_TEST(server.call(VMSRS_CALL_USER_LABEL,
+                         {reinterpret_cast<std::uint64_t>(text.data()), text.size()}) == VMSRS_OK);
+  BOOST_TEST(users()[0].label_bytes == text.size());
+  BOOST_TEST(channel.label(users()[0], label) == VMSRS_OK);
+  BOOST_TEST(channel::label_text(std::span(label.text).first(label.bytes)) == text);
   BOOST_TEST(users()[0].record_count == 1u);
 
   std::uint64_t left = 0;

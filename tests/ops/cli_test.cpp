@@ -64,7 +64,9 @@ const std::vector<Words> kVerbs = {{"status"},
                                    {"gc", "--yes"},
                                    {"gc", "--yes", "--server", "shop", "--user", "3"},
                                    {"scrub", "--yes"},
-                                   {"scrub", "--yes", "--server", "shop"}};
+                                   {"scrub", "--yes", "--server", "shop"},
+                                   {"containment", "shop"},
+                                   {"containment", "shop", "observe"}};
 
 struct BadUsage {
   Words words;
@@ -72,7 +74,9 @@ struct BadUsage {
 };
 
 const std::vector<BadUsage> kBadUsages = {
-    {{}, "a verb is missing (there are: status, users, servers, gc, scrub, check, version)"},
+    {{},
+     "a verb is missing (there are: status, users, servers, gc, scrub, containment, check, "
+     "version)"},
     {{"staus"}, "no verb \"staus\", did you mean \"status\"?"},
     {{"--output", "json", "chek"}, "no verb \"chek\", did you mean \"check\"?"},
     {{"users", "lst"}, "no verb \"lst\", did you mean \"list\"?"},
@@ -88,6 +92,8 @@ const std::vector<BadUsage> kBadUsages = {
     {{"scrub"}, "give --yes where nobody can be asked"},
     {{"scrub", "--user", "3"}, "--user"},
     {{"check", "surplus"}, "surplus"},
+    {{"containment"}, "SERVER"},
+    {{"containment", "shop", "on"}, "on not in {contain,observe,off,own}"},
 };
 
 }  // namespace
@@ -124,6 +130,7 @@ BOOST_AUTO_TEST_CASE(tables_tell_what_is_there) {
   BOOST_TEST(count_lines(users) == 5u);
   BOOST_TEST(contains(users, "wild at 0xdeadbeef000"));
   BOOST_TEST(contains(users, "collected"));
+  BOOST_TEST(contains(users, R"(trace \x1b[2J"\x5cx1b\x00\xff )"));
   BOOST_TEST(count_lines(ctl({"users", "list", "--crashed"}).out) == 4u);
   BOOST_TEST(contains(ctl({"servers", "list"}).out, "roster"));
 }
@@ -219,6 +226,17 @@ BOOST_AUTO_TEST_CASE(bad_usage_exits_2_with_one_line) {
     BOOST_TEST(finished.out == "");
   }
   BOOST_TEST(fake.calls.empty());
+}
+
+BOOST_AUTO_TEST_CASE(containment_is_told_and_changed) {
+  BOOST_TEST(ctl({"containment", "shop"}).out == "shop: own\n");
+  BOOST_TEST(ctl({"containment", "shop", "off"}).out == "shop: off\n");
+  BOOST_TEST(fake.calls.back() == "contain 0 3");
+  BOOST_TEST(ctl({"containment", "shop"}).out == "shop: off\n");
+  BOOST_TEST(contains(ctl({"servers", "list"}).out, " off "));
+  BOOST_TEST(ctl({"containment", "shop", "own"}).out == "shop: own\n");
+  BOOST_TEST(ctl({"containment", "nobody"}).exit_code == 1);
+  BOOST_TEST(ctl({"containment", "nobody", "off"}).exit_code == 1);
 }
 
 BOOST_AUTO_TEST_CASE(help_is_data) {

@@ -188,6 +188,8 @@ BOOST_AUTO_TEST_CASE(example_in_the_reference_file_is_good) {
   BOOST_TEST(config.servers[0].storage_quota_bytes == 64u << 20);
   BOOST_TEST(config.servers[0].storage_full == VMSRS_STORAGE_UNPROTECTED);
   BOOST_TEST(config.servers[1].storage_full == VMSRS_STORAGE_REFUSE);
+  BOOST_TEST((config.servers[0].containment == std::uint32_t{VMSRS_SERVER_CONTAIN}));
+  BOOST_TEST(!config.servers[1].containment.has_value());
   BOOST_TEST(config.servers[0].users == 256);
   BOOST_TEST(config.servers[1].users == 1024);
   BOOST_TEST(config.servers[1].attach_secret_sha256.has_value());
@@ -199,11 +201,15 @@ BOOST_AUTO_TEST_CASE(policies_and_quotas_reach_the_definition) {
       "vmsrs.yaml", with_hash("servers:\n"
                               "  - {name: a, attach_secret_sha256: HASH, storage_quota: 1MiB,"
                               " storage_full: unprotected, users: 7}\n"
-                              "  - {name: b, attach_secret_sha256: HASH, storage_full: refuse}\n"
+                              "  - {name: b, attach_secret_sha256: HASH, storage_full: refuse,"
+                              " containment: off}\n"
                               "  - {name: c, attach_secret_sha256: HASH}\n")));
   FakeChannel channel;
   daemon::push_servers(channel, config);
   BOOST_REQUIRE(channel.definitions.size() == 3u);
+  // Of the second server only: what an operator has said of the others stays.
+  BOOST_TEST(channel.calls.size() == 4u);
+  BOOST_TEST(channel.calls[2] == "contain 2 3");
   BOOST_TEST(channel.definitions[0].storage_policy == unsigned{VMSRS_STORAGE_UNPROTECTED});
   BOOST_TEST(channel.definitions[0].storage_quota_bytes == 1u << 20);
   BOOST_TEST(channel.definitions[0].user_quota == 7u);

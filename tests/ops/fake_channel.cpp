@@ -107,6 +107,10 @@ FakeChannel::FakeChannel() {
   servers_now = {shop(), roster};
   users_now[0] = {user(1, VMSRS_USER_ACTIVE), user(3, VMSRS_USER_CRASHED),
                   user(4, VMSRS_USER_STUCK), user(7, VMSRS_USER_FREE)};
+  // What would clear a terminal, end a JSON string, and pass for an escape.
+  labels_now[3] = std::string("trace \x1b[2J\"\\x1b\0\xff", 17);
+  for (vmsrs_user_info& info : users_now[0])
+    if (labels_now.contains(info.slot)) info.label_bytes = 17;
   exits_now = {exits_of(0), exits_of(1)};
   for (vmsrs_check_result& result : report_now.results) result.examined_count = 12;
 }
@@ -146,6 +150,15 @@ vmsrs_status FakeChannel::users(std::uint32_t server, std::uint64_t cursor,
     records[page.count++] = all[cursor++];
   }
   page.next_cursor = cursor < all.size() ? cursor : 0;
+  return VMSRS_OK;
+}
+
+vmsrs_status FakeChannel::label(const vmsrs_user_info& user, channel::UserLabel& label) {
+  const std::lock_guard guard(lock_);
+  if (!labels_now.contains(user.slot)) return VMSRS_NOT_FOUND;
+  const std::string& text = labels_now[user.slot];
+  label.bytes = text.size();
+  std::copy(text.begin(), text.end(), label.text.begin());
   return VMSRS_OK;
 }
 
@@ -192,6 +205,13 @@ vmsrs_status FakeChannel::scrub(std::uint64_t server, std::uint64_t bytes,
   --scrubs_pending;
   progress.bytes_left = 4096;
   return VMSRS_AGAIN;
+}
+
+vmsrs_status FakeChannel::contain(std::uint32_t server, std::uint32_t mode) {
+  const std::lock_guard guard(lock_);
+  calls.push_back("contain " + std::to_string(server) + " " + std::to_string(mode));
+  if (server < servers_now.size()) servers_now[server].containment = mode;
+  return VMSRS_OK;
 }
 
 vmsrs_status FakeChannel::reap(std::uint32_t server, std::uint32_t process_id) {

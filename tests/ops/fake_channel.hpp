@@ -12,8 +12,8 @@
 namespace vmsrs::test {
 
 // A hypervisor of fixed numbers: two processors, the servers "shop" (attached, in suppression) and
-// "roster" (never attached). Put a SerialChannel around it for more than one thread, and change it by
-// change() while others use it.
+// "roster" (never attached). Put a SerialChannel around it for more than one thread, and change it
+// by change() while others use it.
 class FakeChannel final : public channel::Channel {
  public:
   FakeChannel();
@@ -27,6 +27,7 @@ class FakeChannel final : public channel::Channel {
   vmsrs_stats stats_now{};
   std::vector<vmsrs_server_info> servers_now;
   std::map<std::uint32_t, std::vector<vmsrs_user_info>> users_now;
+  std::map<std::uint32_t, std::string> labels_now;  // by slot
   std::vector<vmsrs_exits> exits_now;
   vmsrs_check_report report_now{};
 
@@ -46,12 +47,14 @@ class FakeChannel final : public channel::Channel {
   vmsrs_status server(std::uint32_t index, vmsrs_server_info& info) override;
   vmsrs_status users(std::uint32_t server, std::uint64_t cursor, std::span<vmsrs_user_info> records,
                      channel::UsersPage& page) override;
+  vmsrs_status label(const vmsrs_user_info& user, channel::UserLabel& label) override;
   vmsrs_status check(bool start_anew, vmsrs_check_report& report) override;
   vmsrs_status define(const vmsrs_server_definition& definition, std::uint32_t& server) override;
   vmsrs_status collect(std::uint32_t server, std::uint64_t slot,
                        std::uint64_t& records_left) override;
   vmsrs_status scrub(std::uint64_t server, std::uint64_t bytes,
                      channel::ScrubProgress& progress) override;
+  vmsrs_status contain(std::uint32_t server, std::uint32_t mode) override;
   vmsrs_status reap(std::uint32_t server, std::uint32_t process_id) override;
 
  private:

@@ -139,6 +139,8 @@ LaneResult call_on_lane(const Link& link, std::uint32_t lane_number, std::uint64
       request.r8 = buffer.bytes;
     else if (request.rax == VMSRS_CALL_MGMT_STATS)
       request.rdx = buffer.bytes;
+    else if (request.rax == VMSRS_CALL_MGMT_LABEL)
+      request.r9 = buffer.bytes;
     else if (buffer.kind == Buffer::Kind::kOut)
       request.r10 = buffer.bytes;
   }

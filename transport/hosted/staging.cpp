@@ -19,6 +19,8 @@ Buffer described(const Registers& r) {
       return {Kind::kIn, &Registers::rdi, VMSRS_NAME_BYTES, 0};
     case VMSRS_CALL_USER_CRASH:
       return {Kind::kIn, &Registers::rdi, sizeof(vmsrs_fault), 0};
+    case VMSRS_CALL_USER_LABEL:
+      return {Kind::kIn, &Registers::rdi, r.rsi, 0};
     case VMSRS_CALL_STORE_RANGE:
       return {Kind::kIn, &Registers::rsi, r.rdx, 0};
     case VMSRS_CALL_MGMT_OPEN:
@@ -33,6 +35,8 @@ Buffer described(const Registers& r) {
     case VMSRS_CALL_MGMT_SERVER:
     case VMSRS_CALL_MGMT_CHECK:
       return {Kind::kOut, &Registers::rdx, r.r10, 1};
+    case VMSRS_CALL_MGMT_LABEL:
+      return {Kind::kOut, &Registers::r8, r.r9, 1};
     case VMSRS_CALL_MGMT_USERS:
       return {Kind::kOut, &Registers::r10, r.r8, sizeof(vmsrs_user_info)};
     default:

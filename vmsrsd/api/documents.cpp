@@ -57,6 +57,7 @@ Json server_document(const vmsrs_server_info& info) {
           {"process", info.attached != 0 ? Json(info.process_id) : Json(nullptr)},
           {"processes", info.process_count},
           {"mode", mode_name(in_suppression(info))},
+          {"containment", channel::containment_name(info.containment)},
           {"active_users", info.active_users},
           {"suppressed_users", info.crashed_users},
           {"stuck_users", info.stuck_users},
@@ -91,11 +92,15 @@ Json server_document(const vmsrs_server_info& info) {
           {"faults", faults_document(info.faults)}};
 }
 
-Json user_document(const vmsrs_user_info& info, const std::string& server) {
+Json user_document(const vmsrs_user_info& info, const std::string& server,
+                   const channel::UserLabel& label) {
   return {{"server", server},
           {"slot", info.slot},
           {"generation", info.generation},
           {"label", info.label},
+          {"label_text", label.bytes == 0
+                             ? Json(nullptr)
+                             : Json(channel::label_text(std::span(label.text).first(label.bytes)))},
           {"state", channel::user_state_name(info.state)},
           {"faults", info.fault_count},
           {"first_fault", fault_document(info.fault)},

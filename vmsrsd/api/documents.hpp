@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "api/answer.hpp"
+#include "channel/channel.hpp"
 #include "daemon/check_ledger.hpp"
 
 // The documents of the API, field by field; docs/api.md explains them, tests keep their names.
@@ -12,7 +13,8 @@ namespace vmsrs::api {
 
 [[nodiscard]] Json faults_document(const std::uint64_t (&faults)[VMSRS_FAULT_KIND_COUNT]);
 [[nodiscard]] Json server_document(const vmsrs_server_info& info);
-[[nodiscard]] Json user_document(const vmsrs_user_info& info, const std::string& server);
+[[nodiscard]] Json user_document(const vmsrs_user_info& info, const std::string& server,
+                                 const channel::UserLabel& label);
 [[nodiscard]] Json exits_document(const std::vector<vmsrs_exits>& cpus);
 [[nodiscard]] Json host_document(const vmsrs_stats& stats);
 [[nodiscard]] Json checks_document(const vmsrs_check_report& report,

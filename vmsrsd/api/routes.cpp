@@ -6,6 +6,8 @@
 #include <limits>
 #include <sstream>
 
+#include "channel/names.hpp"
+
 namespace vmsrs::api {
 namespace {
 
@@ -85,6 +87,20 @@ Answer post_scrub(Service& service, const httplib::Request& request) {
   return service.scrub(what);
 }
 
+Answer post_containment(Service& service, const httplib::Request& request) {
+  Json body;
+  if (auto error = read_body(request, {"server", "mode"}, body)) return *error;
+  std::optional<std::string> server;
+  if (auto error = read_server(body, server)) return *error;
+  if (!server) return bad_request("\"server\" is missing", "give a server's name");
+  const auto member = body.find("mode");
+  const auto mode = member != body.end() && member->is_string()
+                        ? channel::containment_called(member->get<std::string>())
+                        : std::nullopt;
+  if (!mode) return bad_request("\"mode\" is missing or unknown", "own, contain, observe or off");
+  return service.contain(*server, *mode);
+}
+
 Answer post_check(Service& service, const httplib::Request& request) {
   Json body;
   if (auto error = read_body(request, {"timeout_ms"}, body)) return *error;
@@ -148,6 +164,10 @@ void install_routes(httplib::Server& server, Service& service) {
   server.Post("/v1/scrub",
               [&service](const httplib::Request& request, httplib::Response& response) {
                 reply(response, post_scrub(service, request));
+              });
+  server.Post("/v1/containment",
+              [&service](const httplib::Request& request, httplib::Response& response) {
+                reply(response, post_containment(service, request));
               });
   server.Post("/v1/check",
               [&service](const httplib::Request& request, httplib::Response& response) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "api/service.hpp"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <thread>
 
@@ -65,7 +67,10 @@ Answer Service::users(const std::vector<std::string>& states) {
       const std::string state = channel::user_state_name(user.state);
       const bool wanted =
           states.empty() || std::find(states.begin(), states.end(), state) != states.end();
-      if (wanted) list.push_back(user_document(user, name));
+      if (!wanted) continue;
+      channel::UserLabel label;  // one that has gone meanwhile is shown without
+      if (user.label_bytes != 0) (void)channel_.label(user, label);
+      list.push_back(user_document(user, name, label));
     }
   }
   return {200, {{"users", std::move(list)}}};
@@ -153,6 +158,17 @@ Answer Service::scrub(const ScrubRequest& request) {
     list.push_back(std::move(*one));
   }
   return {200, {{"complete", complete}, {"scrubs", std::move(list)}}};
+}
+
+Answer Service::contain(const std::string& server, std::uint32_t mode) {
+  std::optional<Answer> error;
+  const std::vector<vmsrs_server_info> servers = servers_called(server, error);
+  if (error) return *error;
+  const vmsrs_status status = channel_.contain(servers.front().server, mode);
+  if (status != VMSRS_OK) return status_answer(status, "changing the containment of " + server);
+  spdlog::warn("containment of {}: {}, was {}", server, channel::containment_name(mode),
+               channel::containment_name(servers.front().containment));
+  return {200, {{"server", server}, {"containment", channel::containment_name(mode)}}};
 }
 
 vmsrs_status Service::run_check(steady_clock::time_point deadline, vmsrs_check_report& report) {

@@ -42,6 +42,8 @@ class Service {
   [[nodiscard]] Answer users(const std::vector<std::string>& states);
   [[nodiscard]] Answer collect(const CollectRequest& request);
   [[nodiscard]] Answer scrub(const ScrubRequest& request);
+  // `mode`: enum vmsrs_server_containment.
+  [[nodiscard]] Answer contain(const std::string& server, std::uint32_t mode);
   [[nodiscard]] Answer check(std::optional<std::chrono::milliseconds> timeout);
   [[nodiscard]] Answer exits();
   [[nodiscard]] Answer version();

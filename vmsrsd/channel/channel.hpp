@@ -3,6 +3,7 @@
 
 #include <vmsrs/abi.h>
 
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -18,6 +19,12 @@ struct Version {
 struct UsersPage {
   std::size_t count = 0;          // records written
   std::uint64_t next_cursor = 0;  // 0 = that was the end
+};
+
+// What a program calls its user: any bytes.
+struct UserLabel {
+  std::size_t bytes = 0;
+  std::array<std::uint8_t, VMSRS_LABEL_BYTES> text{};
 };
 
 constexpr std::uint64_t kEveryCrashedUser = ~std::uint64_t{0};
@@ -42,6 +49,8 @@ class Channel {
   [[nodiscard]] virtual vmsrs_status server(std::uint32_t index, vmsrs_server_info& info) = 0;
   [[nodiscard]] virtual vmsrs_status users(std::uint32_t server, std::uint64_t cursor,
                                            std::span<vmsrs_user_info> records, UsersPage& page) = 0;
+  // VMSRS_NOT_FOUND: the user is gone, and not of those that are remembered.
+  [[nodiscard]] virtual vmsrs_status label(const vmsrs_user_info& user, UserLabel& label) = 0;
   // VMSRS_AGAIN (report filled) while a verdict is pending: the caller waits and goes on.
   [[nodiscard]] virtual vmsrs_status check(bool start_anew, vmsrs_check_report& report) = 0;
   [[nodiscard]] virtual vmsrs_status define(const vmsrs_server_definition& definition,
@@ -53,6 +62,8 @@ class Channel {
   // only asks how far it is. VMSRS_AGAIN (progress filled) while some are left.
   [[nodiscard]] virtual vmsrs_status scrub(std::uint64_t server, std::uint64_t bytes,
                                            ScrubProgress& progress) = 0;
+  // `mode`: enum vmsrs_server_containment.
+  [[nodiscard]] virtual vmsrs_status contain(std::uint32_t server, std::uint32_t mode) = 0;
   [[nodiscard]] virtual vmsrs_status reap(std::uint32_t server, std::uint32_t process_id) = 0;
 };
 

@@ -132,6 +132,20 @@ vmsrs_status HypercallChannel::users(std::uint32_t server, std::uint64_t cursor,
   return status;
 }
 
+vmsrs_status HypercallChannel::label(const vmsrs_user_info& user, UserLabel& label) {
+  label = {};
+  Registers registers{.rax = VMSRS_CALL_MGMT_LABEL,
+                      .rdi = token_,
+                      .rsi = user.server,
+                      .rdx = user.slot,
+                      .r10 = user.generation,
+                      .r8 = address_of(label.text.data()),
+                      .r9 = label.text.size()};
+  const vmsrs_status status = call_to_end(registers, std::as_writable_bytes(std::span(label.text)));
+  if (status == VMSRS_OK) label.bytes = std::min<std::size_t>(registers.rdx, label.text.size());
+  return status;
+}
+
 vmsrs_status HypercallChannel::check(bool start_anew, vmsrs_check_report& report) {
   report = {};
   Registers registers{.rax = VMSRS_CALL_MGMT_CHECK,
@@ -165,6 +179,12 @@ vmsrs_status HypercallChannel::scrub(std::uint64_t server, std::uint64_t bytes,
   const vmsrs_status status = call(registers);
   if (status == VMSRS_OK || status == VMSRS_AGAIN) progress = {registers.rdx, registers.rsi};
   return status;
+}
+
+vmsrs_status HypercallChannel::contain(std::uint32_t server, std::uint32_t mode) {
+  Registers registers{
+      .rax = VMSRS_CALL_MGMT_CONTAINMENT, .rdi = token_, .rsi = server, .rdx = mode};
+  return call(registers);
 }
 
 vmsrs_status HypercallChannel::reap(std::uint32_t server, std::uint32_t process_id) {

@@ -29,11 +29,13 @@ class HypercallChannel final : public Channel {
   vmsrs_status server(std::uint32_t index, vmsrs_server_info& info) override;
   vmsrs_status users(std::uint32_t server, std::uint64_t cursor, std::span<vmsrs_user_info> records,
                      UsersPage& page) override;
+  vmsrs_status label(const vmsrs_user_info& user, UserLabel& label) override;
   vmsrs_status check(bool start_anew, vmsrs_check_report& report) override;
   vmsrs_status define(const vmsrs_server_definition& definition, std::uint32_t& server) override;
   vmsrs_status collect(std::uint32_t server, std::uint64_t slot,
                        std::uint64_t& records_left) override;
   vmsrs_status scrub(std::uint64_t server, std::uint64_t bytes, ScrubProgress& progress) override;
+  vmsrs_status contain(std::uint32_t server, std::uint32_t mode) override;
   vmsrs_status reap(std::uint32_t server, std::uint32_t process_id) override;
 
  private:

@@ -34,9 +34,17 @@ const std::array<const char*, VMSRS_EXIT_REASON_COUNT> kExitReasonNames = {
 const std::array<const char*, VMSRS_CHECK_COUNT> kInvariantNames = {
     "hidden", "storage", "chains", "users", "mirror", "collected", "accounting", "windows"};
 
+const std::array<const char*, 4> kContainmentNames = {"own", "contain", "observe", "off"};
+
 const char* fault_kind_name(std::uint32_t kind) { return name_in(kFaultKindNames, kind); }
 const char* isolation_name(std::uint32_t isolation) { return name_in(kIsolationNames, isolation); }
 const char* user_state_name(std::uint32_t state) { return name_in(kUserStateNames, state); }
+const char* containment_name(std::uint32_t mode) { return name_in(kContainmentNames, mode); }
+std::optional<std::uint32_t> containment_called(const std::string& name) {
+  for (std::uint32_t mode = 0; mode < kContainmentNames.size(); ++mode)
+    if (name == kContainmentNames[mode]) return mode;
+  return std::nullopt;
+}
 const char* verdict_name(std::uint32_t verdict) { return name_in(kVerdictNames, verdict); }
 
 std::string status_name(vmsrs_status status) {
@@ -46,6 +54,20 @@ std::string status_name(vmsrs_status status) {
 
 std::string dotted_version(std::uint32_t abi_version) {
   return std::to_string(abi_version >> 16) + "." + std::to_string(abi_version & 0xffffu);
+}
+
+std::string label_text(std::span<const std::uint8_t> label) {
+  std::string text;
+  for (const std::uint8_t byte : label) {
+    if (byte >= ' ' && byte <= '~' && byte != '\\') {
+      text += static_cast<char>(byte);
+    } else {
+      text += "\\x";
+      text += "0123456789abcdef"[byte >> 4];
+      text += "0123456789abcdef"[byte & 15];
+    }
+  }
+  return text;
 }
 
 std::string server_name(const vmsrs_server_info& info) {

@@ -5,6 +5,8 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 
 // The ABI's numbers as words: the closed sets of metric labels and of the API's fields. A number
@@ -18,9 +20,17 @@ extern const std::array<const char*, VMSRS_CHECK_COUNT> kInvariantNames;
 [[nodiscard]] const char* fault_kind_name(std::uint32_t kind);
 [[nodiscard]] const char* isolation_name(std::uint32_t isolation);
 [[nodiscard]] const char* user_state_name(std::uint32_t state);
+// own, contain, observe, off.
+extern const std::array<const char*, 4> kContainmentNames;
+[[nodiscard]] const char* containment_name(std::uint32_t mode);
+[[nodiscard]] std::optional<std::uint32_t> containment_called(const std::string& name);
 [[nodiscard]] const char* verdict_name(std::uint32_t verdict);
 [[nodiscard]] std::string status_name(vmsrs_status status);
 [[nodiscard]] std::string dotted_version(std::uint32_t abi_version);
+
+// A user's label: printable ASCII stays, but for the backslash; every other byte is \xNN. Safe in
+// JSON and terminals, and no two labels look the same.
+[[nodiscard]] std::string label_text(std::span<const std::uint8_t> label);
 
 // Bounded, and with anything but printable ASCII replaced: safe in JSON, labels and terminals.
 [[nodiscard]] std::string server_name(const vmsrs_server_info& info);

@@ -34,6 +34,10 @@ class SerialChannel final : public Channel {
     const std::lock_guard lock(mutex_);
     return below_.users(server, cursor, records, page);
   }
+  vmsrs_status label(const vmsrs_user_info& user, UserLabel& label) override {
+    const std::lock_guard lock(mutex_);
+    return below_.label(user, label);
+  }
   vmsrs_status check(bool start_anew, vmsrs_check_report& report) override {
     const std::lock_guard lock(mutex_);
     return below_.check(start_anew, report);
@@ -50,6 +54,10 @@ class SerialChannel final : public Channel {
   vmsrs_status scrub(std::uint64_t server, std::uint64_t bytes, ScrubProgress& progress) override {
     const std::lock_guard lock(mutex_);
     return below_.scrub(server, bytes, progress);
+  }
+  vmsrs_status contain(std::uint32_t server, std::uint32_t mode) override {
+    const std::lock_guard lock(mutex_);
+    return below_.contain(server, mode);
   }
   vmsrs_status reap(std::uint32_t server, std::uint32_t process_id) override {
     const std::lock_guard lock(mutex_);

@@ -31,6 +31,7 @@ struct Server {
   std::uint64_t storage_quota_bytes = 0;  // 0 = no limit
   std::uint32_t users = 1024;
   vmsrs_storage_policy storage_full = VMSRS_STORAGE_REFUSE;
+  std::optional<std::uint32_t> containment;  // enum vmsrs_server_containment; absent: as it is
   std::string where;  // `FILE:LINE: servers[N]`, for messages about its secret
   bool operator==(const Server&) const = default;
 };

@@ -8,6 +8,7 @@
 #include <set>
 #include <sstream>
 
+#include "channel/names.hpp"
 #include "config/config.hpp"
 #include "config/secrets.hpp"
 #include "config/value.hpp"
@@ -71,7 +72,7 @@ std::string name_of(const Value& value) {
 
 Server read_server(const Value& value) {
   value.expect_mapping({"name", "attach_secret_file", "attach_secret_sha256", "storage_quota",
-                        "storage_full", "users"});
+                        "storage_full", "containment", "users"});
   Server server;
   server.where = value.where();
   server.name = name_of(value["name"]);
@@ -95,6 +96,9 @@ Server read_server(const Value& value) {
                               ? VMSRS_STORAGE_UNPROTECTED
                               : VMSRS_STORAGE_REFUSE;
   }
+  if (const Value mode = value["containment"]; mode.given())
+    server.containment =
+        channel::containment_called(mode.one_of({"own", "contain", "observe", "off"}));
   if (const Value users = value["users"]; users.given()) {
     server.users = static_cast<std::uint32_t>(users.whole_number(1, kMostUsers));
   }
@@ -110,7 +114,8 @@ void read_servers(const Value& value, Config& config) {
   }
   for (const Value& item : items) {
     if (!item.given())
-      item.fail("a server: name, attach_secret_file, storage_quota, storage_full, users");
+      item.fail(
+          "a server: name, attach_secret_file, storage_quota, storage_full, containment, users");
     config.servers.push_back(read_server(item));
     if (!names.insert(config.servers.back().name).second) {
       item["name"].fail("a name that no other server has");

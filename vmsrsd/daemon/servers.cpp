@@ -60,6 +60,12 @@ void push_servers(channel::Channel& channel, const config::Config& config) {
       throw config::Error(config.servers[i].where +
                           ": the hypervisor refuses this server: " + channel::status_name(status));
     }
+    if (const auto& mode = config.servers[i].containment; mode) {
+      const vmsrs_status contained = channel.contain(number, *mode);
+      if (contained != VMSRS_OK)
+        throw config::Error(config.servers[i].where + ": the hypervisor refuses its containment: " +
+                            channel::status_name(contained));
+    }
     spdlog::info("server {} is defined as number {}", config.servers[i].name, number);
   }
 }

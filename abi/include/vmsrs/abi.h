@@ -66,6 +66,7 @@ enum vmsrs_call {
   VMSRS_CALL_USER_DRAINED = 0x116,
   VMSRS_CALL_USER_EXPOSED = 0x117,
   VMSRS_CALL_USER_ABANDON = 0x118,
+  VMSRS_CALL_USER_LABEL = 0x119,
   VMSRS_CALL_STORE = 0x120,
   VMSRS_CALL_STORE_RANGE = 0x121,
   VMSRS_CALL_FILL_RANGE = 0x122,
@@ -83,11 +84,13 @@ enum vmsrs_call {
   VMSRS_CALL_MGMT_SERVER = 0x212,
   VMSRS_CALL_MGMT_USERS = 0x213,
   VMSRS_CALL_MGMT_CHECK = 0x214,
+  VMSRS_CALL_MGMT_LABEL = 0x215,
   VMSRS_CALL_MGMT_DEFINE = 0x220,
   VMSRS_CALL_MGMT_COLLECT = 0x221,
   VMSRS_CALL_MGMT_REAP = 0x222,
   VMSRS_CALL_MGMT_SCRUB = 0x223,
-  VMSRS_CALL_MGMT_SUPPRESS = 0x224
+  VMSRS_CALL_MGMT_SUPPRESS = 0x224,
+  VMSRS_CALL_MGMT_CONTAINMENT = 0x225
 };
 
 /* ---- Statuses ----------------------------------------------------------------------------------
@@ -150,6 +153,7 @@ enum vmsrs_status {
 #define VMSRS_STORE_IF_EQUAL 2u /* STORE: only if R9 is there; RDX: 1 it is not, RSI: what is */
 #define VMSRS_EVERY_USER (~0ull) /* DRAIN: the windows of all users */
 #define VMSRS_HASH_BYTES 32u   /* SHA-256 */
+#define VMSRS_LABEL_BYTES 64u  /* of a user's label, at most */
 #define VMSRS_RECENT_USERS 64u /* collected users remembered for MGMT_USERS, per server */
 
 /* ---- Windows: what the hypervisor writes and a server can only read
@@ -171,6 +175,15 @@ enum vmsrs_user_state {
   VMSRS_USER_STUCK = 3 /* crashed, and could not be brought to its end point or out of a store */
 };
 
+/* What management wants done about faults of a server's users that have not crashed yet. The library
+ * does it; with OWN, what its process says. */
+enum vmsrs_server_containment {
+  VMSRS_SERVER_OWN = 0,
+  VMSRS_SERVER_CONTAIN = 1,
+  VMSRS_SERVER_OBSERVE = 2,
+  VMSRS_SERVER_OFF = 3
+};
+
 struct vmsrs_status_page {
   uint64_t magic;
   uint32_t abi_version;
@@ -180,7 +193,8 @@ struct vmsrs_status_page {
   uint64_t processes; /* 1: more than one has been attached since the first; only the last one's end
                          takes it back */
   uint64_t service_taken;   /* the request that the engine sees to itself */
-  uint8_t reserved[16];
+  uint32_t containment;     /* enum vmsrs_server_containment */
+  uint8_t reserved[12];
   uint64_t freed; /* rises before a tag that named an owner becomes UNOWNED; a line of its own */
   uint8_t reserved2[4024];
 };
@@ -352,7 +366,8 @@ struct vmsrs_server_info {
   uint32_t process_count;           /* attached */
   uint64_t exposed_user_count; /* users seen to have read from one that then crashed */
   uint32_t process_ids[VMSRS_MAX_PROCESSES]; /* of all that are attached, the first one first */
-  uint64_t reserved[2];
+  uint32_t containment; /* enum vmsrs_server_containment */
+  uint32_t reserved[3];
 };
 /* Upper bounds, in ms, of suppression_histogram's first 11 buckets; the twelfth has none. */
 #define VMSRS_SUPPRESSION_BUCKETS_MS \
@@ -378,7 +393,7 @@ struct vmsrs_user_info {
   uint64_t restore_count; /* granules of this user's that were restored */
   uint64_t record_count;  /* records it holds, now: one or more for each granule it wrote */
   uint32_t exposed;       /* 1: it was seen to read from a user that then crashed */
-  uint32_t reserved;
+  uint32_t label_bytes;   /* of what MGMT_LABEL gives; 0: it has no label */
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_user_info) == 112, "layout");
 

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vmsrs/fast.hpp>
@@ -80,6 +82,32 @@ class User {
   int error_;
   bool ended_ = false;
 };
+
+// body(); false if the thread's user crashed in it (see vmsrs_rescue).
+template <typename Body>
+requires std::is_void_v<std::invoke_result_t<Body&>>
+bool rescue(Body&& body) {
+  constexpr int kCrashed = -1;
+  return vmsrs_rescue(
+             [](void* p) {
+               (*static_cast<std::remove_reference_t<Body>*>(p))();
+               return 0;
+             },
+             std::addressof(body), kCrashed) != kCrashed;
+}
+
+// What body() returns, or `error` if the thread's user crashed in it.
+template <typename Error, typename Body>
+auto rescue(Error&& error, Body&& body) -> std::decay_t<std::invoke_result_t<Body&>> {
+  std::optional<std::decay_t<std::invoke_result_t<Body&>>> result;
+  if (rescue([&] { result.emplace(body()); })) return *std::move(result);
+  return std::forward<Error>(error);
+}
+
+// What lists show of the calling thread's user (see vmsrs_user_label).
+inline int label_user(std::string_view label) {
+  return vmsrs_user_label(label.data(), label.size());
+}
 
 // Loads that belong together. read() is called, and called again whenever somebody has crashed or
 // was collected meanwhile: what the last call loaded is all from before a crash, or all from after

@@ -105,11 +105,13 @@ int vmsrs_detach(void);
 /* Whether faults of users that have not crashed yet are contained from now on. Those that have are
  * contained to their end, whatever the mode; and what is no fault (crash_suppression_os,
  * vmsrs_user_suppress, a refused store, an exception) crashes its user in every mode. Of this
- * process. VMSRS_ERROR_STATE: the calling user has crashed. Any thread; async-signal-safe. */
+ * process, and in force unless the operator has said otherwise (vmsrsctl containment); then once he
+ * takes that back. VMSRS_ERROR_STATE: the calling user has crashed. Any thread; async-signal-safe.
+ */
 int vmsrs_set_containment(enum vmsrs_containment_mode mode);
 
 typedef struct vmsrs_containment_status {
-  uint32_t mode;           /* enum vmsrs_containment_mode */
+  uint32_t mode;           /* enum vmsrs_containment_mode: what is in force */
   uint32_t polices_calls;  /* 1: system calls of crashed users' threads are; 0: by the options they
                               are not, or this kernel has no syscall user dispatch (Linux 5.11) */
   uint64_t crash_count;    /* users of this process that have crashed since it attached */
@@ -236,9 +238,32 @@ int vmsrs_reader_begin(uint64_t label);
  */
 bool vmsrs_user_crashed(void);
 
+/* Why has the calling thread's user crashed? VMSRS_FAULT_NONE: it has not, or there is none.
+ * VMSRS_FAULT_OPERATOR: somebody else has declared it. No trap while nobody is suppressed. */
+enum vmsrs_fault_kind vmsrs_user_error(void);
+
+/* function(argument), and what it returns; but `error` if the calling thread's user crashes in it:
+ * an error that the caller knows how to handle. The user stays suppressed to its scope's end, after
+ * on_crash as ever. A fault takes the thread out of the function at once, also of a user that
+ * had crashed before; frames that this skips get no destructors, scopes that the function had
+ * opened are closed. Where that would leave locks behind, which is in the C library and in this
+ * one, the instruction is stepped over; and a crash that is no fault (crash_suppression_os, a
+ * refused store, a failed check, a declared crash) lets the function go on: then it runs to its
+ * end, and what it returns is replaced. Nested: the innermost one. Past the bounds in faults and
+ * time the thread is taken to its scope's end all the same. Without a user: a plain call.
+ * Exceptions pass. The function is not left by longjmp. */
+int vmsrs_rescue(int (*function)(void*), void* argument, int error);
+
 /* The number of the calling thread's user, for others to name it by; never given twice to one
  * server. 0: no scope is open. */
 uint64_t vmsrs_user_number(void);
+
+/* What lists and the API show of the calling thread's user, and metrics never: a session, a trace
+ * id; any bytes, at most VMSRS_LABEL_BYTES, copied. In place of the last one; 0 bytes: none. Until
+ * the scope ends. No call: it is handed over when the user has crashed and its thread knows.
+ * VMSRS_ERROR_STATE: no scope is open, or the user has crashed already; VMSRS_ERROR_ARGUMENT: it is
+ * longer. */
+int vmsrs_user_label(const void* label, size_t bytes);
 
 /* The descriptor of the calling thread's user's connection: what it may write to and close when it
  * has crashed, to say so. Until the scope ends. VMSRS_ERROR_STATE: no scope is open, or the user
