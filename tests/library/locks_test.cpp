@@ -430,5 +430,32 @@ BOOST_FIXTURE_TEST_CASE(results, LockingServer) {
   BOOST_CHECK_EQUAL(run(look), VMSRS_FINISHED);
 }
 
+// What the frames held that a rescue leaves is free for who goes on; what was taken before stays.
+BOOST_FIXTURE_TEST_CASE(held_in_a_function_that_is_left, LockingServer) {
+  pthread_mutex_t outer = PTHREAD_MUTEX_INITIALIZER, inner = PTHREAD_MUTEX_INITIALIZER;
+  pthread_rwlock_t shared = PTHREAD_RWLOCK_INITIALIZER;
+  int outer_again = -1, inner_again = -1, shared_again = -1;
+  const int outcome = run([&] {
+    pthread_mutex_lock(&outer);
+    const int value = vmsrs::rescue(-5, [&] {
+      pthread_mutex_lock(&inner);
+      pthread_rwlock_rdlock(&shared);
+      *static_cast<volatile std::uint64_t*>(wild()) = 1;
+      return 0;
+    });
+    BOOST_CHECK_EQUAL(value, -5);
+    outer_again = pthread_mutex_trylock(&outer);
+    inner_again = pthread_mutex_trylock(&inner);
+    shared_again = pthread_rwlock_trywrlock(&shared);
+    pthread_rwlock_unlock(&shared);
+    pthread_mutex_unlock(&inner);
+    pthread_mutex_unlock(&outer);
+  });
+  BOOST_CHECK_EQUAL(outcome, VMSRS_SUPPRESSED);
+  BOOST_CHECK_EQUAL(outer_again, EBUSY);
+  BOOST_CHECK_EQUAL(inner_again, 0);
+  BOOST_CHECK_EQUAL(shared_again, 0);
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 #endif
