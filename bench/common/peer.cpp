@@ -14,7 +14,7 @@
 
 namespace vmsrs::bench {
 
-Peer::Peer(std::size_t words, std::function<void(std::uint64_t*)> work)
+Peer::Peer(std::size_t words, std::function<void(std::uint64_t*)> work, bool gently)
     : bytes_((words + kLineWords) * sizeof(std::uint64_t)) {
   void* const memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
                             MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
@@ -27,7 +27,10 @@ Peer::Peer(std::size_t words, std::function<void(std::uint64_t*)> work)
   pin_to(kEngineCpu);
   for (;;) {
     const std::uint64_t value = __atomic_load_n(word_, __ATOMIC_ACQUIRE);
-    if ((value & 1) == 0) continue;
+    if ((value & 1) == 0) {
+      if (gently) __builtin_ia32_pause();
+      continue;
+    }
     work(shared());
     __atomic_store_n(word_, value + 1, __ATOMIC_RELEASE);
   }

@@ -13,10 +13,11 @@ namespace vmsrs::bench {
 constexpr std::size_t kLineWords = 64 / sizeof(std::uint64_t);
 
 // A process on the engine's processor that spins on one word, does something whenever it changes,
-// and answers in it. It shares `words` words with its maker. It spins until it is destroyed.
+// and answers in it. It shares `words` words with its maker. It spins until it is destroyed; gently:
+// it pauses between looks, as vmsrs-hosted does.
 class Peer {
  public:
-  Peer(std::size_t words, std::function<void(std::uint64_t* shared)> work);
+  Peer(std::size_t words, std::function<void(std::uint64_t* shared)> work, bool gently = false);
   ~Peer();
   Peer(const Peer&) = delete;
   Peer& operator=(const Peer&) = delete;

@@ -14,6 +14,7 @@
 #include "client.hpp"
 #include "hosted_bench.hpp"
 #include "measure.hpp"
+#include "peer.hpp"
 
 namespace {
 
@@ -125,16 +126,19 @@ class Arm {
 };
 
 void run(const Scenario& scenario) {
-  Figures plain, ours;
-  std::vector<double> ratios;
+  Figures plain, ours, beside_spinner;
+  std::vector<double> ratios, limits;
   for (unsigned opening = 0; opening < (quick() ? 1 : kOpenings); ++opening) {
     HostedBench hosted("256MiB");
     Arm without(scenario, hosted, false, plain);
     Arm with(scenario, hosted, true, ours);
+    Arm watched(scenario, hosted, false, beside_spinner);
     for (unsigned i = 0; i < kTurns; ++i) {
       const double first = (i % 2 == 0 ? without : with).turn();
       const double second = (i % 2 == 0 ? with : without).turn();
       ratios.push_back(i % 2 == 0 ? second / first : first / second);
+      const Peer spinner(0, [](std::uint64_t*) {}, true);
+      limits.push_back(watched.turn() / (i % 2 == 0 ? first : second));
     }
   }
   const std::string name = std::string(scenario.key).substr(0, std::strlen(scenario.key) - 6);
@@ -142,6 +146,8 @@ void run(const Scenario& scenario) {
     report((name + "_" + what).c_str(), value, unit, text);
   };
   report(scenario.key, median(ratios), "", scenario.text);
+  beside("spinning_ratio", median(limits), "",
+         "the same for a server without VMSRS while a program spins on the engine's processor");
   beside("plain_rate", median(plain.rate), "/s", "users a second without VMSRS");
   beside("vmsrs_rate", median(ours.rate), "/s", "users a second with VMSRS");
   beside("plain_cpu_us", median(plain.cpu_us), "us", "processor time of a user: server");
