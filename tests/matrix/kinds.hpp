@@ -20,11 +20,12 @@ struct Scene {
 };
 
 enum Trait : unsigned {
-  kNeedsLibrary = 1,   // a misuse of the library: there is no control run without it
-  kNoFault = 2,        // the kernel answers with an error: nothing is to be contained
-  kNotContained = 4,   // ends the server, or part of it: `why` says why
-  kLeavesDamage = 8,   // outside of profiled memory: the server is started anew after it
-  kMayTellOthers = 16  // other users may have to be told that they failed as well
+  kNeedsLibrary = 1,    // a misuse of the library: there is no control run without it
+  kNoFault = 2,         // the kernel answers with an error: nothing is to be contained
+  kNotContained = 4,    // ends the server, or part of it: `why` says why
+  kLeavesDamage = 8,    // outside of profiled memory: the server is started anew after it
+  kMayTellOthers = 16,  // other users may have to be told that they failed as well
+  kMayEndLater = 32     // contained, but what it has damaged may be found by anybody: `why`
 };
 
 struct Kind {

@@ -102,6 +102,11 @@ void lose_thread_pointer(const Scene&) {
 constexpr const char* kArenaLock =
     "libc aborts with the lock of its arena in its hand; who needs that arena next waits for ever";
 
+constexpr const char* kDamagedArena =
+    "the user's own abort is contained, but libc's arena stays damaged: who uses it next, outside "
+    "of "
+    "any user perhaps, may find that and abort";
+
 constexpr Kind kKinds[] = {
     {"abort", "`abort()`", SIGABRT, VMSRS_FAULT_ABORT, [](const Scene&) { std::abort(); }},
     {"assert", "a failed `assert`", SIGABRT, VMSRS_FAULT_ABORT,
@@ -121,7 +126,7 @@ constexpr Kind kKinds[] = {
     {"double_free", "`free` of the C library's, twice", SIGABRT, VMSRS_FAULT_ABORT, free_twice},
     {"wild_free", "`free` of an address within a block", SIGABRT, VMSRS_FAULT_ABORT, free_inside},
     {"overrun", "a block of `malloc` overrun into its neighbour, found by `free`", SIGABRT,
-     VMSRS_FAULT_ABORT, overrun_block, kLeavesDamage},
+     VMSRS_FAULT_ABORT, overrun_block, kLeavesDamage | kMayEndLater, kDamagedArena},
     {"overrun_of_last", "the last block of an arena overrun, found by `malloc`", SIGABRT,
      VMSRS_FAULT_ABORT, overrun_last_block, kLeavesDamage | kNotContained, kArenaLock},
     {"strlen", "`strlen` far from everything", SIGSEGV, VMSRS_FAULT_WILD,

