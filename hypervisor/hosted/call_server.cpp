@@ -8,8 +8,6 @@
 
 #include <cstring>
 
-#include "monitor/monitor.hpp"
-
 namespace vmsrs::hosted {
 namespace {
 
@@ -49,6 +47,7 @@ bool CallServer::open(std::uint32_t lane_count) {
   lane_array_ = reinterpret_cast<vmsrs_lane*>(area_.data() + VMSRS_AREA_LANES_OFFSET);
   payloads_ = area_.data() + payloads_offset_;
   lanes_.initialise(lane_count);
+  answered_.assign(lane_count, Answered{});
   return true;
 }
 
@@ -65,8 +64,8 @@ unsigned CallServer::serve_all() {
 bool CallServer::serve_server() {
   if (!attached_) return false;
   vmsrs_status_page& status = platform_.window(server_)->status;
-  // Of several processes each reaches the regions that it has, and their own threads must see to it:
-  // from here each would ask again and again for what only another one can do.
+  // Of several processes each reaches the regions that it has, and their own threads must see to
+  // it: from here each would ask again and again for what only another one can do.
   if (read_once(status.processes) != 0) return false;
   const std::uint64_t request = read_once(status.service_request);
   if (request == service_done_) return false;
@@ -98,11 +97,13 @@ void CallServer::serve(std::uint32_t number) {
   // What a user hands over comes while the call finds its way to where it is read.
   if (request.registers.rax == VMSRS_CALL_USER_END) __builtin_prefetch(request.payload);
   const std::uint64_t owner = lanes_.owner(number).thread;
+  Answered& last = answered_[number];
   if (owner != 0 && request.thread == owner)
-    answer(request);
+    serve_in_turn(last, read_once(lane.turn), request);
   else
     request.registers.rax = VMSRS_LANE_NOT_YOURS;
-  write_once(lane.call, static_cast<std::uint32_t>(request.registers.rax));
+  write_once(lane.call, static_cast<std::uint16_t>(request.registers.rax));
+  write_once(lane.turn, last.next_turn);
   write_once(lane.rdx, request.registers.rdx);
   write_once(lane.rsi, request.registers.rsi);
   __atomic_store_n(&lane.state, VMSRS_LANE_DONE, __ATOMIC_RELEASE);
@@ -111,6 +112,21 @@ void CallServer::serve(std::uint32_t number) {
   vmsrs_full_barrier();
   if (read_once(head().waits[number]) != 0) [[unlikely]]
     syscall(SYS_futex, &lane.state, FUTEX_WAKE, 1, nullptr);
+}
+
+// Each call once: a lane may be written over when its answer stands in it, and then its client asks
+// again.
+void CallServer::serve_in_turn(Answered& last, std::uint16_t turn, Request& request) {
+  const monitor::CallRegisters asked = request.registers;
+  if (turn == last.next_turn) {
+    answer(request);
+    last = {request.thread, static_cast<std::uint16_t>(turn + 1), asked, request.registers};
+  } else if (static_cast<std::uint16_t>(turn + 1) == last.next_turn &&
+             request.thread == last.thread && asked == last.asked) {
+    request.registers = last.answer;
+  } else {
+    request.registers.rax = VMSRS_LANE_OUT_OF_TURN;
+  }
 }
 
 // Where other processes of the server find what this one has made a region, or the users' areas.

@@ -5,11 +5,13 @@
 
 #include <atomic>
 #include <cstdint>
+#include <vector>
 
 #include "hosted/hosted_memory.hpp"
 #include "hosted/hosted_platform.hpp"
 #include "hosted/lanes.hpp"
 #include "hosted/shared_memory.hpp"
+#include "monitor/monitor.hpp"
 
 namespace vmsrs::hosted {
 
@@ -44,9 +46,9 @@ class CallServer {
   // Answers what is asked now; how many that were.
   unsigned serve_all();
 
-  // Does a piece of what the server's service thread is asked for, as the server's memory is at hand
-  // here: its processors are spared the sweeps. False: there is nothing, or nothing that can be done
-  // from here.
+  // Does a piece of what the server's service thread is asked for, as the server's memory is at
+  // hand here: its processors are spared the sweeps. False: there is nothing, or nothing that can
+  // be done from here.
   bool serve_server();
 
   // Tells who asks on a lane that is nobody's that it is not his.
@@ -58,7 +60,14 @@ class CallServer {
 
  private:
   struct Request;
+  // The last call of a lane, for the client that has lost its answer.
+  struct Answered {
+    std::uint64_t thread;  // 0: none yet
+    std::uint16_t next_turn;
+    monitor::CallRegisters asked, answer;
+  };
   void serve(std::uint32_t lane);
+  void serve_in_turn(Answered& last, std::uint16_t turn, Request& request);
   void answer(Request& request);
   void note_places(const Request& asked, std::uint64_t region);
   void call(Request& request);
@@ -73,6 +82,7 @@ class CallServer {
   std::uint64_t client_base_ = 0;
   std::uint64_t payloads_offset_ = 0;
   Lanes lanes_;
+  std::vector<Answered> answered_;  // by lane
   HostedMemory memory_;
   bool attached_ = false;
   std::uint32_t server_ = 0;

@@ -23,6 +23,8 @@ struct Caller {
 // Arguments in, status and results out: RAX, RDI, RSI, RDX, R10, R8, R9 of the ABI.
 struct CallRegisters {
   std::uint64_t rax, rdi, rsi, rdx, r10, r8, r9;
+
+  bool operator==(const CallRegisters&) const = default;
 };
 
 struct MonitorConfig {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <unistd.h>
 
+#include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <cstring>
 #include <random>
+#include <thread>
 
 #include "hosted_process.hpp"
 
@@ -62,7 +64,7 @@ struct Site {
   std::uint32_t raw(std::uint32_t call, std::uint64_t rdi, std::uint64_t rsi, std::uint64_t rdx,
                     std::uint64_t r10 = 0, std::uint64_t r8 = 0) {
     vmsrs_lane& lane = liar.link().lanes[0];
-    lane.call = call;
+    lane.call = static_cast<std::uint16_t>(call);  // its turn is there, from the last answer
     lane.rdi = rdi;
     lane.rsi = rsi;
     lane.rdx = rdx;
@@ -130,10 +132,15 @@ BOOST_AUTO_TEST_CASE(noise_all_over_the_call_area) {
   for (std::uint64_t thread = 1; thread < kLanes; ++thread) liar.take_lane(thread);
   auto* const area = reinterpret_cast<std::uint64_t*>(liar.link().head);
   const std::size_t words = VMSRS_AREA_PAYLOADS_OFFSET(liar.link().lane_count) / 8;
+  std::uint16_t turns[kLanes] = {};
   for (unsigned round = 0; round < 200; ++round) {
+    for (std::uint32_t lane = 0; lane < kLanes; ++lane)
+      if (liar.link().lanes[lane].state == VMSRS_LANE_DONE)
+        turns[lane] = liar.link().lanes[lane].turn;
     for (std::size_t i = 0; i < words; ++i) __atomic_store_n(&area[i], number(), __ATOMIC_RELAXED);
     for (std::uint32_t lane = 0; lane < kLanes; ++lane) {
       vmsrs_lane& target = liar.link().lanes[lane];
+      __atomic_store_n(&target.turn, turns[lane], __ATOMIC_RELAXED);
       __atomic_store_n(&target.call, kCalls[random() % std::size(kCalls)], __ATOMIC_RELAXED);
       __atomic_store_n(&target.thread, lane, __ATOMIC_RELAXED);
       __atomic_store_n(&target.state, VMSRS_LANE_REQUEST, __ATOMIC_SEQ_CST);
@@ -144,6 +151,55 @@ BOOST_AUTO_TEST_CASE(noise_all_over_the_call_area) {
   }
   check_good(1'000'000);
   BOOST_CHECK(hosted.alive());
+}
+
+// The answer is written over again and again before its client has read it: what was asked is done
+// once all the same.
+BOOST_AUTO_TEST_CASE(answers_that_are_taken_away) {
+  constexpr unsigned kUsers = 2000;
+  std::atomic<bool> stop{false};
+  std::atomic<std::uint64_t> taken{0};
+  vmsrs_lane& lane = liar.link().lanes[0];
+  const auto begin = [&](std::uint64_t depth) {
+    const auto answer = liar.call(VMSRS_CALL_USER_BEGIN, 1);
+    BOOST_CHECK(answer.status == VMSRS_OK && answer.rsi == depth);
+  };
+  const auto end = [&](std::uint64_t depth) {
+    const auto answer = liar.call(VMSRS_CALL_USER_END);
+    BOOST_CHECK(answer.status == VMSRS_OK && answer.rdx == depth);
+  };
+  std::thread scribbler([&] {
+    while (!stop.load(std::memory_order_relaxed)) {
+      std::uint32_t done = VMSRS_LANE_DONE;
+      taken += __atomic_compare_exchange_n(&lane.state, &done, 0xa5a5a5a5u, false, __ATOMIC_SEQ_CST,
+                                           __ATOMIC_RELAXED);
+    }
+  });
+  for (unsigned i = 0; i < kUsers; ++i) {
+    begin(1);
+    begin(2);
+    end(1);
+    end(0);
+  }
+  stop = true;
+  scribbler.join();
+  BOOST_TEST_MESSAGE(taken << " answers were taken away");
+  BOOST_CHECK_GT(taken.load(), 10u);
+  check_good(2);
+}
+
+// A call with a turn that is not its lane's is not carried out, and hears which is.
+BOOST_AUTO_TEST_CASE(call_out_of_turn) {
+  vmsrs_lane& lane = liar.link().lanes[0];
+  BOOST_REQUIRE_EQUAL(raw(VMSRS_CALL_USER_BEGIN, 1, 0, 0), VMSRS_OK);
+  const std::uint16_t next = lane.turn;
+  lane.turn = static_cast<std::uint16_t>(next + 7);
+  BOOST_CHECK_EQUAL(raw(VMSRS_CALL_USER_END, 0, 0, 0), VMSRS_LANE_OUT_OF_TURN);
+  BOOST_CHECK_EQUAL(lane.turn, next);
+  BOOST_CHECK_EQUAL(raw(VMSRS_CALL_USER_END, 0, 0, 0), VMSRS_OK);
+  // The last one's turn, but another call: it is not answered with the last one's answer.
+  lane.turn = next;
+  BOOST_CHECK_EQUAL(raw(VMSRS_CALL_USER_BEGIN, 2, 0, 0), VMSRS_LANE_OUT_OF_TURN);
 }
 
 // A lane answers its own thread only.

@@ -89,9 +89,10 @@ bool await(const Link& link, vmsrs_lane& lane, SpinBudget& budget) {
   return spin(lane, budget) || sleep_until_answered(link, lane);
 }
 
-void send_request(const Link& link, vmsrs_lane& lane, std::uint64_t thread,
+void send_request(const Link& link, vmsrs_lane& lane, std::uint64_t thread, std::uint16_t turn,
                   const Registers& registers) {
-  lane.call = static_cast<std::uint32_t>(registers.rax);
+  lane.call = static_cast<std::uint16_t>(registers.rax);
+  lane.turn = turn;
   lane.thread = thread;
   lane.rdi = registers.rdi;
   lane.rsi = registers.rsi;
@@ -144,14 +145,19 @@ LaneResult call_on_lane(const Link& link, std::uint32_t lane_number, std::uint64
     else if (buffer.kind == Buffer::Kind::kOut)
       request.r10 = buffer.bytes;
   }
+  std::uint16_t turn = lane.turn, status;
   for (;;) {
-    send_request(link, lane, thread, request);
+    send_request(link, lane, thread, turn, request);
     if (!await(link, lane, budget)) return LaneResult::kGone;
-    if (state_of(lane) == VMSRS_LANE_DONE) break;
-    // Neither asked nor answered: somebody has written over the lane. Ask again.
+    if (state_of(lane) == VMSRS_LANE_DONE) {
+      status = lane.call;
+      if (status != VMSRS_LANE_OUT_OF_TURN) break;
+      turn = lane.turn;
+    }
+    // Somebody has written over the lane. Ask again, the same call unless it was none of the
+    // lane's.
     if (!link_is_up(link)) return LaneResult::kGone;
   }
-  const std::uint32_t status = lane.call;
   if (status == VMSRS_LANE_NOT_YOURS) return LaneResult::kNotYours;
   Registers answer = request;
   answer.rax = status;

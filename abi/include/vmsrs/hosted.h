@@ -87,7 +87,8 @@ enum vmsrs_lane_state {
 
 struct vmsrs_lane {
   uint32_t state; /* enum vmsrs_lane_state; a futex: the client waits on it */
-  uint32_t call;  /* enum vmsrs_call; in the answer: enum vmsrs_status */
+  uint16_t call;  /* enum vmsrs_call; in the answer: enum vmsrs_status, or one of those below */
+  uint16_t turn;  /* which call of this lane it is; in the answer: which the next one is */
   uint64_t thread;
   uint64_t rdi, rsi, rdx, r10, r8, r9; /* in the answer: RDX and RSI */
 };
@@ -100,9 +101,12 @@ static inline void vmsrs_full_barrier(void) {
   __asm__ volatile("lock orq $0, %0" : "+m"(nothing) : : "memory");
 }
 
-/* The status of a call on a lane that is not this thread's: take a lane and repeat. Never of a call
- * that was carried out. */
-#define VMSRS_LANE_NOT_YOURS 0xffffffffu
+/* Statuses of calls that were not carried out. NOT_YOURS: the lane is not this thread's, take one and
+ * repeat. OUT_OF_TURN: repeat with the turn that the answer gives. A call whose answer got lost is
+ * repeated with its own turn: if it was carried out already, word for word, its answer is given
+ * once more. */
+#define VMSRS_LANE_NOT_YOURS 0xffffu
+#define VMSRS_LANE_OUT_OF_TURN 0xfffeu
 
 struct vmsrs_area_head {
   uint32_t asleep; /* 1: the other side waits for the doorbell, write 8 bytes (1) to it */
