@@ -34,6 +34,15 @@ void run_callbacks(ThreadContext& context, std::uint64_t above = 0) {
   }
 }
 
+// Behind the callbacks, which let others go on: a crash is counted by two changes of a page's
+// protection. Also when one of them does not return.
+void count_once(ThreadContext& context) {
+  if (context.uncounted == VMSRS_FAULT_NONE) return;
+  const auto kind = static_cast<vmsrs_fault_kind>(context.uncounted);
+  context.uncounted = VMSRS_FAULT_NONE;
+  count_crash(kind, context.crash_instruction, context.label, seal_holds(context));
+}
+
 // What the program calls its user, for those who look at crashed ones. Once.
 void tell_label(ThreadContext& context) {
   if (!seal_holds(context) || context.label_bytes == 0 || context.label_bytes > VMSRS_LABEL_BYTES)
@@ -85,11 +94,12 @@ CallResult crash_user(vmsrs_fault_kind kind, std::uint64_t address, std::uint64_
       context.crash_kind = kind != VMSRS_FAULT_NONE ? kind : VMSRS_FAULT_OPERATOR;
       seal(context);
     }
-    if (kind != VMSRS_FAULT_NONE)
-      count_crash(kind, instruction, context.label, seal_holds(context));
+    context.uncounted = kind;
+    context.crash_instruction = instruction;
     start_time_bound(context);
     tell_label(context);
     run_callbacks(context);
+    count_once(context);
     begin_policing();
     context.telling = 0;
   }
@@ -134,6 +144,7 @@ void unwind() {
   if (seal_holds(context)) close_window_of(context.slot);
   stop_by_value();
   run_callbacks(context);
+  count_once(context);
   if (!seal_holds(context) || context.landing_depth == 0 || context.landing_depth == kLanded)
     park();
   context.landing_depth = kLanded;

@@ -65,10 +65,12 @@ struct ThreadContext {
   // Not sealed.
   std::uint32_t broken_seal_ticks;
   std::uint32_t telling;            // of a crash: its callbacks are being called
+  std::uint32_t uncounted;          // enum vmsrs_fault_kind of a crash that count_crash is owed
   std::uint32_t not_unwound;        // see NotUnwound
   std::uint32_t not_unwound_ticks;  // in a row: damage must not hold it back for ever
   std::uint32_t signals_open;       // this thread's mask was looked at, and stays
   std::uint32_t stack_ready;        // an alternate stack is known to be there
+  std::uint64_t crash_instruction;  // of the crash that is uncounted
 };
 
 ThreadContext& thread_context();

@@ -269,6 +269,15 @@ BOOST_FIXTURE_TEST_CASE(past_the_limit_a_label_is_refused, Refusing) {
 }
 
 // A user that writes over the counters faults there, and they stand.
+// A callback that does not return takes the count with it to the end point.
+BOOST_FIXTURE_TEST_CASE(a_crash_whose_callback_gives_up_is_counted, Limited) {
+  const int outcome = run([&] { fault(wild()); }, [](void*) { std::abort(); });
+  BOOST_CHECK_EQUAL(outcome, VMSRS_UNWOUND);
+  BOOST_CHECK_EQUAL(status().crash_count, 1u);
+  BOOST_CHECK_EQUAL(run([&] { fault(wild()); }), VMSRS_SUPPRESSED);
+  BOOST_CHECK_EQUAL(status().crash_count, 2u);
+}
+
 BOOST_FIXTURE_TEST_CASE(the_counters_are_out_of_reach, Limited) {
   crash(*this);
   const vmsrs_containment_status before = status();
