@@ -13,8 +13,8 @@
 #include <cstddef>
 
 // Functions of the C library that write where a program tells them to: the linker's --wrap puts
-// these in their place (wrapped.cmake), for the C library's own stores have no hooks. What they
-// write outside of regions they leave to the real ones.
+// these in their place (vmsrs-protect.cmake), for the C library's own stores have no hooks. What
+// they write outside of regions they leave to the real ones.
 //
 // NOLINTBEGIN(bugprone-reserved-identifier): the linker's names
 #define VMSRS_WRAP(result, name, ...)           \
@@ -84,12 +84,14 @@ extern "C" int __wrap_sprintf(char* to, const char* format, ...) {
 namespace {
 
 constexpr size_t kPiece = 16 * 1024;
+constexpr size_t kDatagram = 64 * 1024;  // of which more than was asked for is lost
 
-template <typename Read>
-ssize_t through_own_memory(void* to, size_t bytes, Read read) {
-  char own[kPiece];
-  const ssize_t count = read(own, std::min(bytes, sizeof own));
-  if (count > 0) vmsrs_store_range(to, own, static_cast<size_t>(count));
+template <size_t most, typename Read>
+[[gnu::noinline]] ssize_t through_own_memory(void* to, size_t bytes, Read read) {
+  char own[most];
+  const size_t wanted = std::min(bytes, most);
+  const ssize_t count = read(own, wanted);  // with MSG_TRUNC it may be more
+  if (count > 0) vmsrs_store_range(to, own, std::min(wanted, static_cast<size_t>(count)));
   return count;
 }
 
@@ -97,18 +99,19 @@ ssize_t through_own_memory(void* to, size_t bytes, Read read) {
 
 VMSRS_WRAP(ssize_t, read, int file, void* to, size_t bytes) {
   if (!vmsrs_is_in_region(to, bytes)) return __real_read(file, to, bytes);
-  return through_own_memory(to, bytes,
-                            [&](void* own, size_t now) { return __real_read(file, own, now); });
+  return through_own_memory<kPiece>(
+      to, bytes, [&](void* own, size_t now) { return __real_read(file, own, now); });
 }
 VMSRS_WRAP(ssize_t, pread, int file, void* to, size_t bytes, off_t at) {
   if (!vmsrs_is_in_region(to, bytes)) return __real_pread(file, to, bytes, at);
-  return through_own_memory(
+  return through_own_memory<kPiece>(
       to, bytes, [&](void* own, size_t now) { return __real_pread(file, own, now, at); });
 }
 VMSRS_WRAP(ssize_t, recv, int socket, void* to, size_t bytes, int flags) {
   if (!vmsrs_is_in_region(to, bytes)) return __real_recv(socket, to, bytes, flags);
-  return through_own_memory(
-      to, bytes, [&](void* own, size_t now) { return __real_recv(socket, own, now, flags); });
+  const auto receive = [&](void* own, size_t now) { return __real_recv(socket, own, now, flags); };
+  return bytes <= kPiece ? through_own_memory<kPiece>(to, bytes, receive)
+                         : through_own_memory<kDatagram>(to, bytes, receive);
 }
 VMSRS_WRAP(size_t, fread, void* to, size_t size, size_t count, FILE* file) {
   if (size == 0 || !vmsrs_is_in_region(to, size * count))
@@ -127,10 +130,18 @@ VMSRS_WRAP(size_t, fread, void* to, size_t size, size_t count, FILE* file) {
 VMSRS_WRAP(char*, fgets, char* to, int bytes, FILE* file) {
   if (bytes <= 0 || !vmsrs_is_in_region(to, static_cast<size_t>(bytes)))
     return __real_fgets(to, bytes, file);
-  char own[kPiece];
-  const int most = std::min(bytes, static_cast<int>(sizeof own));
-  if (__real_fgets(own, most, file) == nullptr) return nullptr;
-  vmsrs_store_range(to, own, strlen(own) + 1);
+  size_t done = 0;
+  const auto most = static_cast<size_t>(bytes);
+  while (done + 1 < most || done == 0) {
+    char own[kPiece];
+    const size_t wanted = std::min(most - done, sizeof own);
+    if (__real_fgets(own, static_cast<int>(wanted), file) == nullptr)
+      return done != 0 ? to : nullptr;
+    const size_t length = strlen(own);
+    vmsrs_store_range(to + done, own, length + 1);
+    done += length;
+    if (length + 1 < wanted || length == 0 || own[length - 1] == '\n') break;
+  }
   return to;
 }
 // NOLINTEND(bugprone-reserved-identifier)

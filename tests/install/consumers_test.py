@@ -5,7 +5,7 @@ usage: consumers_test.py CMAKE BUILD PREFIX
 
 Built with find_package and with pkg-config, in C and in C++, with the shared library and the archive.
 Plain ones die of a client's request; protected ones tell that client, and serve the others on: also the one
-whose stores nobody changed (vmsrs_protect, clang).
+whose stores nobody changed (clang: vmsrs_protect of a target and of a file, pkg-config vmsrs-protect).
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Host:
 def build_all(cmake: str, prefix: Path, folder: Path) -> list[Path]:
     """All programs, by both ways."""
     installed = prefix / "share/doc/vmsrs/examples/tutorial"
-    by_cmake, by_make, by_clang = folder / "cmake", folder / "make", folder / "clang"
+    by_cmake, by_make, by_clang, by_file = (folder / name for name in ("cmake", "make", "clang", "clang-file"))
     ways = (by_cmake, by_make, by_clang)
     for way in ways:
         shutil.copytree(installed, way)
@@ -93,9 +93,18 @@ def build_all(cmake: str, prefix: Path, folder: Path) -> list[Path]:
                   "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror", *compilers)
     output_of(cmake, "--build", by_cmake)
     output_of(cmake, "--build", by_clang, "--target", "protected-cpp-hooked")
-    output_of("env", f"PKG_CONFIG_PATH={prefix}/lib/pkgconfig", "make", "-C", by_make,
-              "CFLAGS=-O2 -Wall -Wextra -Werror", "CXXFLAGS=-O2 -Wall -Wextra -Werror")
-    return sorted(path for way in ways for path in way.iterdir()
+    # The same, one file of the program named.
+    shutil.copytree(installed, by_file)
+    text = (by_file / "CMakeLists.txt").read_text(encoding="utf-8")
+    named = text.replace("vmsrs_protect(protected-cpp-hooked)", "vmsrs_protect(protected-cpp-hooked hooked.cpp)")
+    (by_file / "CMakeLists.txt").write_text(named, encoding="utf-8")
+    output_of(cmake, "-S", by_file, "-B", by_file, f"-DCMAKE_PREFIX_PATH={prefix}", "-DCMAKE_BUILD_TYPE=Release",
+              "-DCMAKE_C_COMPILER=clang", "-DCMAKE_CXX_COMPILER=clang++")
+    output_of(cmake, "--build", by_file, "--target", "protected-cpp-hooked")
+    for target in ("all", "protected-cpp-hooked"):
+        output_of("env", f"PKG_CONFIG_PATH={prefix}/lib/pkgconfig", "make", "-C", by_make, target,
+                  "CFLAGS=-O2 -Wall -Wextra -Werror", "CXXFLAGS=-O2 -Wall -Wextra -Werror")
+    return sorted(path for way in (*ways, by_file) for path in way.iterdir()
                   if re.fullmatch(r"(plain|protected)-(c|cpp)(-static|-hooked)?", path.name))
 
 
@@ -155,7 +164,7 @@ def main() -> int:
             title = f"{program.parent.name}/{program.name}"
             print(f"{title}: {'; '.join(here) if here else 'ok'}", flush=True)
             complaints += [f"{title}: {complaint}" for complaint in here]
-    if len(programs) != 10 + 3:
+    if len(programs) != 10 + 5:
         complaints.append(f"{len(programs)} programs were built")
     return report("consumers", len(programs), complaints)
 

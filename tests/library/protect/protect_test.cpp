@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <cstdio>
 #include <cstring>
+#include <string>
 #include <thread>
 #include <vector>
 #include <vmsrs/allocator.hpp>
@@ -339,6 +341,67 @@ BOOST_FIXTURE_TEST_CASE(what_is_read_from_files, Protected<64>) {
     std::fclose(stream);
     close(ends[0]);
     close(ends[1]);
+  }
+}
+
+// More than the library reads at a time: a line has no end before its newline, and what a datagram
+// has beyond what was asked for is lost.
+BOOST_FIXTURE_TEST_CASE(long_lines_and_datagrams, DefaultServer) {
+  constexpr std::size_t kBytes = 256 * 1024, kLine = 50'000, kDatagram = 60'000;
+  hooks.crash_at = 0;
+  auto* const memory = static_cast<char*>(
+      mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  vmsrs_profile_options options{};
+  options.eager = true;
+  BOOST_REQUIRE_EQUAL(vmsrs_profile(memory, kBytes, 64, &options), VMSRS_PROFILED_NEW);
+  std::FILE* const stream = std::tmpfile();
+  const std::string line = std::string(kLine, 'l') + "\n";
+  std::fputs((line + "rest").c_str(), stream);
+  std::rewind(stream);
+  int ends[2];
+  BOOST_REQUIRE_EQUAL(socketpair(AF_UNIX, SOCK_DGRAM, 0, ends), 0);
+  const std::string datagram(kDatagram, 'd');
+  BOOST_REQUIRE_EQUAL(send(ends[1], datagram.data(), kDatagram, 0), long{kDatagram});
+  char* const other = memory + kBytes / 2;
+  BOOST_CHECK_EQUAL(run([&] {
+                      BOOST_CHECK(read_line_of(memory, 2 * kLine, stream));
+                      BOOST_CHECK_EQUAL(receive(other, kBytes / 2, ends[0]), long{kDatagram});
+                    }),
+                    VMSRS_FINISHED);
+  BOOST_CHECK(memory == line);
+  BOOST_CHECK(std::string(other, kDatagram) == datagram);
+  BOOST_CHECK_EQUAL(other[kDatagram], 0);
+  BOOST_CHECK_EQUAL(run([&] {
+                      BOOST_CHECK(read_line_of(memory, 20'000, stream));  // "rest", then no more
+                      BOOST_CHECK(!read_line_of(memory, 20'000, stream));
+                    }),
+                    VMSRS_FINISHED);
+  BOOST_CHECK(std::strcmp(memory, "rest") == 0);
+  std::fclose(stream);
+  close(ends[0]);
+  close(ends[1]);
+}
+
+// A crashed user goes on an instruction at a time, and is taken out of its function there: the
+// thread's next users run as ever.
+BOOST_FIXTURE_TEST_CASE(rescue_behind_a_hook, Protected<64>) {
+  for (std::uint64_t i = 0; i < 10; ++i) {
+    const int outcome = run([&] {
+      crash_suppression_os(VMSRS_FAULT_WILD, word(i));
+      BOOST_CHECK_EQUAL(vmsrs::rescue(-5,
+                                      [&] {
+                                        vmsrs_test_store_quotient(word(i), 1234, 0);
+                                        return 0;
+                                      }),
+                        -5);
+    });
+    BOOST_CHECK_EQUAL(outcome, VMSRS_SUPPRESSED);
+    BOOST_CHECK_EQUAL(run([&] { vmsrs_test_store_quotient(word(i), 1234, 0); }), VMSRS_SUPPRESSED);
+    BOOST_CHECK_EQUAL(first_wrong(), std::size_t{Target::kBytes});
+    BOOST_CHECK_EQUAL(run([&] { vmsrs_test_store_quotient(word(i), 1234, 2); }), VMSRS_FINISHED);
+    BOOST_CHECK_EQUAL(*word(i), 617u);
+    const std::uint64_t stored = 617;
+    std::memcpy(committed + 8 * i, &stored, sizeof stored);
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <immintrin.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -191,6 +192,11 @@ bool read_line(Target& target, int file, std::FILE* stream) {
   return got;
 }
 
+bool read_line_of(char* to, int bytes, std::FILE* stream) {
+  return std::fgets(to, bytes, stream) == to;
+}
+long receive(char* to, std::size_t bytes, int socket) { return recv(socket, to, bytes, 0); }
+
 void store_byte(unsigned char* to, unsigned char value) { *to = value; }
 void store_word(std::uint64_t* to, std::uint64_t value) { *to = value; }
 void add_to_word(std::uint64_t* word, std::uint64_t value, std::size_t times) {
@@ -201,8 +207,7 @@ void add_to_word(std::uint64_t* word, std::uint64_t value, std::size_t times) {
 // By hand: no compiler puts anything that faults between a hook and its store.
 asm(R"(
   .text
-  .globl vmsrs_test_store_quotient
-vmsrs_test_store_quotient:
+  .macro hook_of_first_argument  # the three arguments go to RBX, R12 and R13
   pushq %rbx
   pushq %r12
   pushq %r13
@@ -210,32 +215,31 @@ vmsrs_test_store_quotient:
   movq %rsi, %r12
   movq %rdx, %r13
   call __asan_store8_noabort@PLT
-  movq %r12, %rax
-  xorl %edx, %edx
-  divq %r13
-  movq %rax, (%rbx)
+  .endm
+  .macro return_to_caller
   popq %r13
   popq %r12
   popq %rbx
   ret
+  .endm
+
+  .globl vmsrs_test_store_quotient
+vmsrs_test_store_quotient:
+  hook_of_first_argument
+  movq %r12, %rax
+  xorl %edx, %edx
+  divq %r13
+  movq %rax, (%rbx)
+  return_to_caller
 
   .globl vmsrs_test_store_when
 vmsrs_test_store_when:
-  pushq %rbx
-  pushq %r12
-  pushq %r13
-  movq %rdi, %rbx
-  movq %rsi, %r12
-  movq %rdx, %r13
-  call __asan_store8_noabort@PLT
+  hook_of_first_argument
   movl $1, (%r13)
 1:
   pause
   cmpl $2, (%r13)
   jne 1b
   movq %r12, (%rbx)
-  popq %r13
-  popq %r12
-  popq %rbx
-  ret
+  return_to_caller
 )");

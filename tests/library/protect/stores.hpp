@@ -26,6 +26,8 @@ extern Target global_target;
 void store_by_name(unsigned char value);
 // Reads five bytes from the one, six and a line from the other.
 bool read_line(Target& target, int file, std::FILE* stream);
+bool read_line_of(char* to, int bytes, std::FILE* stream);
+long receive(char* to, std::size_t bytes, int socket);
 void store_byte(unsigned char* to, unsigned char value);
 void store_word(std::uint64_t* to, std::uint64_t value);
 void add_to_word(std::uint64_t* word, std::uint64_t value, std::size_t times);
