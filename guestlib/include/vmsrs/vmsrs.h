@@ -86,9 +86,10 @@ typedef struct vmsrs_options {
   bool locks_stay; /* the library does not let go of mutexes and reader-writer locks that a user
                       which had to be unwound has taken within its scope */
   void (*on_lock_left)(void* lock); /* NULL, or called before it lets go of one: a pthread_mutex_t
-                                       or pthread_rwlock_t that the calling thread still holds, and
-                                       whose user is over and, in profiled memory, restored. The
-                                       place to mend, or mark, what else it guards */
+                                       or pthread_rwlock_t that the calling thread still holds. Its
+                                       user is over and, in profiled memory, restored; or
+                                       (vmsrs_rescue) runs on, suppressed, and is restored as others
+                                       read. The place to mend, or mark, what else it guards */
 } vmsrs_options;
 
 /* Binds this process to its server, maps its window, installs the fault handler (SIGSEGV, SIGBUS,
@@ -246,7 +247,8 @@ enum vmsrs_fault_kind vmsrs_user_error(void);
  * an error that the caller knows how to handle. The user stays suppressed to its scope's end, after
  * on_crash as ever. A fault takes the thread out of the function at once, also of a user that
  * had crashed before; frames that this skips get no destructors, scopes that the function had
- * opened are closed. Where that would leave locks behind, which is in the C library and in this
+ * opened are closed, and pthread mutexes and reader-writer locks that it still holds are let go of
+ * (locks_stay, on_lock_left). Where that would leave locks behind, which is in the C library and in this
  * one, the instruction is stepped over; and a crash that is no fault (crash_suppression_os, a
  * refused store, a failed check, a declared crash) lets the function go on: then it runs to its
  * end, and what it returns is replaced. Nested: the innermost one. Past the bounds in faults and
