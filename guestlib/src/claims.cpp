@@ -279,6 +279,21 @@ void take_user(std::uint64_t slot, std::uint64_t user_word, bool reader) {
   set_scope_depth(kOutermost);
 }
 
+void go_on_with_user(std::uint64_t slot, std::uint64_t user_word, const vmsrs_write_set& set,
+                     bool sampled) {
+  fast::Thread& thread = claims_thread(attached_window());
+  thread.region.bytes = 0;
+  thread.reader = 0;
+  thread.sampled = sampled;
+  thread.seen = thread.seen_any = fast::kNever;
+  thread.own = vmsrs_tag_body(VMSRS_TAG_OWN, slot, user_word >> 2);
+  thread.own_check = thread.own * VMSRS_TAG_BODY_FACTOR;
+  thread.set = set;
+  if (control().areas == nullptr) return;
+  thread.area = &area_of(slot);
+  set_scope_depth(1);
+}
+
 void empty_write_set(std::uint64_t slot, std::uint64_t user_word) {
   vmsrs_user_area& area = area_of(slot);
   fast::close_window(area);

@@ -31,6 +31,9 @@ const fast::Region* claimed_region_at(std::uint64_t address, std::uint64_t bytes
 // The user of the calling thread begins, or is over: its own tag, its empty write set.
 void take_user(std::uint64_t slot, std::uint64_t user_word, bool reader);
 void leave_user();
+// Another thread has had the user before, and this was its write set.
+void go_on_with_user(std::uint64_t slot, std::uint64_t user_word, const vmsrs_write_set& set,
+                     bool sampled);
 // USER_END, with what the thread knows of its user's write set.
 CallResult end_user(std::uint64_t flags = 0);
 // Of a user that has not begun.

@@ -12,6 +12,7 @@
 #include "handlers.hpp"
 #include "internal_state.hpp"
 #include "locks.hpp"
+#include "suspended.hpp"
 #include "thread.hpp"
 
 using namespace vmsrs::guest;
@@ -45,6 +46,9 @@ size_t vmsrs_internal_ranges(struct vmsrs_internal_range* ranges, size_t capacit
   size_t locks_bytes = 0;
   const void* const locks = held_locks(locks_bytes);
   add("the user's locks", locks, locks_bytes, true);
+  size_t suspended_bytes = 0;
+  const void* const suspended = suspended_users_memory(suspended_bytes);
+  add("suspended users", suspended, suspended_bytes, true);
   add("error message", vmsrs_error_message(), kErrorMessageBytes, true);
   add("numbers of the users' threads", &thread_numbers(), sizeof(ThreadNumbers), true);
   add("attach gate", &attach_gate, sizeof attach_gate, true);

@@ -73,7 +73,8 @@ std::uint64_t seal_of(const ThreadContext& context) {
   mixer.add(context.depth);
   mixer.add(context.crash_ns);
   mixer.add(static_cast<std::uint64_t>(context.timer) << 32 |
-            static_cast<std::uint64_t>(context.timer_made) << 16 | context.timer_armed);
+            static_cast<std::uint64_t>(context.timer_made) << 24 |
+            static_cast<std::uint64_t>(context.timer_armed) << 16 | context.suspends);
   const std::uint32_t count =
       context.callback_count < kMaxCallbacks ? context.callback_count : kMaxCallbacks;
   mixer.add(static_cast<std::uint64_t>(context.connection) << 32 | context.callback_count);
@@ -127,6 +128,7 @@ void forget_user(ThreadContext& context) {
   context.kept_mode = 0;
   context.label = 0;
   context.trapped = 0;
+  context.suspends = 0;
   context.slot = kNoSlot;
   context.callback_count = 0;
   context.connection = 0;

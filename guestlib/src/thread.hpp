@@ -50,8 +50,9 @@ struct ThreadContext {
   std::uint32_t connection;  // the descriptor that the user named, plus one; 0: none
   std::uint64_t crash_ns;    // when the thread's user crashed; 0: it has not
   std::int32_t timer;        // the kernel's number of the thread's timer
-  std::uint16_t timer_made;
-  std::uint16_t timer_armed;
+  std::uint8_t timer_made;
+  std::uint8_t timer_armed;
+  std::uint16_t suspends;     // its scope ends without its user
   std::uint64_t trapped;      // a store of the user's was made by a call
   EffectLog effects;          // stays when the user is forgotten: they are settled after that
   std::uint64_t run_scopes;   // bit i: the scope at depth i, if it is open, ends with its body

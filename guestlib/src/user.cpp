@@ -16,6 +16,7 @@
 #include "rescue.hpp"
 #include "scope_body.h"
 #include "suppression.hpp"
+#include "suspended.hpp"
 #include "system_calls.hpp"
 #include "thread.hpp"
 
@@ -189,6 +190,25 @@ int open_scope(std::uint64_t label, ScopeKind kind, void (*on_crash)(void*), voi
   return enter_scope(context, on_crash, argument, depth);
 }
 
+// A suspended user's. VMSRS_SUPPRESSED: it has crashed meanwhile, and is over.
+int reopen_scope(const char* name, std::uint64_t user, void (*on_crash)(void*), void* argument) {
+  ThreadContext& context = thread_context();
+  if (const int error = prepare_thread(context); error != 0) return error;
+  if (seal_holds(context) && context.depth != 0)
+    return fail(VMSRS_ERROR_STATE, "%s: this thread has a scope open", name);
+  hear_of_crash();
+  const std::uint64_t status = resume_user(context, user);
+  if (status == VMSRS_NOT_FOUND)
+    return fail(VMSRS_ERROR_ARGUMENT, "%s: no user of that number is suspended in this process",
+                name);
+  if (status != VMSRS_OK && status != VMSRS_CRASHED) return fail_status(name, status);
+  constexpr std::uint64_t kOutermost = 1;
+  const int error = enter_scope(context, on_crash, argument, kOutermost);
+  if (error != 0 || status == VMSRS_OK) return error;
+  hear_of_crash();
+  return close_scopes(kOutermost);
+}
+
 int enter_scope(ThreadContext& context, void (*on_crash)(void*), void* argument,
                 std::uint64_t depth) {
   if (on_crash != nullptr && context.callback_count == kMaxCallbacks) {
@@ -207,6 +227,10 @@ int close_scopes(std::uint64_t depth) {
   ThreadContext& context = thread_context();
   // What was to happen at its end cannot be told any more: then its end cannot be a good one.
   if (depth == 1 && !effects_hold()) crash_user(VMSRS_FAULT_CHECK, 0, 0);
+  if (depth == 1 && seal_holds(context) && context.suspends != 0 && !user_is_crashed()) {
+    stop_time_bound(context);
+    if (suspend_user(context)) return VMSRS_SUSPENDED;
+  }
   const std::uint64_t mode = current_mode();
   if (control().areas != nullptr && seal_holds(context) && context.depth != 0 &&
       !user_is_crashed()) {
@@ -300,13 +324,14 @@ void note_kind_of_scope(std::uint64_t depth, bool ends_with_body) {
   seal(context);
 }
 
-int run_scope(const char* name, ScopeKind kind, std::uint64_t label, void (*body)(void*),
-              void* argument, void (*on_crash)(void*), void* on_crash_argument) {
+// `open(depth)` opens its scope: 0, or what the whole of it comes to.
+template <typename Open>
+int run_scope(const char* name, void (*body)(void*), void* argument, Open open) {
   if (body == nullptr) return fail(VMSRS_ERROR_ARGUMENT, "%s: body is NULL", name);
   if (attached_window() == nullptr) return fail_status(name, VMSRS_NOT_ATTACHED);
   const SignalsUnblocked signals;
   std::uint64_t depth = 0;
-  int outcome = open_scope(label, kind, on_crash, on_crash_argument, depth);
+  int outcome = open(depth);
   if (outcome == 0) {
     ThreadContext& context = thread_context();
     note_kind_of_scope(depth, true);
@@ -329,16 +354,29 @@ int run_scope(const char* name, ScopeKind kind, std::uint64_t label, void (*body
   return outcome;
 }
 
-int begin_scope(const char* name, ScopeKind kind, std::uint64_t label) {
+template <typename Open>
+int begin_scope(const char* name, Open open) {
   if (attached_window() == nullptr) return fail_status(name, VMSRS_NOT_ATTACHED);
   const SignalsUnblocked signals;
   std::uint64_t depth = 0;
-  const int error = open_scope(label, kind, nullptr, nullptr, depth);
-  if (error != 0)
+  const int outcome = open(depth);
+  if (outcome != 0)
     signals.restore_before();
   else
     note_kind_of_scope(depth, false);
-  return error;
+  return outcome;
+}
+
+int run_user(const char* name, ScopeKind kind, std::uint64_t label, void (*body)(void*),
+             void* argument, void (*on_crash)(void*), void* on_crash_argument) {
+  return run_scope(name, body, argument, [&](std::uint64_t& depth) {
+    return open_scope(label, kind, on_crash, on_crash_argument, depth);
+  });
+}
+
+int begin_user(const char* name, ScopeKind kind, std::uint64_t label) {
+  return begin_scope(
+      name, [&](std::uint64_t& depth) { return open_scope(label, kind, nullptr, nullptr, depth); });
 }
 
 }  // namespace
@@ -348,22 +386,37 @@ using namespace vmsrs::guest;
 
 int vmsrs_run_user(uint64_t label, void (*body)(void*), void* argument, void (*on_crash)(void*),
                    void* on_crash_argument) {
-  return run_scope("vmsrs_run_user", ScopeKind::kUser, label, body, argument, on_crash,
-                   on_crash_argument);
+  return run_user("vmsrs_run_user", ScopeKind::kUser, label, body, argument, on_crash,
+                  on_crash_argument);
 }
 
 int vmsrs_run_reader(uint64_t label, void (*body)(void*), void* argument, void (*on_crash)(void*),
                      void* on_crash_argument) {
-  return run_scope("vmsrs_run_reader", ScopeKind::kReader, label, body, argument, on_crash,
-                   on_crash_argument);
+  return run_user("vmsrs_run_reader", ScopeKind::kReader, label, body, argument, on_crash,
+                  on_crash_argument);
+}
+
+int vmsrs_run_resumed(uint64_t user, void (*body)(void*), void* argument, void (*on_crash)(void*),
+                      void* on_crash_argument) {
+  return run_scope("vmsrs_run_resumed", body, argument, [&](std::uint64_t& depth) {
+    depth = 1;
+    return reopen_scope("vmsrs_run_resumed", user, on_crash, on_crash_argument);
+  });
+}
+
+int vmsrs_user_resume(uint64_t user) {
+  return begin_scope("vmsrs_user_resume", [&](std::uint64_t& depth) {
+    depth = 1;
+    return reopen_scope("vmsrs_user_resume", user, nullptr, nullptr);
+  });
 }
 
 int vmsrs_user_begin(uint64_t label) {
-  return begin_scope("vmsrs_user_begin", ScopeKind::kUser, label);
+  return begin_user("vmsrs_user_begin", ScopeKind::kUser, label);
 }
 
 int vmsrs_reader_begin(uint64_t label) {
-  return begin_scope("vmsrs_reader_begin", ScopeKind::kReader, label);
+  return begin_user("vmsrs_reader_begin", ScopeKind::kReader, label);
 }
 
 int vmsrs_user_end(void) {

@@ -147,6 +147,10 @@ Reply user_call(const Context& c, Server& server, Thread thread) {
       return server.user_abandon(c.registers.rdi, c.registers.rsi);
     case VMSRS_CALL_USER_LABEL:
       return user_label(c, server, thread);
+    case VMSRS_CALL_USER_SUSPEND:
+      return server.user_suspend(c.registers.rdi, thread);
+    case VMSRS_CALL_USER_RESUME:
+      return server.user_resume(c.registers.rdi, c.registers.rsi, thread);
     case VMSRS_CALL_SERVICE:
       if (c.registers.rdi > VMSRS_MAX_RANGE_BYTES) return VMSRS_BAD_LENGTH;
       return server.service(c.registers.rdi, thread);
@@ -197,7 +201,7 @@ Reply memory_call(const Context& c, Server& server, Thread thread) {
 
 bool known(std::uint64_t call) {
   return (call >= VMSRS_CALL_ATTACH && call <= VMSRS_CALL_USER_AREAS_JOIN) ||
-         (call >= VMSRS_CALL_USER_BEGIN && call <= VMSRS_CALL_USER_LABEL) ||
+         (call >= VMSRS_CALL_USER_BEGIN && call <= VMSRS_CALL_USER_RESUME) ||
          (call >= VMSRS_CALL_STORE && call <= VMSRS_CALL_LOAD_SAMPLED) ||
          call == VMSRS_CALL_SERVICE;
 }

@@ -136,6 +136,10 @@ class Server {
   Reply user_abandon(std::uint64_t slot, std::uint64_t generation);
   // What management sees of it.
   Reply user_label(const void* text, std::uint32_t bytes, Thread thread);
+  // The caller's user is no thread's for now; it is the caller's again, or that of another thread of
+  // the same process.
+  Reply user_suspend(std::uint64_t label, Thread thread);
+  Reply user_resume(std::uint64_t slot, std::uint64_t generation, Thread thread);
   // The thread has died. True: it has no user any more, for that had stored nothing.
   bool end_idle_thread(Thread thread);
 

@@ -179,6 +179,30 @@ Reply Server::user_abandon(std::uint64_t wanted, std::uint64_t generation) {
   return reply;
 }
 
+Reply Server::user_suspend(std::uint64_t label, Thread thread) {
+  const Slot slot = ledger_.users.find(thread.id);
+  if (slot == kNoSlot) return VMSRS_NO_USER;
+  User& user = ledger_.users[slot];
+  if (user.crashed()) return VMSRS_CRASHED;
+  if (user.depth != 1 || user.reader) return VMSRS_WRONG_STATE;
+  user.label = label;
+  user.quiet = false;
+  ledger_.users.suspend(slot);
+  return VMSRS_OK;
+}
+
+Reply Server::user_resume(std::uint64_t wanted, std::uint64_t generation, Thread thread) {
+  if (wanted >= VMSRS_MAX_USERS) return VMSRS_NOT_FOUND;
+  const Slot slot = static_cast<Slot>(wanted);
+  const User& user = ledger_.users[slot];
+  if (user.state == VMSRS_USER_FREE || user.generation != generation || !user.suspended ||
+      user.orphan || user.thread.process != thread.id.process)
+    return VMSRS_NOT_FOUND;
+  if (!end_idle_thread(thread)) return VMSRS_USER_EXISTS;
+  ledger_.users.resume(slot, thread.id);
+  return {VMSRS_OK, slot, user.word()};
+}
+
 bool Server::end_idle_thread(Thread thread) {
   const Slot slot = ledger_.users.find(thread.id);
   if (slot == kNoSlot) return true;

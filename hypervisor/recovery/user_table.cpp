@@ -2,6 +2,11 @@
 #include "recovery/user_table.hpp"
 
 namespace vmsrs::recovery {
+namespace {
+
+constexpr std::uint64_t kNoThreads = 1ull << 63;  // no FS base in the user half is so large
+
+}  // namespace
 
 void UserTable::initialise(void* memory) {
   clear_bytes(memory, kBytes);
@@ -36,10 +41,14 @@ Slot UserTable::open(ThreadId thread) {
   user.checked_generation = checked;
   user.thread = thread;
   user.state = VMSRS_USER_ACTIVE;
-  std::uint32_t at = place_for(thread);
+  place(slot);
+  return slot;
+}
+
+void UserTable::place(Slot slot) {
+  std::uint32_t at = place_for(users_[slot].thread);
   while (places_[at] != kNoSlot) at = (at + 1) % kPlaces;
   places_[at] = slot;
-  return slot;
 }
 
 void UserTable::set_label(Slot slot, const void* text, std::uint32_t bytes) {
@@ -78,6 +87,22 @@ void UserTable::wake(Slot slot) {
 void UserTable::abandon(Slot slot) {
   forget(users_[slot].thread);
   users_[slot].orphan = true;
+}
+
+void UserTable::suspend(Slot slot) {
+  User& user = users_[slot];
+  forget(user.thread);
+  user.thread.base = kNoThreads | slot;
+  user.suspended = true;
+  place(slot);
+}
+
+void UserTable::resume(Slot slot, ThreadId thread) {
+  User& user = users_[slot];
+  forget(user.thread);
+  user.thread = thread;
+  user.suspended = false;
+  place(slot);
 }
 
 void UserTable::renew(Slot slot) {

@@ -52,15 +52,16 @@ struct User {
   std::uint32_t fault_count;
   std::uint8_t state;  // enum vmsrs_user_state
   bool collect_requested;
-  bool restored;  // collected ahead of its end point: must hold no record
-  bool quiet;     // nothing was heard of it since its thread was given it: it may not have begun
-  bool reader;    // it has said that it only reads: its stores are refused
-  bool drained;   // crashed, and no store of its can be under way any more
-  bool heard;     // crashed, and its own thread knows
-  bool seen_to;   // crashed, and its own process knows: its time is bounded
-  bool orphan;    // crashed, for its process is gone: collected by the others
-  bool aging;     // the slot rests, and its old tags are being cleared
-  bool telling;   // its thread's first USER_CRASH is to be repeated
+  bool restored;   // collected ahead of its end point: must hold no record
+  bool quiet;      // nothing was heard of it since its thread was given it: it may not have begun
+  bool reader;     // it has said that it only reads: its stores are refused
+  bool drained;    // crashed, and no store of its can be under way any more
+  bool heard;      // crashed, and its own thread knows
+  bool seen_to;    // crashed, and its own process knows: its time is bounded
+  bool orphan;     // crashed, for its process is gone: collected by the others
+  bool aging;      // the slot rests, and its old tags are being cleared
+  bool suspended;  // no thread's: `thread` is a name that none has
+  bool telling;    // its thread's first USER_CRASH is to be repeated
   EagerWork eager_work;
   std::uint8_t swept_region;
   std::uint8_t read_count;  // places of read_from that were used, and used again
@@ -96,6 +97,9 @@ class UserTable {
   Slot find(ThreadId thread) const;
   // A free slot for the thread, now ACTIVE, or kNoSlot.
   Slot open(ThreadId thread);
+  // The slot's user is of no thread; of this one, which has no user.
+  void suspend(Slot slot);
+  void resume(Slot slot, ThreadId thread);
   // The slot's thread is no more; its user stays, as an orphan.
   void abandon(Slot slot);
   // The slot is free again, with its next generation; or it rests, if that is the last one before
@@ -122,6 +126,7 @@ class UserTable {
     const std::uint64_t number = thread.base + thread.process;
     return static_cast<std::uint32_t>((number * 0x9e3779b97f4a7c15ull) >> 53);
   }
+  void place(Slot slot);
   void forget(ThreadId thread);
   // No user has such a generation, so no tag says it.
   static bool is_last(std::uint64_t generation) {

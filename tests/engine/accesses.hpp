@@ -40,6 +40,8 @@ class Accesses {
   virtual Result crash(User user) = 0;
   virtual Result stuck(User user) = 0;
   virtual Result collect(User user) = 0;
+  // Suspends the user, which is in that slot, and resumes it in another thread.
+  virtual Result change_thread(User user, std::uint64_t slot, std::uint64_t generation) = 0;
   virtual Result service(std::uint32_t process) = 0;
 
   // 1 to 64 bytes at any address.

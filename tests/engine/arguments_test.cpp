@@ -80,7 +80,7 @@ BOOST_AUTO_TEST_CASE(unknown_calls) {
                                    0x0ffull,
                                    0x10cull,
                                    0x10full,
-                                   0x11aull,
+                                   0x11cull,
                                    0x11full,
                                    0x127ull,
                                    0x12full,
@@ -142,7 +142,7 @@ BOOST_AUTO_TEST_CASE(library_calls_from_ring_0_or_elsewhere) {
         VMSRS_CALL_STORE_RANGE,     VMSRS_CALL_FILL_RANGE,     VMSRS_CALL_LOAD,
         VMSRS_CALL_LOAD_RANGE,      VMSRS_CALL_LOAD_COMMITTED, VMSRS_CALL_SERVICE,
         VMSRS_CALL_PROFILE_FIND,    VMSRS_CALL_PROFILE_JOIN,   VMSRS_CALL_USER_AREAS_JOIN,
-        VMSRS_CALL_USER_LABEL}) {
+        VMSRS_CALL_USER_LABEL,      VMSRS_CALL_USER_SUSPEND,   VMSRS_CALL_USER_RESUME}) {
     refuse(kernel, VMSRS_DENIED, call, address_of(memory), 8, 8);
     refuse(foreign, VMSRS_NOT_ATTACHED, call, address_of(memory), 8, 8);
   }

@@ -38,6 +38,7 @@ struct Exercise {
   std::uint64_t exchanged, unequal;
   std::uint64_t held, stuck, came_back, landed, refused, lost_stuck, collected_ahead, all_collected,
       checked;
+  std::uint64_t moved, moved_crashed, lost_suspended;
 };
 
 class History {
@@ -77,6 +78,7 @@ class History {
     while (std::any_of(users_.begin(), users_.end(), [](const User& user) { return user.held(); }))
       if (User& user = users_[below(kThreads)]; user.held()) go_on(user);
     for (User& user : users_) {
+      if (wrong.empty() && user.thread.suspended) wrong = resume(user);
       if (!wrong.empty()) return wrong;
       if (user.thread.open) wrong = user.crashed ? bury(user) : end(user, false);
     }
@@ -136,7 +138,11 @@ class History {
       if (below(3) == 0) go_on(user);
       return {};
     }
-    switch (below(28)) {
+    if (user.thread.suspended) {
+      if (below(8) == 0) return declare(user);
+      return below(3) == 0 ? resume(user) : "";
+    }
+    switch (below(30)) {
       case 0:
         return user.crashed ? bury(user) : end(user, false);
       case 1:
@@ -158,6 +164,9 @@ class History {
         return hold(user);
       case 10:
         return below(4) == 0 ? check() : collect_ahead();
+      case 11:
+      case 12:
+        return suspend(user);
       default:
         if (below(2) == 0) return below(4) == 0 ? exchange(user) : store(user);
         return below(3) == 0 ? load_committed(user) : load(user);
@@ -202,6 +211,20 @@ class History {
     return {};
   }
 
+  std::string suspend(User& user) {
+    const vmsrs_status wanted = user.crashed ? VMSRS_CRASHED : VMSRS_OK;
+    return user.thread.suspend() == wanted ? "" : "suspending refused";
+  }
+
+  std::string resume(User& user) {
+    bool crashed = false;
+    if (user.thread.resume(crashed) != VMSRS_OK) return "resuming refused";
+    if (crashed != user.crashed) return "a resumed user is not what it was";
+    ++exercise_.moved;
+    exercise_.moved_crashed += crashed;
+    return {};
+  }
+
   // By an operator or another thread. A store of the user's may be under way.
   std::string declare(User& user) {
     if (user.crashed) return {};
@@ -213,7 +236,7 @@ class History {
                                              : other.thread.declare(slot, generation).status;
     if (status != VMSRS_OK) return "declaration refused";
     user.crashed = user.unheard = true;
-    user.late = !user.held();
+    user.late = !user.held() && !user.thread.suspended;
     ++exercise_.declared;
     for (std::size_t i = 0; i < 2; ++i) models_[i].crash(user.ids[i]);
     return {};
@@ -317,6 +340,8 @@ class History {
     if (processes_ == 1) return {};
     for (User& user : users_) {  // some die in the middle of a store
       if (user.thread.process() != process || !user.thread.open) continue;
+      exercise_.lost_suspended += user.thread.suspended;
+      if (user.thread.suspended) continue;
       exercise_.lost_stuck += user.held() && is_stuck(user);
       while (user.held() && below(2) == 0) go_on(user);
       if (!user.held() && below(2) == 0) {
@@ -502,7 +527,7 @@ class History {
   // Nobody is called exposed that is not; who is sampled, and has read from few, is missed by none.
   std::string compare_exposed() {
     for (User& user : users_) {
-      if (!user.thread.open || user.crashed || user.held()) continue;
+      if (!user.thread.open || user.crashed || user.held() || user.thread.suspended) continue;
       bool truly = false;
       std::size_t writers = 0;
       for (std::size_t i = 0; i < 2; ++i) {
@@ -604,18 +629,22 @@ BOOST_AUTO_TEST_CASE(claims_and_model_agree) {
              << " collections that had to wait and " << exercise.all_collected
              << " that left nothing, " << exercise.checked << " checks meanwhile, "
              << exercise.exchanged << " exchanges, " << exercise.unequal
-             << " that found something else");
+             << " that found something else, " << exercise.moved
+             << " users that went on in another thread, of which " << exercise.moved_crashed
+             << " had crashed meanwhile, " << exercise.lost_suspended
+             << " were lost with their process while no thread had them");
   for (const std::uint64_t count :
-       {exercise.traps,       exercise.drains,          exercise.suppressed,
-        exercise.restores,    exercise.contended,       exercise.repaired,
-        exercise.kept,        exercise.declared,        exercise.late,
-        exercise.waits,       exercise.heard_by_fault,  exercise.rounds,
-        exercise.committed,   exercise.older,           exercise.deaths,
-        exercise.orphans,     exercise.orphan_loads,    exercise.restored_at_crash,
-        exercise.plain_looks, exercise.exposed,         exercise.missed,
-        exercise.held,        exercise.stuck,           exercise.came_back,
-        exercise.lost_stuck,  exercise.landed,          exercise.refused,
-        exercise.checked,     exercise.collected_ahead, exercise.all_collected,
-        exercise.exchanged,   exercise.unequal})
+       {exercise.traps,         exercise.drains,          exercise.suppressed,
+        exercise.restores,      exercise.contended,       exercise.repaired,
+        exercise.kept,          exercise.declared,        exercise.late,
+        exercise.waits,         exercise.heard_by_fault,  exercise.rounds,
+        exercise.committed,     exercise.older,           exercise.deaths,
+        exercise.orphans,       exercise.orphan_loads,    exercise.restored_at_crash,
+        exercise.plain_looks,   exercise.exposed,         exercise.missed,
+        exercise.held,          exercise.stuck,           exercise.came_back,
+        exercise.lost_stuck,    exercise.landed,          exercise.refused,
+        exercise.checked,       exercise.collected_ahead, exercise.all_collected,
+        exercise.exchanged,     exercise.unequal,         exercise.moved,
+        exercise.moved_crashed, exercise.lost_suspended})
     BOOST_TEST(count > 0u);
 }

@@ -110,7 +110,8 @@ bool tell(const Options& options, const Exercise& all, double seconds) {
                           {"forced collections", all.forced},
                           {"older bytes committed", all.older},
                           {"users whose process died", all.orphans},
-                          {"looks at exposed users", all.exposed}};
+                          {"looks at exposed users", all.exposed},
+                          {"users that went on in another thread", all.moved}};
   std::printf("%" PRIu64 " histories from seed %" PRIu64 ", %" PRIu64
               " operations in %.1f s: engine and model agree\n",
               options.histories, options.seed, all.operations, seconds);

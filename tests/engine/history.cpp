@@ -30,7 +30,8 @@ constexpr Kind kMix[] = {Kind::kBegin,         Kind::kBegin,
                          Kind::kCollect,       Kind::kForcedCollection,
                          Kind::kStuck,         Kind::kService,
                          Kind::kScrub,         Kind::kCheck,
-                         Kind::kDeath,         Kind::kWild,
+                         Kind::kDeath,         Kind::kMove,
+                         Kind::kMove,          Kind::kWild,
                          Kind::kWild};
 constexpr std::size_t kWildKinds = 2;  // the last ones
 
@@ -123,7 +124,7 @@ std::string describe(const History& history) {
   static const char* const names[] = {
       "begin",          "end",   "store", "store_range", "fill",   "load", "load_range",
       "load_committed", "crash", "stuck", "collect",     "forced", "wild", "service",
-      "scrub",          "check", "death"};
+      "scrub",          "check", "move",  "death"};
   static_assert(std::size(names) == static_cast<std::size_t>(Kind::kCount));
   std::ostringstream out;
   out << "seed " << history.seed << (history.tight ? ", tight" : "") << ", " << history.processes

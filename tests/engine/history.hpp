@@ -31,6 +31,7 @@ struct Operation {
     kService,  // the server's service thread comes by
     kScrub,
     kCheck,
+    kMove,   // the user goes on in another thread
     kDeath,  // of the user's process; another comes in its place
     kCount
   };
@@ -57,7 +58,7 @@ struct History {
 // What the mechanism did: a run in which it did nothing proves nothing.
 struct Exercise {
   std::uint64_t operations, demand_restores, crash_restores, collect_restores, sweep_restores,
-      suppressed, contended, touches, full, forced, wild, older, orphans, exposed;
+      suppressed, contended, touches, full, forced, wild, older, orphans, exposed, moved;
 };
 
 constexpr std::uint32_t kRegionBytes = 192;

@@ -75,6 +75,16 @@ Result TrappedAccesses::collect(User user) {
   return retry(clients_[user], Refusal::kKeepsWhatIsDone, VMSRS_CALL_USER_COLLECT);
 }
 
+Result TrappedAccesses::change_thread(User user, std::uint64_t slot, std::uint64_t generation) {
+  Client& client = clients_[user];
+  const Result suspended = client.call(VMSRS_CALL_USER_SUSPEND, user);
+  if (suspended.status != VMSRS_OK) return suspended;
+  if (client.call(VMSRS_CALL_USER_END).status != VMSRS_NO_USER)
+    complaint_ = "a suspended user is a thread's";
+  client.change_thread(client.thread() ^ 0x800);
+  return client.call(VMSRS_CALL_USER_RESUME, slot, generation);
+}
+
 Result TrappedAccesses::service(std::uint32_t process) {
   return retry(services_[process], Refusal::kKeepsWhatIsDone, VMSRS_CALL_SERVICE);
 }

@@ -24,6 +24,7 @@ class TrappedAccesses final : public Accesses {
   Result crash(User user) override;
   Result stuck(User user) override { return clients_[user].call(VMSRS_CALL_USER_STUCK); }
   Result collect(User user) override;
+  Result change_thread(User user, std::uint64_t slot, std::uint64_t generation) override;
   Result service(std::uint32_t process) override;
 
   Result store(User user, std::uint8_t* to, const std::uint8_t* from, std::uint32_t bytes) override;

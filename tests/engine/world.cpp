@@ -115,6 +115,8 @@ World::Wrong World::dispatch(ServerState& server, const Operation& operation) {
       return {};
     case Kind::kScrub:
       return scrub(server);
+    case Kind::kMove:
+      return move(server, operation.user);
     case Kind::kDeath:
       return die(server, operation.user % processes_);
     default:
@@ -187,6 +189,19 @@ World::Wrong World::collect(ServerState& server, std::uint32_t index) {
   if (wanted != VMSRS_OK) return {};
   for (std::size_t i = 0; i < server.models.size(); ++i) server.models[i].collect(user.ids[i]);
   user = UserState{};
+  return {};
+}
+
+World::Wrong World::move(ServerState& server, std::uint32_t index) {
+  const UserState& user = server.users[index];
+  const std::uint64_t word = machine_.platform.window(server.index)->users[user.slot];
+  const Result result = server.accesses->change_thread(index, user.slot, word >> 2);
+  const vmsrs_status wanted = !user.open        ? VMSRS_NO_USER
+                              : user.crashed    ? VMSRS_CRASHED
+                              : user.depth != 1 ? VMSRS_WRONG_STATE
+                                                : VMSRS_OK;
+  if (result.status != wanted) return unexpected("move", result.status, wanted);
+  exercise_.moved += wanted == VMSRS_OK;
   return {};
 }
 

@@ -48,6 +48,7 @@ class World {
   Wrong crash(ServerState& server, std::uint32_t user);
   Wrong stuck(ServerState& server, std::uint32_t user);
   Wrong collect(ServerState& server, std::uint32_t user);
+  Wrong move(ServerState& server, std::uint32_t user);
   Wrong die(ServerState& server, std::uint32_t process);
   Wrong attach(ServerState& server, std::uint32_t process);
   Wrong forced_collection(ServerState& server);

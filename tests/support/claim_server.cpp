@@ -241,7 +241,30 @@ vmsrs_status ClaimThread::collect() {
   return answer;
 }
 
+vmsrs_status ClaimThread::suspend() {
+  const std::uint64_t answer = repeat(VMSRS_CALL_USER_SUSPEND, 7, 0, 0).status;
+  suspended = answer == VMSRS_OK;
+  return static_cast<vmsrs_status>(answer);
+}
+
+vmsrs_status ClaimThread::resume(bool& crashed) {
+  client.change_thread(client.thread() ^ 0x800);
+  const std::uint64_t generation = fast_.own >> VMSRS_TAG_GENERATION_SHIFT;
+  const std::uint64_t present = server_.generation(slot);
+  const bool mine = (present & VMSRS_TAG_GENERATION_MASK) == generation;
+  const guest::CallResult answer =
+      repeat(VMSRS_CALL_USER_RESUME, slot, mine ? present : generation, 0);
+  if (answer.status != VMSRS_OK) return static_cast<vmsrs_status>(answer.status);
+  suspended = false;
+  crashed = (answer.second & 3) != VMSRS_USER_ACTIVE;
+  // What the thread knows itself of the mode, and of where it last stored.
+  fast_.seen = fast_.seen_any = fast::kNever;
+  fast_.region.bytes = 0;
+  return VMSRS_OK;
+}
+
 void ClaimThread::lose() {
+  suspended = false;
   held_ = {};
   open = false;
   fast_.own = 0;

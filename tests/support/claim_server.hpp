@@ -120,6 +120,11 @@ class ClaimThread {
   vmsrs_status end(bool keep = false);
   vmsrs_status crash(vmsrs_fault_kind kind = VMSRS_FAULT_WILD);
   vmsrs_status collect();
+  // Its user is no thread's, and then another thread's of the same process: from then on this is
+  // that one. `crashed`: it was declared so meanwhile.
+  vmsrs_status suspend();
+  vmsrs_status resume(bool& crashed);
+  bool suspended = false;
   // Takes note that somebody else declared its user crashed, `depth` scopes deep.
   vmsrs_status hear(std::uint64_t depth = 0);
   // Declares another user crashed; its epoch in the result.

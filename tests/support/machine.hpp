@@ -55,6 +55,10 @@ class Client {
   vmsrs_status check(std::uint64_t token, vmsrs_check_report& report,
                      const std::function<void()>& serve);
 
+  // From now on the calls are of another thread of the same process.
+  std::uint64_t thread() const { return caller_.thread; }
+  void change_thread(std::uint64_t thread) { caller_.thread = thread; }
+
   HostMemory memory;
 
  private:

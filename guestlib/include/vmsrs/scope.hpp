@@ -60,6 +60,12 @@ int run_reader(std::uint64_t label, Body&& body, OnCrash&& on_crash) {
   return detail::run(vmsrs_run_reader, label, body, on_crash);
 }
 
+// The suspended user of that number goes on in body() (see vmsrs_run_resumed).
+template <typename Body, typename OnCrash>
+int run_resumed(std::uint64_t user, Body&& body, OnCrash&& on_crash) {
+  return detail::run(vmsrs_run_resumed, user, body, on_crash);
+}
+
 // A user for as long as this object lives, on the thread that made it: vmsrs_user_begin and
 // vmsrs_user_end. It has no point to be unwound to: where that can be needed, use run_user.
 class User {

@@ -202,7 +202,8 @@ int unprofile_named(const char* name);
 typedef enum vmsrs_outcome {
   VMSRS_FINISHED = 0,
   VMSRS_SUPPRESSED = 1, /* the user had crashed: none of its writes counts, all is restored */
-  VMSRS_UNWOUND = 2     /* the same, and it had to be taken to its end point by force */
+  VMSRS_UNWOUND = 2,    /* the same, and it had to be taken to its end point by force */
+  VMSRS_SUSPENDED = 3   /* vmsrs_user_suspend: the scope is over, the user is not */
 } vmsrs_outcome;
 
 /* Runs body(argument) as one user. on_crash (may be NULL) is called in the fault handler as soon as
@@ -223,6 +224,24 @@ int vmsrs_run_user(uint64_t label, void (*body)(void*), void* argument, void (*o
  * scope, or its innermost one is that of vmsrs_run_user or vmsrs_run_reader. */
 int vmsrs_user_begin(uint64_t label);
 int vmsrs_user_end(void);
+
+/* For a server that works on a request in pieces, on whichever thread is free: the scope that is
+ * open, the thread's outermost, will end without its user (VMSRS_SUSPENDED), which then is no
+ * thread's. What it has stored stays unfinished; its label, its connection and what it has deferred
+ * stay with it. A user that crashes before the scope's end is not suspended: that is its end, as
+ * ever. VMSRS_ERROR_STATE: no scope is open, or it is not the outermost, or a reader's. */
+int vmsrs_user_suspend(void);
+
+/* The user of that number (vmsrs_user_number), which is suspended, goes on: as vmsrs_run_user and
+ * vmsrs_user_begin, in a thread of the same process that has no scope open. VMSRS_SUPPRESSED: it was
+ * declared crashed meanwhile (vmsrs_user_suppress, an operator); body was not run, all that it had
+ * stored is restored and its end is over: after vmsrs_user_resume there is no scope to end.
+ * VMSRS_ERROR_ARGUMENT: no such user of this process is suspended. A suspended user is unfinished:
+ * one that is never resumed holds its place and what it has stored for as long as the process
+ * lives, crashed or not. */
+int vmsrs_run_resumed(uint64_t user, void (*body)(void*), void* argument, void (*on_crash)(void*),
+                      void* on_crash_argument);
+int vmsrs_user_resume(uint64_t user);
 
 /* A user that only reads, and of other users only what they have finished: its loads give committed
  * values, whoever owns the bytes. Each word is one that was committed when it was read; two loads
