@@ -65,10 +65,12 @@ int listen(int descriptor, int backlog) noexcept {
 }
 int accept(int listening, sockaddr* address, socklen_t* bytes) {
   before_wait();
+  tell_left_out();
   return accepted(VMSRS_NEXT(accept)(listening, address, bytes));
 }
 int accept4(int listening, sockaddr* address, socklen_t* bytes, int flags) {
   before_wait();
+  tell_left_out();
   return accepted(VMSRS_NEXT(accept4)(listening, address, bytes, flags));
 }
 int connect(int descriptor, const sockaddr* address, socklen_t bytes) {

@@ -85,7 +85,6 @@ constexpr Word kContainment[] = {{"on", VMSRS_CONTAINMENT_ON},
                                  {"observe", VMSRS_CONTAINMENT_OBSERVE},
                                  {"off", VMSRS_CONTAINMENT_OFF}};
 constexpr Word kUnprotected[] = {{"refuse", 0}, {"run", 1}};
-constexpr Word kReport[] = {{"no", 0}, {"yes", 1}};
 
 // All of them: they are taken out of the environment again.
 constexpr const char* kVariables[] = {
@@ -144,7 +143,9 @@ bool read_options(Options& options) {
       read_word("VMSRS_CHILDREN", kChildren, "which other processes: none, forked or all"));
   options.runs_unprotected =
       read_word("VMSRS_UNPROTECTED", kUnprotected, "refuse or run") != 0;
-  options.reports = read_word("VMSRS_REPORT", kReport, "yes or no") != 0;
+  options.report = getenv("VMSRS_REPORT");
+  if (options.report != nullptr && *options.report != '/')
+    wrong("VMSRS_REPORT", options.report, "a file's name from the root on");
   options.attach.containment =
       static_cast<std::uint32_t>(read_word("VMSRS_CONTAINMENT", kContainment, "on, observe or off"));
   options.attach.fault_limit = read_limit("VMSRS_FAULT_LIMIT");

@@ -31,7 +31,7 @@ struct Options {
   Users users;
   Children children;
   bool runs_unprotected;  // where it cannot attach
-  bool reports;
+  const char* report;  // a file's name, from the root; nullptr: none
   std::size_t region_count;
   std::size_t region_bytes[kMostRegions];
 };

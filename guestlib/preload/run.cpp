@@ -36,18 +36,20 @@ constexpr const char* kUsage =
     "  --crash-limit N          in all (1000)\n"
     "  --crash-window-s N       the window (60)\n"
     "  --windows-directory DIR  of the hypervisor's windows\n"
-    "  --report                 on the standard error, when the program ends, what was done\n"
+    "  --report FILE            a line is added there when a process ends: what was done\n"
     "  --help\n";
 
 struct Option {
   std::string_view name;
   const char* variable;
+  bool is_needed = false;
 };
-constexpr Option kOptions[] = {{"--server", "VMSRS_SERVER"},
-                               {"--secret-file", "VMSRS_SECRET_FILE"},
-                               {"--users", "VMSRS_USERS"},
+constexpr Option kOptions[] = {{"--server", "VMSRS_SERVER", true},
+                               {"--secret-file", "VMSRS_SECRET_FILE", true},
+                               {"--users", "VMSRS_USERS", true},
                                {"--children", "VMSRS_CHILDREN"},
                                {"--unprotected", "VMSRS_UNPROTECTED"},
+                               {"--report", "VMSRS_REPORT"},
                                {"--region-bytes", "VMSRS_REGION_BYTES"},
                                {"--containment", "VMSRS_CONTAINMENT"},
                                {"--fault-limit", "VMSRS_FAULT_LIMIT"},
@@ -87,10 +89,6 @@ char** read_options(char** words) {
       exit(0);
     }
     int taken = 0;
-    if (word == "--report") {
-      setenv("VMSRS_REPORT", "yes", 1);
-      taken = 1;
-    }
     for (const Option& option : kOptions)
       if (taken == 0) taken = take(option, words);
     if (taken == 0) fail(kCannot, "unknown option " + std::string(word) + " (see --help)");
@@ -173,12 +171,9 @@ void put_first(const std::string& library) {
 
 int main(int, char** argv) {
   char** const command = read_options(argv + 1);
-  for (const char* variable : {"VMSRS_SERVER", "VMSRS_SECRET_FILE", "VMSRS_USERS"})
-    if (getenv(variable) == nullptr)
-      fail(kCannot, std::string(variable == std::string_view("VMSRS_SERVER")        ? "--server"
-                                : variable == std::string_view("VMSRS_SECRET_FILE") ? "--secret-file"
-                                                                                    : "--users") +
-                        " is needed (see --help)");
+  for (const Option& option : kOptions)
+    if (option.is_needed && getenv(option.variable) == nullptr)
+      fail(kCannot, std::string(option.name) + " is needed (see --help)");
   if (*command == nullptr) fail(kCannot, "which program? (see --help)");
   const std::string program = find_program(*command);
   check_loadable(program);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,9 +22,21 @@ namespace {
 constinit Options options{};
 constinit bool is_attached = false;
 
+// The engine may not have noticed yet that the last process of this server has died.
+int attach() {
+  constexpr int kAttempts = 100, kPauseUs = 20'000;
+  int error = 0;
+  for (int i = 0; i < kAttempts; ++i) {
+    if (i != 0) usleep(kPauseUs);
+    error = vmsrs_attach(&options.attach);
+    if (error != VMSRS_ERROR_STATE) break;
+  }
+  return error;
+}
+
 // Also for the library's own thread: no policy is in force while it starts.
 void protect() {
-  if (vmsrs_attach(&options.attach) == 0) {
+  if (attach() == 0) {
     is_attached = true;
     set_policy(options.users);
     return;
@@ -44,7 +57,10 @@ void begin_child() {
   guest::forget_user_in_frame();
   is_attached = false;
   make_views_private();
-  if (options.children != Children::kNone) protect();
+  if (options.children != Children::kNone)
+    protect();
+  else if (options.users != Users::kNone)
+    note_left_out();
 }
 
 [[gnu::constructor(101)]] void start() {
@@ -67,16 +83,21 @@ void begin_child() {
   pthread_atfork(nullptr, nullptr, begin_child);
 }
 
+// By its name, and only now: a program may close what it does not know, or its standard error.
 [[gnu::destructor]] void end() {
-  if (!is_attached || !options.reports) return;
+  if (!is_attached || options.report == nullptr) return;
+  const int file = open(options.report, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+  if (file < 0) return;
   vmsrs_containment_status status{};
   vmsrs_get_containment(&status);
   const Counts& users = counts();
-  dprintf(STDERR_FILENO,
-          "vmsrs: %lu users, %lu crashed, %lu faults observed, %lu system calls refused, "
+  dprintf(file,
+          "vmsrs: pid %d: %lu users, %lu crashed, %lu faults observed, %lu system calls refused, "
           "%lu connections ended, %lu requests unprotected, %zu of %zu regions\n",
-          users.begun, status.crash_count, status.observed_count, status.refused_call_count,
-          users.connections_ended, users.not_begun, view_count(), options.region_count);
+          getpid(), users.begun, status.crash_count, status.observed_count,
+          status.refused_call_count, users.connections_ended, users.not_begun, view_count(),
+          options.region_count);
+  close(file);
 }
 
 }  // namespace

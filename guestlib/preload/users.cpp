@@ -17,6 +17,7 @@ namespace {
 
 constinit Users policy_in_force = Users::kNone;
 constinit Counts counts_{};
+constinit bool is_left_out = false;
 
 void count(std::uint64_t& number) { __atomic_fetch_add(&number, 1, __ATOMIC_RELAXED); }
 
@@ -52,6 +53,15 @@ bool would_give_nothing(int descriptor, bool waits) {
 void set_policy(Users users) { __atomic_store_n(&policy_in_force, users, __ATOMIC_RELEASE); }
 Users policy() { return __atomic_load_n(&policy_in_force, __ATOMIC_ACQUIRE); }
 const Counts& counts() { return counts_; }
+
+void note_left_out() { is_left_out = true; }
+void tell_left_out() {
+  if (!is_left_out) [[likely]]
+    return;
+  is_left_out = false;
+  dprintf(STDERR_FILENO,
+          "vmsrs: this child of fork is unprotected (VMSRS_CHILDREN=forked: protect it)\n");
+}
 
 void begin_user(int connection) {
   const std::uint32_t number = connection_number(connection);

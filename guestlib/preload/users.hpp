@@ -19,6 +19,10 @@ void set_policy(Users users);
 Users policy();
 const Counts& counts();
 
+// In a child of fork that is not attached; and where it serves users all the same: said once.
+void note_left_out();
+void tell_left_out();
+
 // Begins a user whose connection is that descriptor; -1: it has none yet. Only within a frame
 // (guestlib/src/user.hpp).
 void begin_user(int connection);
