@@ -9,8 +9,8 @@
 #include "user.hpp"
 #include "users.hpp"
 
-// libevent 2 (event.h, event2/event.h): what it calls for a connection is a user. Everything by which
-// a program registers a call goes through event_assign(), in the library itself too.
+// libevent 2 (event.h, event2/event.h): what it calls for a connection is a user. Everything by
+// which a program registers a call goes through event_assign(), in the library itself too.
 struct event;
 struct event_base;
 

@@ -18,10 +18,10 @@ inline void* find_next(const char* name) {
 
 }  // namespace vmsrs::preload
 
-#define VMSRS_NEXT(name)                                                                     \
-  ([]() {                                                                                    \
-    static void* found;                                                                      \
-    if (__atomic_load_n(&found, __ATOMIC_RELAXED) == nullptr)                                \
-      __atomic_store_n(&found, vmsrs::preload::find_next(#name), __ATOMIC_RELAXED);          \
-    return reinterpret_cast<decltype(&::name)>(__atomic_load_n(&found, __ATOMIC_RELAXED));   \
+#define VMSRS_NEXT(name)                                                                   \
+  ([]() {                                                                                  \
+    static void* found;                                                                    \
+    if (__atomic_load_n(&found, __ATOMIC_RELAXED) == nullptr)                              \
+      __atomic_store_n(&found, vmsrs::preload::find_next(#name), __ATOMIC_RELAXED);        \
+    return reinterpret_cast<decltype(&::name)>(__atomic_load_n(&found, __ATOMIC_RELAXED)); \
   }())

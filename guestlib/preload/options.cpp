@@ -67,8 +67,7 @@ void read_regions(Options& options) {
   while (text != nullptr && *text != '\0') {
     if (options.region_count == kMostRegions) wrong(kVariable, text, "at most 8 sizes");
     const char* end = nullptr;
-    options.region_bytes[options.region_count++] =
-        read_number(kVariable, text, end, 1ul << 40);
+    options.region_bytes[options.region_count++] = read_number(kVariable, text, end, 1ul << 40);
     if (*end != '\0' && *end != ',') wrong(kVariable, text, "sizes in bytes, with commas between");
     text = *end == ',' ? end + 1 : end;
   }
@@ -88,11 +87,11 @@ constexpr Word kUnprotected[] = {{"refuse", 0}, {"run", 1}};
 
 // All of them: they are taken out of the environment again.
 constexpr const char* kVariables[] = {
-    "VMSRS_SERVER",          "VMSRS_SECRET_FILE",          "VMSRS_USERS",
-    "VMSRS_CHILDREN",        "VMSRS_UNPROTECTED",          "VMSRS_REPORT",
-    "VMSRS_REGION_BYTES",    "VMSRS_CONTAINMENT",          "VMSRS_FAULT_LIMIT",
-    "VMSRS_CRASH_LIMIT",     "VMSRS_SUPPRESSION_LIMIT_MS", "VMSRS_SITE_CRASH_LIMIT",
-    "VMSRS_CRASH_WINDOW_S",  "VMSRS_WINDOWS_DIRECTORY"};
+    "VMSRS_SERVER",         "VMSRS_SECRET_FILE",          "VMSRS_USERS",
+    "VMSRS_CHILDREN",       "VMSRS_UNPROTECTED",          "VMSRS_REPORT",
+    "VMSRS_REGION_BYTES",   "VMSRS_CONTAINMENT",          "VMSRS_FAULT_LIMIT",
+    "VMSRS_CRASH_LIMIT",    "VMSRS_SUPPRESSION_LIMIT_MS", "VMSRS_SITE_CRASH_LIMIT",
+    "VMSRS_CRASH_WINDOW_S", "VMSRS_WINDOWS_DIRECTORY"};
 
 bool names(const char* entry, const char* variable) {
   const std::size_t length = strlen(variable);
@@ -137,17 +136,16 @@ bool read_options(Options& options) {
     refuse();
   }
   options.attach.windows_directory = getenv("VMSRS_WINDOWS_DIRECTORY");
-  options.users = static_cast<Users>(read_word(
-      "VMSRS_USERS", kUsers, "what is a user: threads, requests, events or none", true));
+  options.users = static_cast<Users>(
+      read_word("VMSRS_USERS", kUsers, "what is a user: threads, requests, events or none", true));
   options.children = static_cast<Children>(
       read_word("VMSRS_CHILDREN", kChildren, "which other processes: none, forked or all"));
-  options.runs_unprotected =
-      read_word("VMSRS_UNPROTECTED", kUnprotected, "refuse or run") != 0;
+  options.runs_unprotected = read_word("VMSRS_UNPROTECTED", kUnprotected, "refuse or run") != 0;
   options.report = getenv("VMSRS_REPORT");
   if (options.report != nullptr && *options.report != '/')
     wrong("VMSRS_REPORT", options.report, "a file's name from the root on");
-  options.attach.containment =
-      static_cast<std::uint32_t>(read_word("VMSRS_CONTAINMENT", kContainment, "on, observe or off"));
+  options.attach.containment = static_cast<std::uint32_t>(
+      read_word("VMSRS_CONTAINMENT", kContainment, "on, observe or off"));
   options.attach.fault_limit = read_limit("VMSRS_FAULT_LIMIT");
   options.attach.suppression_limit_ms = read_limit("VMSRS_SUPPRESSION_LIMIT_MS");
   options.attach.site_crash_limit = read_limit("VMSRS_SITE_CRASH_LIMIT");

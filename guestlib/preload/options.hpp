@@ -31,13 +31,13 @@ struct Options {
   Users users;
   Children children;
   bool runs_unprotected;  // where it cannot attach
-  const char* report;  // a file's name, from the root; nullptr: none
+  const char* report;     // a file's name, from the root; nullptr: none
   std::size_t region_count;
   std::size_t region_bytes[kMostRegions];
 };
 
-// False: there is no VMSRS_SERVER. Ends the process, with a message, if something is wrong with what
-// is there.
+// False: there is no VMSRS_SERVER. Ends the process, with a message, if something is wrong with
+// what is there.
 bool read_options(Options& options);
 
 // Takes what read_options() has read, and this library, out of the environment.

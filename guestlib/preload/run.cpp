@@ -19,7 +19,8 @@ namespace {
 constexpr int kCannot = 125, kNotExecutable = 126, kNotFound = 127;  // as env(1) has it
 
 constexpr const char* kUsage =
-    "usage: vmsrs-run --server NAME --secret-file FILE --users POLICY [OPTION...] -- PROGRAM [ARGUMENT...]\n"
+    "usage: vmsrs-run --server NAME --secret-file FILE --users POLICY [OPTION...] -- PROGRAM "
+    "[ARGUMENT...]\n"
     "\n"
     "Runs a dynamically linked program as it is under VMSRS: its users' faults are contained.\n"
     "  --server NAME            as in vmsrs.yaml\n"
@@ -130,7 +131,8 @@ void check_loadable(const std::string& program) {
   if (other_user || other_group)
     fail(kCannot, program + ": set-user-ID or set-group-ID: the loader ignores LD_PRELOAD there");
   Elf64_Ehdr header{};
-  if (!read_at(file, 0, header) || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) return;  // a script
+  if (!read_at(file, 0, header) || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
+    return;  // a script
   if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != EM_X86_64)
     fail(kCannot, program + ": not a program for x86-64");
   bool is_dynamic = false;
@@ -151,9 +153,9 @@ std::string find_library() {
   if (bytes <= 0) fail(kCannot, "/proc/self/exe: " + std::string(strerror(errno)));
   const std::string path(own, static_cast<std::size_t>(bytes));
   const std::string folder = path.substr(0, path.rfind('/'));
-  const std::vector<std::string> places = {folder + "/libvmsrs-preload.so",
-                                           folder + "/" VMSRS_LIBRARY_FROM_PROGRAM
-                                                    "/libvmsrs-preload.so"};
+  const std::vector<std::string> places = {
+      folder + "/libvmsrs-preload.so",
+      folder + "/" VMSRS_LIBRARY_FROM_PROGRAM "/libvmsrs-preload.so"};
   for (const std::string& place : places)
     if (access(place.c_str(), R_OK) == 0) return place;
   fail(kCannot, places.back() + ": not there: is the library installed beside this program?");

@@ -56,6 +56,7 @@ void begin_child() {
   set_policy(Users::kNone);
   guest::forget_user_in_frame();
   is_attached = false;
+  reset_counts();
   make_views_private();
   if (options.children != Children::kNone)
     protect();

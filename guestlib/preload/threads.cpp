@@ -54,8 +54,9 @@ void run_program(void* program) {
 int run_main(int argc, char** argv, char**) {
   Program program = {programs_main, argc, argv, 0};
   if (!guest::run_in_frame(run_program, &program)) return program.result;
-  dprintf(STDERR_FILENO,
-          "vmsrs: a user of the main thread cannot go on, and there is nothing behind it: ending\n");
+  dprintf(
+      STDERR_FILENO,
+      "vmsrs: a user of the main thread cannot go on, and there is nothing behind it: ending\n");
   set_policy(Users::kNone);
   std::abort();
 }

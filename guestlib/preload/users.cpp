@@ -53,6 +53,7 @@ bool would_give_nothing(int descriptor, bool waits) {
 void set_policy(Users users) { __atomic_store_n(&policy_in_force, users, __ATOMIC_RELEASE); }
 Users policy() { return __atomic_load_n(&policy_in_force, __ATOMIC_ACQUIRE); }
 const Counts& counts() { return counts_; }
+void reset_counts() { counts_ = {}; }
 
 void note_left_out() { is_left_out = true; }
 void tell_left_out() {

@@ -18,6 +18,7 @@ struct Counts {
 void set_policy(Users users);
 Users policy();
 const Counts& counts();
+void reset_counts();
 
 // In a child of fork that is not attached; and where it serves users all the same: said once.
 void note_left_out();

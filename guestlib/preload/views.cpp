@@ -54,8 +54,8 @@ template <typename T>
 T* behind(T* at) {
   const View* const view = view_at(at);
   if (view == nullptr) return at;
-  const auto offset = reinterpret_cast<std::uintptr_t>(at) -
-                      reinterpret_cast<std::uintptr_t>(view->at);
+  const auto offset =
+      reinterpret_cast<std::uintptr_t>(at) - reinterpret_cast<std::uintptr_t>(view->at);
   return reinterpret_cast<T*>(view->region + offset);
 }
 
@@ -127,10 +127,10 @@ void look_up(Function& function, const char* name) {
 }
 
 const Allocator& next_allocator() {
-  static constexpr Allocator kNone = {[](std::size_t) noexcept -> void* { return nullptr; },
-                                      [](std::size_t, std::size_t) noexcept -> void* { return nullptr; },
-                                      [](void*, std::size_t) noexcept -> void* { return nullptr; },
-                                      [](void*) noexcept {}};
+  static constexpr Allocator kNone = {
+      [](std::size_t) noexcept -> void* { return nullptr; },
+      [](std::size_t, std::size_t) noexcept -> void* { return nullptr; },
+      [](void*, std::size_t) noexcept -> void* { return nullptr; }, [](void*) noexcept {}};
   if (__atomic_load_n(&next_is_known, __ATOMIC_ACQUIRE)) [[likely]]
     return next;
   if (looks_up) return kNone;
@@ -157,8 +157,8 @@ void make_views_private() {
   wanted_count = 0;
   for (std::size_t i = 0; i < count(); ++i) {
     const View& view = views[i];
-    void* const copy = mmap(nullptr, view.bytes, PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* const copy =
+        mmap(nullptr, view.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (copy == MAP_FAILED) continue;  // then it can be read, and a store to it faults
     std::copy(view.at, view.at + view.bytes, static_cast<std::byte*>(copy));
     mremap(copy, view.bytes, view.bytes, MREMAP_MAYMOVE | MREMAP_FIXED, view.at);

@@ -8,7 +8,7 @@
  *   put N TEXT       writes a note                      -> done
  *   get N            what is there                      -> the note
  *   bad KIND N TEXT  writes a note, and makes an error  -> done, if it comes to that
- *   fork             what a child of fork sees and may do   -> its answer
+ *   fork             a child of fork writes over note 0, and tells -> what it sees, its end
  *   quit             the server's orderly end
  */
 #define _GNU_SOURCE
@@ -36,14 +36,25 @@ static volatile int zero;
 static int* volatile nowhere = (int*)0x123456789000;
 static void (*volatile no_function)(void);
 
+static int overflow(int depth) {
+  volatile char frame[4096];
+  frame[0] = (char)depth;
+  return depth < 0 ? 0 : overflow(depth + 1) + frame[0];
+}
+
 static void err(const char* kind, long note) {
   if (strcmp(kind, "wild") == 0) *nowhere = 1;
   if (strcmp(kind, "null") == 0) *(int* volatile)(long)zero = 1;
   if (strcmp(kind, "divide") == 0) zero = 12345 / zero;
   if (strcmp(kind, "abort") == 0) abort();
   if (strcmp(kind, "jump") == 0) no_function();
+  if (strcmp(kind, "overflow") == 0) overflow(1);
   if (strcmp(kind, "spin") == 0)
     while (zero == 0) *nowhere = 1;
+  if (strcmp(kind, "late") == 0) { /* and goes on, as if nothing was */
+    *nowhere = 1;
+    snprintf(notes[note], kNoteBytes, "late by %s", kind);
+  }
   if (strcmp(kind, "scribble") == 0) { /* over somebody else's note, plainly */
     *(volatile char*)notes[(note + 1) % kNotes] = '?';
     *nowhere = 1;
