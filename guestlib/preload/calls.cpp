@@ -85,6 +85,19 @@ int close(int descriptor) {
   forget_connection(descriptor);
   return VMSRS_NEXT(close)(descriptor);
 }
+int close_range(unsigned first, unsigned last, int flags) noexcept {
+  for (int kept = first_of_library(first, last); kept >= 0; kept = first_of_library(first, last)) {
+    const auto number = static_cast<unsigned>(kept);
+    if (number > first && VMSRS_NEXT(close_range)(first, number - 1, flags) != 0) return -1;
+    first = number + 1;
+    if (number == last) return 0;
+  }
+  return VMSRS_NEXT(close_range)(first, last, flags);
+}
+void closefrom(int first) noexcept {
+  if (close_range(static_cast<unsigned>(first < 0 ? 0 : first), ~0u, 0) != 0)
+    VMSRS_NEXT(closefrom)(first);
+}
 int dup2(int from, int to) noexcept {
   if (from != to) forget_connection(to);
   return VMSRS_NEXT(dup2)(from, to);

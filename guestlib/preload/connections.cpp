@@ -64,13 +64,26 @@ void end_connection(int descriptor) {
   dup3(dead_socket, descriptor, (flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0);
 }
 
+// A child's are its parent's, and no use to it.
+int first_of_library(unsigned first, unsigned last) {
+  if (guest::attached_window() == nullptr || guest::control().process != getpid()) return -1;
+  int lowest = -1;
+  const auto look_at = [&](int descriptor) {
+    const auto number = static_cast<unsigned>(descriptor);
+    if (descriptor >= 0 && number >= first && number <= last && (lowest < 0 || descriptor < lowest))
+      lowest = descriptor;
+  };
+  look_at(dead_socket);
+  for (const int platforms : guest::control().platform_descriptors) look_at(platforms);
+  return lowest;
+}
+
 bool is_librarys(int descriptor) {
-  if (descriptor < 0) return false;
-  if (descriptor == dead_socket) return true;
-  if (guest::attached_window() == nullptr) return false;
+  bool may_be = descriptor == dead_socket;
   for (const int platforms : guest::control().platform_descriptors)
-    if (descriptor == platforms) return true;
-  return false;
+    may_be = may_be || descriptor == platforms;
+  const auto number = static_cast<unsigned>(descriptor);
+  return descriptor >= 0 && may_be && first_of_library(number, number) == descriptor;
 }
 
 }  // namespace vmsrs::preload

@@ -27,5 +27,7 @@ void end_connection(int descriptor);
 
 // Of this library: the program has not opened it, and may not close it.
 bool is_librarys(int descriptor);
+// The lowest one of them from `first` to `last`; -1: there is none.
+int first_of_library(unsigned first, unsigned last);
 
 }  // namespace vmsrs::preload

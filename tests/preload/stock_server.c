@@ -197,6 +197,8 @@ static void run_libevent(int listener) {
 
 int main(int argc, char** argv) {
   const char* const style = argc == 2 ? argv[1] : "";
+  for (int descriptor = 3; descriptor < 1024; ++descriptor) close(descriptor); /* as daemons do */
+  closefrom(3);
   notes = calloc(kNotes, kNoteBytes);
   const int listener = socket(AF_INET, SOCK_STREAM, 0);
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
