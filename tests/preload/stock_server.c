@@ -138,7 +138,7 @@ static void* serve(void* argument) {
   while (serve_once(client)) {
   }
   close(client);
-  return NULL;
+  pthread_exit(NULL);
 }
 
 static void run_threads(int listener) {
