@@ -10,6 +10,7 @@ import contextlib
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 from preload_run import Bench, Client, Server, counts_of, differences, report
@@ -57,7 +58,11 @@ def run_contained(bench: Bench, style: str, policy: str, kinds: tuple[str, ...])
             complaints += differences(f"{kind}: the answer", bad.ask(f"bad {kind} 1 worse"), "")
             # Its lock is free, its server there, a new connection like any other.
             complaints += differences(f"{kind}: the next client", server.client().ask("put 2 next"), "done")
+        gone = server.client()
+        complaints += differences("one that goes by itself", gone.ask("put 2 next"), "done")
+        gone.close()
         for client in steady:
+            time.sleep(0.1)  # its thread ends
             client.done.set()
             client.join()
             complaints += client.wrong

@@ -104,6 +104,21 @@ def children(bench: Bench) -> list[str]:
     return complaints
 
 
+def successors(bench: Bench) -> list[str]:
+    """A process in place of one that has just been killed."""
+    complaints = []
+    for _ in range(30):
+        prefix, _ = bench.command("none")
+        killed = subprocess.Popen(prefix + ["sh", "-c", "echo; exec sleep 60"], stdout=subprocess.PIPE,
+                                  env=bench.environment)
+        assert killed.stdout is not None
+        killed.stdout.readline()
+        killed.kill()
+        complaints += expect("the next one", run(bench, prefix + ["true"]), 0, "")
+        killed.wait()
+    return complaints
+
+
 def environment(bench: Bench) -> list[str]:
     complaints = []
     for which, stays in (("none", False), ("forked", False), ("all", True)):
@@ -122,7 +137,7 @@ def main() -> int:
     complaints = []
     with contextlib.ExitStack() as stack:
         bench = Bench(Path(sys.argv[1]), stack)
-        runs = [(part.__name__, part(bench)) for part in (refused, unloadable, children, environment)]
+        runs = [(part.__name__, part(bench)) for part in (refused, unloadable, children, successors, environment)]
         for name, here in runs:
             print(f"{name}: {'; '.join(here) if here else 'ok'}", flush=True)
             complaints += here

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from pathlib import Path
 
 from preload_run import NOTE_BYTES, NOTES, Bench, Server, counts_of, differences, report
@@ -19,6 +20,16 @@ REGION = f"--region-bytes={NOTES * NOTE_BYTES}"
 def suppressed_and_restored(bench: Bench) -> tuple[int, int]:
     status = bench.host.ask("status")
     return int(str(status["suppressed_stores"])), sum(status["restores"].values())  # type: ignore[attr-defined]
+
+
+def wait_until_finished(bench: Bench, users: int) -> list[str]:
+    """A server that waits for its clients has no unfinished user."""
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        if int(str(bench.host.ask("status")["users_finished"])) >= users:
+            return []
+        time.sleep(0.02)
+    return ["the last user has not finished, and the server waits"]
 
 
 def run(bench: Bench, style: str, policy: str) -> list[str]:
@@ -50,6 +61,9 @@ def run(bench: Bench, style: str, policy: str) -> list[str]:
         expect("which its parent does not see", "get 0", "")
         expect("and goes on", "put 0 parent's", "done")
         expect("and on", "get 0", "parent's")
+        finished = int(str(bench.host.ask("status")["users_finished"]))
+        expect("the last one", "put 6 six", "done")
+        complaints += wait_until_finished(bench, finished + 1)
         complaints += differences("exit code", server.quit(), 0)
     counts = (counts_of(report_file) or [{}])[0]
     for name, number in (("crashed", crashes), ("of", 1), ("regions", 1)):

@@ -81,6 +81,8 @@ static void ask_child(char* answer, size_t bytes) {
   if (child == 0) {
     memcpy(notes[0], "the child's", sizeof "the child's");
     notes[0][0] = 'T';
+    notes = realloc(notes, 2 * kNotes * kNoteBytes);
+    if (notes == NULL) _exit(3);
     const int length = snprintf(told, sizeof told, "%s", notes[0]);
     if (write(pipes[1], told, (size_t)length) != length) _exit(2);
     _exit(0);
@@ -116,7 +118,9 @@ static void handle(const char* line, char* answer, size_t bytes) {
     ask_child(answer, bytes - 1);
     strcat(answer, "\n");
   } else if (strncmp(line, "quit", 4) == 0) {
-    exit(0);
+    notes = realloc(notes, kNoteBytes);
+    free(notes);
+    exit(notes != NULL ? 0 : 1);
   } else {
     snprintf(answer, bytes, "what?\n");
   }
