@@ -22,21 +22,9 @@ namespace {
 constinit Options options{};
 constinit bool is_attached = false;
 
-// The engine may not have noticed yet that the last process of this server has died.
-int attach() {
-  constexpr int kAttempts = 100, kPauseUs = 20'000;
-  int error = 0;
-  for (int i = 0; i < kAttempts; ++i) {
-    if (i != 0) usleep(kPauseUs);
-    error = vmsrs_attach(&options.attach);
-    if (error != VMSRS_ERROR_STATE) break;
-  }
-  return error;
-}
-
 // Also for the library's own thread: no policy is in force while it starts.
 void protect() {
-  if (attach() == 0) {
+  if (vmsrs_attach(&options.attach) == 0) {
     is_attached = true;
     set_policy(options.users);
     return;
