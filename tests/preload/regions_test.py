@@ -74,6 +74,21 @@ def run(bench: Bench, style: str, policy: str) -> list[str]:
     return complaints + differences("check", bench.host.ask("check")["ok"], True)
 
 
+def run_threads_as_users(bench: Bench) -> list[str]:
+    """A thread's stores are committed when it ends, by pthread_exit(), and those of one that crashes never."""
+    prefix, _ = bench.command("threads", REGION)
+    with contextlib.ExitStack() as stack:
+        server = Server(bench, "threads", prefix, stack)
+        finished = int(str(bench.host.ask("status")["users_finished"]))
+        first = server.client()
+        complaints = differences("put", first.ask("put 2 first"), "done")
+        first.close()
+        complaints += wait_until_finished(bench, finished + 1)
+        complaints += differences("its crash", server.client().ask("bad wild 2 worse"), "")
+        complaints += differences("get", server.client().ask("get 2"), "first")
+        return complaints + differences("exit code", server.quit(), 0)
+
+
 def run_without(bench: Bench) -> list[str]:
     """No region by default: then the crashed user's notes are what it wrote, as the documentation says."""
     prefix, report_file = bench.command("requests")
@@ -93,6 +108,7 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         bench = Bench(Path(sys.argv[1]), stack)
         runs = [(f"{style} by {policy}", run(bench, style, policy)) for style, policy in RUNS]
+        runs.append(("threads by threads", run_threads_as_users(bench)))
         runs.append(("without a region", run_without(bench)))
         for name, here in runs:
             print(f"{name}: {'; '.join(here) if here else 'ok'}", flush=True)
