@@ -133,7 +133,7 @@ int event_assign(event* of, event_base* base, int descriptor, short what, Callba
   if (policy() == Users::kEvents && descriptor >= 0) {
     if (argument == VMSRS_NEXT(event_self_cbarg)()) argument = of;
     known = assign(of, callback, argument);
-  } else if (policy() == Users::kEvents) {
+  } else {
     forget(of);
   }
   if (known == nullptr)
@@ -143,7 +143,7 @@ int event_assign(event* of, event_base* base, int descriptor, short what, Callba
 
 void event_free(event* of) {
   VMSRS_NEXT(event_free)(of);
-  if (policy() == Users::kEvents) forget(of);
+  forget(of);
 }
 
 Callback event_get_callback(const event* of) {

@@ -25,6 +25,12 @@ struct Word {
   refuse();
 }
 
+// A copy: programs write over the environment that they were given (setproctitle).
+const char* read_text(const char* variable) {
+  const char* const text = getenv(variable);
+  return text != nullptr ? strdup(text) : nullptr;
+}
+
 // The first word is what holds if the variable is not set, unless `default_value` is null.
 template <std::size_t Count>
 int read_word(const char* variable, const Word (&words)[Count], const char* expected,
@@ -127,21 +133,21 @@ void refuse() { _exit(kCannot); }
 
 bool read_options(Options& options) {
   options = {};
-  options.attach.server_name = getenv("VMSRS_SERVER");
+  options.attach.server_name = read_text("VMSRS_SERVER");
   if (options.attach.server_name == nullptr) return false;
-  options.attach.secret_file = getenv("VMSRS_SECRET_FILE");
+  options.attach.secret_file = read_text("VMSRS_SECRET_FILE");
   if (options.attach.secret_file == nullptr) {
     dprintf(STDERR_FILENO, "vmsrs: VMSRS_SECRET_FILE is not set: the file with the secret of %s\n",
             options.attach.server_name);
     refuse();
   }
-  options.attach.windows_directory = getenv("VMSRS_WINDOWS_DIRECTORY");
+  options.attach.windows_directory = read_text("VMSRS_WINDOWS_DIRECTORY");
   options.users = static_cast<Users>(
       read_word("VMSRS_USERS", kUsers, "what is a user: threads, requests, events or none", true));
   options.children = static_cast<Children>(
       read_word("VMSRS_CHILDREN", kChildren, "which other processes: none, forked or all"));
   options.runs_unprotected = read_word("VMSRS_UNPROTECTED", kUnprotected, "refuse or run") != 0;
-  options.report = getenv("VMSRS_REPORT");
+  options.report = read_text("VMSRS_REPORT");
   if (options.report != nullptr && *options.report != '/')
     wrong("VMSRS_REPORT", options.report, "a file's name from the root on");
   options.attach.containment = static_cast<std::uint32_t>(

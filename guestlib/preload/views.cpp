@@ -36,6 +36,7 @@ constinit std::size_t view_count_ = 0;  // views[] up to there are whole
 constinit bool views_are_private = false;
 constinit std::size_t wanted[kMostRegions]{};  // 0: none, or it is there
 constinit std::size_t wanted_count = 0;
+constinit thread_local bool makes_view = false;
 constinit std::atomic_flag making = ATOMIC_FLAG_INIT;
 
 std::size_t count() { return __atomic_load_n(&view_count_, __ATOMIC_ACQUIRE); }
@@ -93,7 +94,7 @@ void* make_view(std::size_t asked) {
 
 // A view if the size is one that was named; nullptr: allocate as ever.
 void* allocate_view(std::size_t bytes) {
-  if (wanted_count == 0 || views_are_private) [[likely]]
+  if (wanted_count == 0 || views_are_private || makes_view) [[likely]]
     return nullptr;
   if (std::find(wanted, wanted + wanted_count, bytes) == wanted + wanted_count || bytes == 0)
     return nullptr;
@@ -102,7 +103,9 @@ void* allocate_view(std::size_t bytes) {
   void* at = nullptr;
   if (place != wanted + wanted_count) {
     *place = 0;
+    makes_view = true;
     at = make_view(bytes);
+    makes_view = false;
   }
   making.clear(std::memory_order_release);
   return at;

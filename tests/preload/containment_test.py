@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
-from preload_run import Bench, Client, Server, counts_of, differences, report
+from preload_run import Bench, Client, Server, counts_of, differences, report, start
 
 # In each style by each policy that can know its users; the kinds of error that it stands.
 STEPPED = ("wild", "null", "divide")  # the instruction is stepped over
@@ -91,6 +93,46 @@ def run_plain(bench: Bench, style: str, kind: str) -> list[str]:
         return complaints + differences("the other client", other.ask("get 1"), "")
 
 
+# Debian's own python3, with a thread for each request; the fault is in C, within a call of ctypes.
+PYTHON_SERVER = """
+import ctypes, http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == '/bad':
+            ctypes.string_at(0)
+        answer = (3 * self.path).encode()
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+    def log_message(self, *_): pass
+server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+def run_python(bench: Bench, prefix: list[str]) -> list[str]:
+    with contextlib.ExitStack() as stack:
+        server = start(stack, *prefix, "/usr/bin/python3", "-c", PYTHON_SERVER, env=bench.environment,
+                       stdout=subprocess.PIPE)
+        assert server.stdout is not None
+        port = int(server.stdout.readline())
+
+        def get(path: str) -> str:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+                    return str(answer.read().decode("ascii"))
+            except OSError:
+                return ""
+
+        complaints = differences("before", get("/a"), "/a/a/a") + differences("its fault", get("/bad"), "")
+        if not prefix:
+            return complaints + differences("exit code", server.wait(30), -signal.SIGSEGV)
+        complaints += differences("after", [get("/b"), get("/bad"), get("/c")], ["/b/b/b", "", "/c/c/c"])
+        return complaints + differences("alive", server.poll(), None)
+
+
 def run_main_thread(bench: Bench) -> list[str]:
     """A user of main() that cannot go on: it ends the process, and says why."""
     prefix, _ = bench.command("requests")
@@ -115,7 +157,9 @@ def main() -> int:
         runs = [(f"{style} by {policy}", run_contained(bench, style, policy, kinds)) for style, policy, kinds in RUNS]
         runs += [(f"{style} plain, {kind}", run_plain(bench, style, kind))
                  for style in ("threads", "epoll", "libevent") for kind in SIGNALS]
-        runs += [("epoll, abort", run_main_thread(bench)), ("observing", run_observed(bench))]
+        runs += [(f"python3 by {policy}", run_python(bench, bench.command(policy)[0]))
+                 for policy in ("threads", "requests")]
+        runs += [("python3 plain", run_python(bench, [])), ("epoll, abort", run_main_thread(bench)), ("observing", run_observed(bench))]
         for name, here in runs:
             print(f"{name}: {'; '.join(here) if here else 'ok'}", flush=True)
             complaints += [f"{name}: {complaint}" for complaint in here]

@@ -15,7 +15,7 @@ from pathlib import Path
 TREE = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(TREE / "tests/install"), str(TREE / "tests/scenario")]
 from consumers_test import Host  # noqa: E402
-from hosted_run import start  # noqa: E402
+from hosted_run import start  # noqa: E402,F401
 from installation import report  # noqa: E402,F401
 
 PATIENCE_SECONDS = 30
