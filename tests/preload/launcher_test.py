@@ -18,8 +18,8 @@ from preload_run import Bench, counts_of, differences, report
 CANNOT, NOT_FOUND = 125, 127
 PYTHON = "/usr/bin/python3"
 THREAD = "import threading; t = threading.Thread(target=print, args=('in',)); t.start(); t.join()\n"
-FORKING = ("import os, sys\n" + THREAD + "sys.stdout.flush()\nchild = os.fork()\n" + THREAD +
-           "child and os.waitpid(child, 0)\n")
+FORKING = ("import os, sys\n" + THREAD + "sys.stdout.flush()\nchild = os.fork()\n"
+           "child and os.waitpid(child, 0)\n" + THREAD)
 EXECUTING = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', sys.argv[1]])\n" + THREAD
 ACCEPTING = ("import os, socket, sys\nlistener = socket.create_server(('127.0.0.1', 0))\nchild = os.fork()\n"
              "if child:\n    os.waitpid(child, 0)\n    sys.exit()\n"
