@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 #include <vmsrs/vmsrs.h>
 
@@ -158,7 +159,10 @@ int forget_parent() {
   return 0;
 }
 
-int attach(const vmsrs_options& options) {
+// `again`: the error is that the users' write sets were those of a process that has just gone; the
+// engine keeps them for as long as another one is attached, which may be this one alone.
+int attach(const vmsrs_options& options, bool& again) {
+  again = false;
   if (const int error = probe_platform(); error != 0) return error;
   vmsrs_attach_request request{};
   if (strnlen(options.server_name, VMSRS_NAME_BYTES) >= VMSRS_NAME_BYTES)
@@ -176,7 +180,10 @@ int attach(const vmsrs_options& options) {
   int error = set_up(options, static_cast<std::uint32_t>(result.first));
   if (error != 0) call(VMSRS_CALL_DETACH);
   const bool shared = result.second != 0;
-  if (error == 0 && !options.trap_every_store) error = prepare_user_areas(shared);
+  if (error == 0 && !options.trap_every_store) {
+    error = prepare_user_areas(shared);
+    again = error == VMSRS_ERROR_STATE || error == VMSRS_ERROR_ARGUMENT;
+  }
   if (error != 0 && attached_window() != nullptr) take_down();
   return error;
 }
@@ -199,8 +206,15 @@ int vmsrs_attach(const vmsrs_options* options) {
   const bool in_child = attached && attached_window() != nullptr && control().process != getpid();
   if (attached && !in_child)
     return fail(VMSRS_ERROR_STATE, "vmsrs_attach: this process is attached already");
+  constexpr unsigned kAttempts = 200;
+  constexpr timespec kPause = {0, 10'000'000};
+  bool again = false;
   int error = in_child ? forget_parent() : 0;
-  if (error == 0) error = attach(*options);
+  if (error == 0) error = attach(*options, again);
+  for (unsigned i = 1; i < kAttempts && again; ++i) {
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &kPause, nullptr);
+    error = attach(*options, again);
+  }
   if (error != 0) attach_gate.store(0);
   return error;
 }

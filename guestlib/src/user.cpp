@@ -4,6 +4,9 @@
 #include <signal.h>
 #include <vmsrs/vmsrs.h>
 
+#include <functional>
+#include <optional>
+
 #include "bounds.hpp"
 #include "claims.hpp"
 #include "containment.hpp"
@@ -354,6 +357,52 @@ int run_scope(const char* name, void (*body)(void*), void* argument, Open open) 
   return outcome;
 }
 
+// A frame that its users are unwound to, and do not know.
+struct UsersFrame {
+  void* at;  // nullptr: the thread has none
+  bool has_user;
+  std::optional<SignalsUnblocked> signals;  // since the user began
+};
+constinit thread_local UsersFrame users_frame{};
+
+// A longjmp() may have left it behind: the stack has grown up past it.
+bool frame_is_alive(const void* here) {
+  return users_frame.at != nullptr && std::less<>()(here, users_frame.at);
+}
+
+// As run_body(): alive while the body runs, and nothing is kept in variables that change.
+[[gnu::noinline]] bool run_users(void (*body)(void*), void* argument) {
+  const ExceptionsInFlight before = exceptions_in_flight();
+  if (sigsetjmp(thread_context().landing, 0) != 0) {
+    put_exceptions_back(before);
+    thread_context().not_unwound = 0;  // what held it back is gone with its frame
+    return true;
+  }
+  users_frame.at = __builtin_frame_address(0);
+  body(argument);
+  return false;
+}
+
+int close_user_in_frame(bool unwound) {
+  users_frame.has_user = false;
+  ThreadContext& context = thread_context();
+  if (unwound) {
+    abandon_calls();
+    users_frame.signals->restore_within();
+  } else {
+    end_holding();
+    if (in_suppression() && seal_holds(context) && user_is_crashed()) {
+      context.landing_depth = kLanded;
+      seal(context);
+    }
+  }
+  int outcome = close_scopes(1);
+  if (unwound) let_go_of_locks();
+  if (unwound && outcome == VMSRS_SUPPRESSED) outcome = VMSRS_UNWOUND;
+  users_frame.signals->restore_before();
+  return outcome;
+}
+
 template <typename Open>
 int begin_scope(const char* name, Open open) {
   if (attached_window() == nullptr) return fail_status(name, VMSRS_NOT_ATTACHED);
@@ -380,6 +429,55 @@ int begin_user(const char* name, ScopeKind kind, std::uint64_t label) {
 }
 
 }  // namespace
+
+bool has_frame() { return users_frame.at != nullptr; }
+
+bool run_in_frame(void (*body)(void*), void* argument) {
+  if (frame_is_alive(__builtin_frame_address(0))) {
+    body(argument);
+    return false;
+  }
+  if (users_frame.has_user) close_user_in_frame(false);
+  const bool unwound = run_users(body, argument);
+  if (users_frame.has_user) close_user_in_frame(unwound);
+  users_frame.at = nullptr;
+  return unwound;
+}
+
+int begin_user_in_frame(std::uint64_t label, void (*on_crash)(void*), void* argument) {
+  if (users_frame.at == nullptr || attached_window() == nullptr)
+    return fail(VMSRS_ERROR_STATE, "beginning a user: the thread has no frame for it");
+  if (users_frame.has_user) close_user_in_frame(false);
+  users_frame.signals.emplace();
+  std::uint64_t depth = 0;
+  if (const int error = open_scope(label, ScopeKind::kUser, on_crash, argument, depth);
+      error != 0) {
+    users_frame.signals->restore_before();
+    return error;
+  }
+  note_kind_of_scope(depth, true);
+  ThreadContext& context = thread_context();
+  if (seal_holds(context)) {
+    context.landing_depth = depth;
+    seal(context);
+  }
+  begin_holding(users_frame.at);
+  users_frame.has_user = true;
+  return 0;
+}
+
+int end_user_in_frame() {
+  if (!users_frame.has_user) return VMSRS_ERROR_STATE;
+  return close_user_in_frame(false);
+}
+
+void forget_user_in_frame() {
+  users_frame.has_user = false;
+  end_holding();
+  reset_user(thread_context());
+  leave_user();
+}
+
 }  // namespace vmsrs::guest
 
 using namespace vmsrs::guest;

@@ -14,6 +14,8 @@ from pathlib import Path
 from installation import output_of, report
 
 COMPONENTS = ("library", "development", "documentation")
+# Of the first one, beside the shared library itself.
+RUNTIME = {"lib/libvmsrs-preload.so", "bin/vmsrs-run"}
 
 
 def files_below(folder: Path) -> set[str]:
@@ -27,7 +29,8 @@ def main() -> int:
         output_of(cmake, "--install", build, "--prefix", prefix, "--component", component)
         if component == COMPONENTS[0]:
             runtime = files_below(prefix)
-    complaints = [f"component library: {name}" for name in runtime if not name.startswith("lib/libvmsrs.so.")]
+    complaints = [f"component library: {name}" for name in runtime if name not in RUNTIME and not name.startswith("lib/libvmsrs.so.")]
+    complaints += [f"component library: {name} is missing" for name in sorted(RUNTIME - runtime)]
     with tempfile.TemporaryDirectory() as whole:
         output_of(cmake, "--install", build, "--prefix", whole)
         different = files_below(Path(whole)) ^ files_below(prefix)

@@ -68,6 +68,11 @@ def main() -> int:
         named = set(re.findall(r"^\.Nm (\w+)", page.read_text(), flags=re.MULTILINE))
         complaints += [f"{page.name}: {name} is in SYNOPSIS, not in NAME" for name in here if name not in named]
         documented |= here
+    program = subprocess.run([prefix / "bin/vmsrs-run", "--help"], check=True, capture_output=True, text=True, timeout=60)
+    described = set(re.findall(r"^\.It Fl (Fl )?-?([\w-]+)", (PAGES / "vmsrs-run.1").read_text(), flags=re.MULTILINE))
+    options = set(re.findall(r"--([\w-]+)", program.stdout))
+    complaints += [f"vmsrs-run.1: --{name}: the page and --help differ"
+                   for name in sorted({name for _, name in described} ^ options)]
     for name, prototype in sorted(functions.items()):
         if name not in documented:
             complaints.append(f"{name}: no page has it in its SYNOPSIS")

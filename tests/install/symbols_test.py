@@ -34,6 +34,21 @@ def differences(what: str, found: set[str], expected: set[str]) -> list[str]:
             [f"{what}: {name} should not be there" for name in sorted(found - expected)])
 
 
+def memory_functions() -> set[str]:
+    """Those that vmsrs_protect() has the linker wrap."""
+    text = (TREE / "guestlib/protect/vmsrs-protect.cmake").read_text()
+    listed_there = re.search(r"set\(VMSRS_WRAPPED\s+([\w\s]+)\)", text)
+    return set(listed_there[1].split()) if listed_there else set()
+
+
+def known_elsewhere() -> set[str]:
+    """What there is to stand before: in the C library of this process, and in libevent."""
+    libraries = output_of("ldconfig", "-p")
+    found = [re.search(rf"^\s*{name} \(libc6,x86-64.*=> (\S+)$", libraries, re.MULTILINE)
+             for name in (r"libc\.so\.6", r"libevent_core-2\.1\.so\.7")]
+    return {name for library in found if library for name in exported(Path(library[1]))}
+
+
 def main() -> int:
     libraries = Path(sys.argv[1]) / "lib"
     soname = f"libvmsrs.so.{sys.argv[2]}"
@@ -50,6 +65,19 @@ def main() -> int:
     complaints += differences("SONAME", set(re.findall(r"SONAME.*\[(.*)\]", dynamic)), {soname})
     if "BIND_NOW" not in dynamic:
         complaints.append("libvmsrs.so: its functions are not bound when it is loaded")
+
+    # What stands before the C library of a program that was not linked with any of this.
+    preload = libraries / "libvmsrs-preload.so"
+    before = exported(preload)
+    complaints += [f"libvmsrs-preload.so exports {name}" for name in sorted(before) if "vmsrs" in name]
+    complaints += [f"libvmsrs-preload.so does not export {name}"
+                   for name in sorted((INTERPOSED | memory_functions()) - before)]
+    complaints += [f"libvmsrs-preload.so exports {name}: neither libc nor libevent has it"
+                   for name in sorted(before - known_elsewhere())]
+    dynamic = output_of("readelf", "-dW", preload)
+    complaints += differences("libvmsrs-preload.so needs", set(re.findall(r"NEEDED.*\[(.*)\]", dynamic)), NEEDED)
+    if "VERDEF" in dynamic:
+        complaints.append("libvmsrs-preload.so: its functions have versions: they stand before none of another one")
 
     # The archive: what it does not define must come from libc and Zydis.
     archive = libraries / "libvmsrs.a"
