@@ -69,7 +69,7 @@ class Maker:
             case "prepend":
                 return self._store(b"prepend", key, value, value + old)
             case "cas":
-                return Request(b"cas %s 0 0 2 1\r\nxx\r\n" % key, [b"EXISTS"], {})
+                return Request(b"cas %s 0 0 2 999999999999\r\nxx\r\n" % key, [b"EXISTS"], {})
             case "get":
                 return Request(b"get %s\r\n" % key, [{key: old}], {})
             case "get many":

@@ -203,6 +203,16 @@ static void give_back_what_it_had(conn* c) {
   for (size_t i = 0; i < request.had_count; ++i) item_remove(request.had[i]);
 }
 
+// A user that was taken out of the middle of something has left that as it was: its replies, and
+// what its thread gives out to all its connections, are not looked at any more. They are lost.
+static void forget_what_was_cut(conn* c) {
+  c->resp = c->resp_head = NULL;
+  c->thread->open_bundle = NULL;
+  c->thread->rbuf_cache = cache_create("rbuf", READ_BUFFER_SIZE, sizeof(char*));
+  c->thread->io_cache = cache_create("io", sizeof(io_pending_t), sizeof(char*));
+  if (c->thread->rbuf_cache == NULL || c->thread->io_cache == NULL) errx(EX_OSERR, "no memory");
+}
+
 static void tell(const conn* c) {
   static const char kFailed[] = "SERVER_ERROR the request failed, nothing was changed\r\n";
   if (c->protocol == ascii_prot && !IS_UDP(c->transport) && c->resp_head == NULL)
@@ -214,7 +224,7 @@ static void finish_closing(conn* c) {
   if (request.del_waits) event_del(&c->event);
   if (request.close_waits) close(c->sfd);
   STATS_LOCK();
-  stats_state.curr_conns--;
+  vmsrs_store_u64(&stats_state.curr_conns, stats_state.curr_conns - 1);  // no hook is in here
   STATS_UNLOCK();
 }
 
@@ -240,6 +250,7 @@ static int run(Event* event) {
   note_what_it_has(event->c);
   const int outcome = vmsrs_run_user((uint64_t)event->file, handle, event, NULL, NULL);
   request.open = false;
+  if (outcome < 0) warnx("connection %d: %s", event->file, vmsrs_error_message());
   if (outcome == VMSRS_UNWOUND) request.at_work = false;  // the library has let go of it
   if (request.at_work) leave_gate(NULL);
   request.locks = 0;
@@ -250,7 +261,9 @@ static void on_event(evutil_socket_t file, short which, void* argument) {
   Event event = {file, which, argument};
   conn* const c = event.c;
   if (!attached || c->state == conn_listening) return handle(&event);
-  if (run(&event) == VMSRS_FINISHED) return;
+  const int outcome = run(&event);
+  if (outcome == VMSRS_FINISHED) return;
+  if (outcome == VMSRS_UNWOUND) forget_what_was_cut(c);
   tell(c);
   give_back_what_it_had(c);
   if (c->state == conn_closed) return finish_closing(c);
