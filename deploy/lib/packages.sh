@@ -10,7 +10,7 @@ machine_packages=(
 bench_packages=(python3 python3-matplotlib)
 test_packages=(
   libboost-test-dev shellcheck procps systemd spin gcc tcc clang libclang-rt-14-dev make man-db mandoc
-  socat xxd openssl)
+  socat xxd openssl dpkg-dev libevent-dev libmemcached-tools)
 
 # Prints those of the named packages that are not installed.
 missing_packages() { # package...

@@ -23,12 +23,21 @@ namespace {
 constexpr std::uint64_t kNoMode = 0;  // what a thread looks at before its first access
 // A write set of as many granules as can be handed over if a word of each was written; the stores
 // to more of them are calls. Mapped, not used, until there are so many; and not a power of two, so
-// that the users' heads do not share the same few places of a cache.
-constexpr std::uint64_t kMostGranules =
-    VMSRS_MAX_RANGE_BYTES / (sizeof(vmsrs_written) + sizeof(std::uint64_t)) / 8 * 8;
-constexpr std::uint64_t kAreaBytes =
-    sizeof(vmsrs_user_area) + kMostGranules * sizeof(std::uint64_t);
-static_assert(kAreaBytes % 64 == 0);
+// that the users' heads do not share the same few places of a cache. Where such memory is for
+// nothing there is room for more, a MiB in granules of 64 bytes and what goes with it, which the
+// engine then looks through itself; memory that is locked on the hypervisor is accounted for.
+constexpr std::uint64_t area_bytes_of(std::uint64_t granules) {
+  return sizeof(vmsrs_user_area) + granules / 8 * 8 * sizeof(std::uint64_t);
+}
+constexpr std::uint64_t kAreaBytes = area_bytes_of(
+    VMSRS_MAX_RANGE_BYTES / (sizeof(vmsrs_written) + sizeof(std::uint64_t)));
+constexpr std::uint64_t kSparseAreaBytes = area_bytes_of(20'000);
+static_assert(kAreaBytes % 64 == 0 && kSparseAreaBytes % 64 == 0 &&
+              kSparseAreaBytes <= VMSRS_MAX_USER_AREA_BYTES);
+std::uint64_t area_bytes() {
+  std::size_t bytes = 0;  // of a buffer that the hosted platform alone has
+  return call_buffer(bytes) != nullptr ? kSparseAreaBytes : kAreaBytes;
+}
 
 std::size_t whole_pages(std::size_t bytes) {
   return (bytes + VMSRS_PAGE_BYTES - 1) & ~std::size_t{VMSRS_PAGE_BYTES - 1};
@@ -116,15 +125,15 @@ namespace {
 
 // Areas of this process's own making. VMSRS_JOIN: another process was quicker.
 std::uint64_t make_areas(std::byte*& at, int& error) {
-  constexpr std::size_t kBytes = VMSRS_MAX_USERS * kAreaBytes;
+  const std::size_t all_bytes = VMSRS_MAX_USERS * area_bytes();
   void* const memory = control().areas_memory != nullptr
                            ? control().areas_memory
-                           : map_pages(kBytes, "the users' write sets");
-  error = memory != nullptr ? prepare_sparse(memory, kBytes) : VMSRS_ERROR_SYSTEM;
+                           : map_pages(all_bytes, "the users' write sets");
+  error = memory != nullptr ? prepare_sparse(memory, all_bytes) : VMSRS_ERROR_SYSTEM;
   if (error != 0) return VMSRS_NO_STORAGE;
   at = static_cast<std::byte*>(memory);
   const CallResult result =
-      call(VMSRS_CALL_USER_AREAS, {.rdi = to_register(at), .rsi = kAreaBytes});
+      call(VMSRS_CALL_USER_AREAS, {.rdi = to_register(at), .rsi = area_bytes()});
   if (result.status != VMSRS_OK) forget_region();
   return result.status;
 }
@@ -142,7 +151,7 @@ std::uint64_t join_areas(std::byte*& at, int& error) {
       break;
   }
   const CallResult result =
-      call(VMSRS_CALL_USER_AREAS_JOIN, {.rdi = to_register(at), .rsi = kAreaBytes});
+      call(VMSRS_CALL_USER_AREAS_JOIN, {.rdi = to_register(at), .rsi = area_bytes()});
   if (result.status != VMSRS_OK) forget_region();
   return result.status;
 }
@@ -172,7 +181,7 @@ int prepare_user_areas(bool shared) {
   }
   if (status != VMSRS_OK) return fail_status("profile, the users' write sets", status);
   if (!unlock_control()) return fail(VMSRS_ERROR_SYSTEM, "profile: mprotect");
-  control_page.block.area_bytes = kAreaBytes;
+  control_page.block.area_bytes = area_bytes();
   control_page.block.areas_memory = at;
   __atomic_store_n(&control_page.block.areas, at, __ATOMIC_RELEASE);
   return lock_control() ? 0 : fail(VMSRS_ERROR_SYSTEM, "profile: mprotect");

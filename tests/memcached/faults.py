@@ -181,6 +181,8 @@ def play(server: Memcached, orders: Orders, wanted: int, seed: int) -> list[str]
     if gained("faults") < faults:
         found.append(f"{faults} faults, the engine has heard of {gained('faults')}")
     found += [f"{name}: none" for name in ("suppressed_stores", "restores") if gained(name) == 0]
+    if after["restores"]["sweep"] != 0:
+        found.append(f"{after['restores']['sweep']} granules were stored to without a hook")
     return found
 
 

@@ -14,11 +14,18 @@
 #include "bipbuffer.h"
 #include "memcached.h"
 
-// ---- The region: variables that protected.ld gathers, and behind them memory for slab pages, the
-// hash table and the like. One region, so that a hook looks at one range.
+// ---- The region: variables that protected.ld gathers, and behind them memory for slab pages, hash
+// tables and the like. One region, so that a hook looks at one range.
 
-enum { kGranuleBytes = 64, kArenaBytes = 128 << 20 };
-__attribute__((section(".bss.guard_arena"), aligned(4096))) char guard_arena[kArenaBytes];
+#ifndef GUARD_PAGES
+#define GUARD_PAGES 80  // memcached's own limit is 64, of a MiB each
+#endif
+enum { kGranuleBytes = 64, kPages = GUARD_PAGES, kPageBytes = 1 << 20, kHeapBytes = 16 << 20 };
+__attribute__((section(".bss.guard_taken"))) uint8_t guard_taken[kPages];  // which pages are
+__attribute__((section(".bss.guard_memory"), aligned(4096))) struct {
+  char pages[kPages][kPageBytes];
+  char heap[kHeapBytes];
+} guard_memory;
 extern char protected_begin[], protected_end[];  // protected.ld
 
 static bool attached;
@@ -40,7 +47,7 @@ static void attach(void) {
   if (vmsrs_attach(&options) != 0 ||
       vmsrs_profile(protected_begin, (size_t)(protected_end - protected_begin), kGranuleBytes,
                     &region) < 0 ||
-      vmsrs_heap_create(guard_arena, sizeof guard_arena, false) == NULL)
+      vmsrs_heap_create(guard_memory.heap, kHeapBytes, false) == NULL)
     errx(EX_UNAVAILABLE, "%s", vmsrs_error_message());
   attached = true;
 }
@@ -50,6 +57,25 @@ void __real_assoc_init(int power);
 void __wrap_assoc_init(int power) {
   attach();
   __real_assoc_init(power);
+}
+
+// What slabs.c and assoc.c call in place of malloc() and free(). A page that a crashed user took is
+// free again, for guard_taken is restored.
+void* guard_malloc(size_t bytes) {
+  if (bytes != kPageBytes) return vmsrs_malloc(bytes);
+  for (size_t i = 0; i < kPages; ++i)
+    if (guard_taken[i] == 0) {
+      vmsrs_store_u8(&guard_taken[i], 1);
+      return guard_memory.pages[i];
+    }
+  return NULL;
+}
+void guard_free(void* memory) {
+  const size_t page = (size_t)((char*)memory - guard_memory.pages[0]) / kPageBytes;
+  if (page < kPages)
+    vmsrs_store_u8(&guard_taken[page], 0);
+  else
+    vmsrs_free(memory);
 }
 
 // Entries name items, with a count in the item's head for each: they are restored together.
