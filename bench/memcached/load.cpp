@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <cstdio>
 #include <cstdint>
 #include <cstring>
 #include <random>
@@ -113,7 +114,7 @@ int main(int count, char** arguments) {
   for (unsigned done = 0; done < requests; done += connections) {
     for (unsigned i = 0; i < connections; ++i) {
       const bool get = random() % 100 < get_percent;
-      const unsigned key = random() % kKeys;
+      const auto key = static_cast<unsigned>(random() % kKeys);
       all[i].send(get ? get_of(key) : set_of(key));
       ends[i] = get ? kFound : kStored;
     }

@@ -20,15 +20,21 @@ INVARIANTS = {"hidden", "storage", "chains", "users", "mirror", "collected", "ac
 
 
 class Memcached:
-    """One of the programs, with vmsrs-hosted and vmsrsd of its own."""
+    """One of the programs, with vmsrs-hosted and vmsrsd of its own: on processor 1, itself on 0, if `apart`."""
 
     def __init__(self, build: Path, program: Path, folder: Path, stack: contextlib.ExitStack, *options: str,
-                 **environment: str) -> None:
+                 apart: bool = False, **environment: str) -> None:
+        everywhere = os.sched_getaffinity(0)
+        if apart:
+            os.sched_setaffinity(0, {1})  # children have it from here
         self.host = Hosted(build, folder, stack, "memcached")
+        if apart:
+            os.sched_setaffinity(0, {0})
         self.port = free_port()
         account = ("-u", "root") if os.getuid() == 0 else ()
         self.process = start(stack, str(program), *account, "-l", "127.0.0.1", "-p", str(self.port), "-U", "0",
                              *options, env={**os.environ, **self.environment(), **environment})
+        os.sched_setaffinity(0, everywhere)
         end = time.monotonic() + PATIENCE_SECONDS
         while not self._answers():
             require(self.process.poll() is None, f"{program} ended with {self.process.returncode}")

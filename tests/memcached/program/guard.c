@@ -18,7 +18,7 @@
 // tables and the like. One region, so that a hook looks at one range.
 
 #ifndef GUARD_PAGES
-#define GUARD_PAGES 80  // memcached's own limit is 64, of a MiB each
+#define GUARD_PAGES 112  // of a MiB each: memcached has 64, and beyond them one for each size of items
 #endif
 enum { kGranuleBytes = 64, kPages = GUARD_PAGES, kPageBytes = 1 << 20, kHeapBytes = 16 << 20 };
 __attribute__((section(".bss.guard_taken"))) uint8_t guard_taken[kPages];  // which pages are
@@ -96,6 +96,9 @@ typedef struct Request {
   bool open;
   bool at_work;    // holds the gate
   unsigned locks;  // of shared data that it holds
+  // Of a thread without one, which tidies up:
+  bool tidies;
+  unsigned sections;  // from a first lock to a last one, of its user
   // After a crash:
   bool del_waits, close_waits;
   // What the connection had of the region's when it began:
@@ -109,23 +112,47 @@ static __thread Request request;
 
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 
+static _Atomic unsigned waiting;  // for the gate
+enum { kSections = 64 };
+
 static void leave_gate(void* unused) {
   (void)unused;
   request.at_work = false;
   pthread_mutex_unlock(&gate);
 }
 
+static void enter_gate(void) {
+  if (pthread_mutex_trylock(&gate) != 0) {
+    ++waiting;
+    pthread_mutex_lock(&gate);
+    --waiting;
+  }
+  request.at_work = true;
+}
+
 static void enter(void) {
   if (request.locks++ != 0 || request.at_work) return;
-  pthread_mutex_lock(&gate);
-  request.at_work = true;
+  enter_gate();
   if (!request.open) vmsrs_user_begin(0);
+}
+
+static void finish(void) {
+  request.sections = 0;
+  vmsrs_user_end();
+  leave_gate(NULL);
 }
 
 static void leave(void) {
   if (--request.locks != 0 || request.open) return;
-  vmsrs_user_end();
-  leave_gate(NULL);
+  if (!request.tidies || ++request.sections == kSections || waiting != 0) finish();
+}
+
+void guard_wait(void) {
+  if (request.sections != 0 && request.locks == 0) finish();
+}
+void guard_sleep(void) {
+  guard_wait();
+  request.tidies = true;
 }
 
 int guard_lock(pthread_mutex_t* lock) {
