@@ -22,7 +22,8 @@ from requests_model import KINDS, Maker
 from server import Client, Closed, Memcached, require
 
 OTHERS = 3  # connections with requests of their own meanwhile
-FAULTS = ("wild store", "division", "abort")
+FAULTS = ("wild store", "division", "abort", "scribble")
+SCRIBBLE, SCRIBBLES = 3, 5  # 4 KiB of others' items are overwritten, and then a wild store
 ORDER = struct.Struct("=IIQQQ")  # struct Order of program/faults.c
 
 
@@ -71,6 +72,7 @@ class Play:
         self._server, self._orders, self._random = server, orders, random.Random(seed)
         self.maker = Maker(b"own:", seed)
         self._look = Client(server.port)
+        self._connections = int(self._look.stats()["curr_connections"]) - OTHERS
         self._stores: dict[str, int] = {}  # that a request of the kind makes
         self.kinds: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
@@ -101,12 +103,12 @@ class Play:
             require(found == expected, f"{kind}, store {store}, site {site:#x}: {found!r:.200}, expected {expected!r:.200}")
         return failed
 
-    def fault(self) -> None:
+    def fault(self, scribble: bool) -> None:
         kind = self._random.choice(KINDS)
         if kind not in self._stores:
             self._request(kind, 0, 0)
         store = self._random.randint(1, self._stores[kind])
-        fault = self._random.choices(range(len(FAULTS)), (8, 1, 1))[0]
+        fault = SCRIBBLE if scribble else self._random.choices(range(SCRIBBLE), (8, 1, 1))[0]
         if self._request(kind, fault, store):
             self.kinds[kind] += 1
             self.faults[FAULTS[fault]] += 1
@@ -133,6 +135,8 @@ class Play:
             time.sleep(0.1)
         require(int(counted["curr_items"]) == items, f"{counted['curr_items']} items are counted, there are {items}")
         require(used == items, f"{used} chunks are in use, there are {items} items")
+        require(int(counted["curr_connections"]) == self._connections,
+                f"{counted['curr_connections']} connections are counted, there are {self._connections}")
 
     def delete_all(self, models: list[dict[bytes, bytes]]) -> None:
         for model in models:
@@ -149,13 +153,16 @@ def play(server: Memcached, orders: Orders, wanted: int, seed: int) -> list[str]
     own = Play(server, orders, seed)
     try:
         while sum(own.faults.values()) < wanted:
-            own.fault()
+            own.fault(scribble=False)
             require(server.is_alive(), "the server lives")
             for other in others:
                 require(other.is_alive(), f"another connection: {other.wrong}")
     finally:
         wrong = [found for found in [other.stop() for other in others] if found]
     require(not wrong, f"other connections: {wrong}")
+    swept = server.host.server()["restores"]["sweep"]
+    for _ in range(SCRIBBLES):  # what somebody has not finished cannot be told from what overwrites it
+        own.fault(scribble=True)
     models = [own.maker.model] + [other.model for other in others]
     keys = sum(own.compare(model) for model in models)
     own.delete_all([{key: own.maker.model.pop(key) for key in [b"own:large"] if key in own.maker.model}])
@@ -181,8 +188,10 @@ def play(server: Memcached, orders: Orders, wanted: int, seed: int) -> list[str]
     if gained("faults") < faults:
         found.append(f"{faults} faults, the engine has heard of {gained('faults')}")
     found += [f"{name}: none" for name in ("suppressed_stores", "restores") if gained(name) == 0]
-    if after["restores"]["sweep"] != 0:
-        found.append(f"{after['restores']['sweep']} granules were stored to without a hook")
+    if swept != 0:
+        found.append(f"{swept} granules were stored to without a hook")
+    if after["restores"]["sweep"] == swept:
+        found.append("what scribbles changed was not mended")
     return found
 
 

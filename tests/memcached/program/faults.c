@@ -13,7 +13,7 @@
 #include <unistd.h>
 #include <vmsrs/vmsrs.h>
 
-enum Kind { kWildStore, kDivision, kAbort };
+enum Kind { kWildStore, kDivision, kAbort, kScribble };
 
 // play.py has the same.
 struct Order {
@@ -51,9 +51,21 @@ int __wrap_vmsrs_run_user(uint64_t label, void (*body)(void*), void* argument, v
 
 int main(int, char**);
 
+// Slab pages, in the order in which they were taken: others' items.
+extern volatile char guard_memory[];
+static void scribble(uint64_t seed) {
+  enum { kBytes = 4096, kAmong = 3 << 20 };
+  volatile char* const to = guard_memory + seed * 7919 * 64 % (kAmong - kBytes);
+  for (int i = 0; i < kBytes; ++i) to[i] = (char)(i * 7 + 1);
+}
+
 static void provoke(uint32_t kind) {
   static volatile int zero;
   switch (kind) {
+    case kScribble:
+      scribble(order->store);
+      *(volatile int*)16 = 1;
+      return;
     case kWildStore:
       *(volatile int*)16 = 1;
       return;
