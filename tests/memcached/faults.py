@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import mmap
 import random
+import signal
 import struct
 import sys
 import tempfile
@@ -72,7 +73,6 @@ class Play:
         self._server, self._orders, self._random = server, orders, random.Random(seed)
         self.maker = Maker(b"own:", seed)
         self._look = Client(server.port)
-        self._connections = int(self._look.stats()["curr_connections"]) - OTHERS
         self._stores: dict[str, int] = {}  # that a request of the kind makes
         self.kinds: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
@@ -126,17 +126,16 @@ class Play:
     def compare_counts(self, models: list[dict[bytes, bytes]]) -> None:
         """Nothing is lost and nothing leaked: what the server counts is what there is."""
         items = sum(map(len, models))
-        end = time.monotonic() + 10  # queues of the maintainer's hold items for a moment
-        while True:
-            counted, slabs = self._look.stats(), self._look.stats(b"slabs")
-            used = sum(int(value) for name, value in slabs.items() if name.endswith(":used_chunks"))
-            if (int(counted["curr_items"]), used) == (items, items) or time.monotonic() > end:
-                break
+        expected = {"items": items, "chunks in use": items, "connections": 1}
+        end = time.monotonic() + 10  # queues of the maintainer's hold items for a moment, and ends are noticed later
+        while (counted := self._counted()) != expected and time.monotonic() < end:
             time.sleep(0.1)
-        require(int(counted["curr_items"]) == items, f"{counted['curr_items']} items are counted, there are {items}")
-        require(used == items, f"{used} chunks are in use, there are {items} items")
-        require(int(counted["curr_connections"]) == self._connections,
-                f"{counted['curr_connections']} connections are counted, there are {self._connections}")
+        require(counted == expected, f"the server counts {counted}, there are {expected}")
+
+    def _counted(self) -> dict[str, int]:
+        stats, slabs = self._look.stats(), self._look.stats(b"slabs")
+        used = sum(int(value) for name, value in slabs.items() if name.endswith(":used_chunks"))
+        return {"items": int(stats["curr_items"]), "chunks in use": used, "connections": int(stats["curr_connections"])}
 
     def delete_all(self, models: list[dict[bytes, bytes]]) -> None:
         for model in models:
@@ -161,7 +160,7 @@ def play(server: Memcached, orders: Orders, wanted: int, seed: int) -> list[str]
         wrong = [found for found in [other.stop() for other in others] if found]
     require(not wrong, f"other connections: {wrong}")
     swept = server.host.server()["restores"]["sweep"]
-    for _ in range(SCRIBBLES):  # what somebody has not finished cannot be told from what overwrites it
+    while own.faults["scribble"] < SCRIBBLES:  # alone: what is not finished cannot be told from what overwrites it
         own.fault(scribble=True)
     models = [own.maker.model] + [other.model for other in others]
     keys = sum(own.compare(model) for model in models)
@@ -195,6 +194,18 @@ def play(server: Memcached, orders: Orders, wanted: int, seed: int) -> list[str]
     return found
 
 
+def ends_without(server: Memcached, orders: Orders) -> list[str]:
+    """The same fault, with containment switched off."""
+    server.host.ctl("containment", "memcached", "off")
+    victim = Client(server.port)
+    orders.give(victim.port, FAULTS.index("wild store"), 20)
+    with contextlib.suppress(Closed):
+        victim.ask(b"set key 0 0 2\r\nxx\r\n")
+    server.process.wait(30)
+    print(f"without containment the server ends: signal {-server.process.returncode}")
+    return [] if server.process.returncode == -signal.SIGSEGV else ["without containment it does not end by SIGSEGV"]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("build", type=Path)
@@ -206,7 +217,7 @@ def main() -> int:
         orders = Orders(Path(name) / "orders")
         server = Memcached(options.build, options.program, Path(name), stack, MEMCACHED_FAULTS=str(Path(name) / "orders"),
                            MEMCACHED_CRASH_LIMIT="1000000")
-        found = play(server, orders, options.faults, options.seed)
+        found = play(server, orders, options.faults, options.seed) + ends_without(server, orders)
     print("\n".join(found) or "all as it should be")
     return 1 if found else 0
 
