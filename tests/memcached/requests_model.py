@@ -10,6 +10,8 @@ from server import Client, require
 
 KINDS = ("set new", "set over", "add", "replace", "append", "prepend", "cas", "get", "get many", "gat", "touch", "delete",
          "incr", "miss", "meta set", "meta get", "meta delete", "pipeline", "large")
+# Answers that are longer are sent in an event of their own: what came before is finished then, whatever becomes of it.
+SMALL_BYTES = 6000
 LARGE_BYTES = 700_000  # more than a chunk: an item in pieces, which comes in several events
 
 
@@ -39,12 +41,15 @@ class Maker:
         self._prefix, self._random = prefix, random.Random(seed)
         self.model: dict[bytes, bytes] = {}
 
-    def key(self, known: bool) -> bytes:
+    def key(self, known: bool, small: bool = False) -> bytes:
         if known and self.model:
-            return self._random.choice(sorted(self.model))
+            return self._random.choice(self._keys(small))
         while (key := self._prefix + b"%d" % self._random.randrange(10**9)) in self.model:
             pass
         return key
+
+    def _keys(self, small: bool) -> list[bytes]:
+        return [key for key, value in sorted(self.model.items()) if not small or len(value) < SMALL_BYTES]
 
     def value(self) -> bytes:
         return bytes(self._random.choices(b"abcdefghijklmnopqrstuvwxyz", k=self._random.choice((2, 30, 100, 600, 5000))))
@@ -57,7 +62,8 @@ class Maker:
         """Keys are there already for kinds that need one."""
         if len(self.model) < 20 and kind != "large":
             kind = "set new"
-        key = self.key(known=kind not in ("set new", "add", "miss", "large"))
+        several = kind in ("get many", "incr", "pipeline")
+        key = self.key(known=kind not in ("set new", "add", "miss", "large"), small=several)
         value, old = self.value(), self.model.get(key, b"")
         match kind:
             case "set new" | "set over":
@@ -73,7 +79,7 @@ class Maker:
             case "get":
                 return Request(b"get %s\r\n" % key, [{key: old}], {})
             case "get many":
-                keys = self._random.sample(sorted(self.model), 10)
+                keys = self._random.sample(self._keys(small=True), 8)
                 return Request(b"get %s\r\n" % b" ".join(keys), [{one: self.model[one] for one in keys}], {})
             case "gat":
                 return Request(b"gat 0 %s\r\n" % key, [{key: old}], {})
@@ -93,15 +99,15 @@ class Maker:
             case "meta delete":
                 return Request(b"md %s\r\n" % key, [b"HD"], {key: None})
             case "pipeline":
-                new, other = self.key(known=False), self.key(known=True)
+                new, other = self.key(known=False), self.key(known=True, small=True)
                 while other == key:
-                    other = self.key(known=True)
+                    other = self.key(known=True, small=True)
                 text = (b"set %s 0 0 3\r\nnew\r\nget %s\r\ndelete %s\r\nset %s 0 0 3\r\ntwo\r\nget %s %s\r\n" %
                         (new, key, key, other, other, key))
                 return Request(text, [b"STORED", {key: old}, b"DELETED", b"STORED", {other: b"two"}],
                                {new: b"new", key: None, other: b"two"})
             case "large":
-                return self._store(b"set", self._prefix + b"large", value * 1 + b"x" * LARGE_BYTES,
+                return self._store(b"set", self._prefix + b"large", value + b"x" * LARGE_BYTES,
                                    value + b"x" * LARGE_BYTES)
         raise ValueError(kind)
 
