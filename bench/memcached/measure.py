@@ -3,8 +3,9 @@
 
 usage: measure.py BUILD_DIR PROGRAMS [--rounds N] [--requests N] [--csv FILE]
 
-All arms are up at the same time and take turns, in changing order; each round gives ratios, of which the
-median is printed, with the quarter below and above. The engine's own time is not in it: it has a processor of its own.
+All arms are up at the same time and take turns, in changing order, and each is stopped while it is not its turn; each round
+gives ratios, of which the median is printed, with the quarter below and above. The engine's own time is not in it: it has
+a processor of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,6 +37,15 @@ def nanoseconds(load: Path, server: Memcached, gets: int, requests: int) -> floa
     return float(answer.stdout)
 
 
+def children() -> set[int]:
+    return {int(word) for word in Path("/proc/self/task", str(os.getpid()), "children").read_text(encoding="ascii").split()}
+
+
+def tell(processes: set[int], what: signal.Signals) -> None:
+    for process in processes:
+        os.kill(process, what)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("build", type=Path)
@@ -45,17 +56,22 @@ def main() -> int:
     options = parser.parse_args()
     found: dict[tuple[str, str], list[float]] = {(arm, mix): [] for arm in ARMS for mix in MIXES}
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
-        servers = {}
+        servers, processes = {}, {}
         for arm in ARMS:
+            before = children()
             (folder := Path(name) / arm).mkdir()
             servers[arm] = Memcached(options.build, options.programs / f"memcached-{arm}", folder, stack, "-t", "1",
                                      apart=True)
+            processes[arm] = children() - before
+            tell(processes[arm], signal.SIGSTOP)
         load = options.build / "bench/bench_memcached_load"
         for turn in range(options.rounds + 1):  # the first makes the slab pages
             for mix, gets in MIXES.items():
                 for i in range(len(ARMS)):
                     arm = ARMS[(turn + i) % len(ARMS)]
+                    tell(processes[arm], signal.SIGCONT)
                     took = nanoseconds(load, servers[arm], gets, options.requests)
+                    tell(processes[arm], signal.SIGSTOP)
                     if turn > 0:
                         found[arm, mix].append(took)
     lines = ["mix,what,median,quarter_below,quarter_above"]

@@ -29,8 +29,8 @@ constexpr std::uint64_t kNoMode = 0;  // what a thread looks at before its first
 constexpr std::uint64_t area_bytes_of(std::uint64_t granules) {
   return sizeof(vmsrs_user_area) + granules / 8 * 8 * sizeof(std::uint64_t);
 }
-constexpr std::uint64_t kAreaBytes = area_bytes_of(
-    VMSRS_MAX_RANGE_BYTES / (sizeof(vmsrs_written) + sizeof(std::uint64_t)));
+constexpr std::uint64_t kAreaBytes =
+    area_bytes_of(VMSRS_MAX_RANGE_BYTES / (sizeof(vmsrs_written) + sizeof(std::uint64_t)));
 constexpr std::uint64_t kSparseAreaBytes = area_bytes_of(20'000);
 static_assert(kAreaBytes % 64 == 0 && kSparseAreaBytes % 64 == 0 &&
               kSparseAreaBytes <= VMSRS_MAX_USER_AREA_BYTES);

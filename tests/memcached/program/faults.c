@@ -36,10 +36,10 @@ __attribute__((constructor)) static void map_order(void) {
 }
 
 // A connection's event; guard.c gives its descriptor for a label.
-int __real_vmsrs_run_user(uint64_t label, void (*body)(void*), void* argument, void (*on_crash)(void*),
-                          void* on_crash_argument);
-int __wrap_vmsrs_run_user(uint64_t label, void (*body)(void*), void* argument, void (*on_crash)(void*),
-                          void* on_crash_argument) {
+int __real_vmsrs_run_user(uint64_t label, void (*body)(void*), void* argument,
+                          void (*on_crash)(void*), void* on_crash_argument);
+int __wrap_vmsrs_run_user(uint64_t label, void (*body)(void*), void* argument,
+                          void (*on_crash)(void*), void* on_crash_argument) {
   struct sockaddr_in peer;
   socklen_t bytes = sizeof peer;
   counting = order->port != 0 && getpeername((int)label, (struct sockaddr*)&peer, &bytes) == 0 &&
@@ -83,13 +83,13 @@ __attribute__((noinline)) static void count(const void* resume) {
   provoke(order->kind);
 }
 
-#define HOOK(name, ...)                                                       \
-  void __real_##name(__VA_ARGS__);                                            \
-  void __wrap_##name(__VA_ARGS__) {                                           \
+#define HOOK(name, ...)             \
+  void __real_##name(__VA_ARGS__);  \
+  void __wrap_##name(__VA_ARGS__) { \
     if (__builtin_expect(counting, 0)) count(__builtin_return_address(0));
-#define HOOK_OF(bytes)                                                        \
-  HOOK(__asan_store##bytes##_noabort, const void* at)                         \
-    __attribute__((musttail)) return __real___asan_store##bytes##_noabort(at); \
+#define HOOK_OF(bytes)                                                       \
+  HOOK(__asan_store##bytes##_noabort, const void* at)                        \
+  __attribute__((musttail)) return __real___asan_store##bytes##_noabort(at); \
   }
 HOOK_OF(1)
 HOOK_OF(2)
@@ -97,5 +97,5 @@ HOOK_OF(4)
 HOOK_OF(8)
 HOOK_OF(16)
 HOOK(__asan_storeN_noabort, const void* at, size_t bytes)
-  __attribute__((musttail)) return __real___asan_storeN_noabort(at, bytes);
+__attribute__((musttail)) return __real___asan_storeN_noabort(at, bytes);
 }

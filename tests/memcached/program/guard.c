@@ -18,7 +18,8 @@
 // tables and the like. One region, so that a hook looks at one range.
 
 #ifndef GUARD_PAGES
-#define GUARD_PAGES 112  // of a MiB each: memcached has 64, and beyond them one for each size of items
+#define GUARD_PAGES \
+  112  // of a MiB each: memcached has 64, and beyond them one for each size of items
 #endif
 enum { kGranuleBytes = 64, kPages = GUARD_PAGES, kPageBytes = 1 << 20, kHeapBytes = 16 << 20 };
 __attribute__((section(".bss.guard_taken"))) uint8_t guard_taken[kPages];  // which pages are
@@ -42,7 +43,8 @@ static void attach(void) {
                                  .suppression_limit_ms = 2000,
                                  .site_crash_limit = crash_limit(),
                                  .crash_limit = crash_limit()};
-  if (options.secret_file == NULL) errx(EX_USAGE, "MEMCACHED_SECRET: the secret's file is not named");
+  if (options.secret_file == NULL)
+    errx(EX_USAGE, "MEMCACHED_SECRET: the secret's file is not named");
   const vmsrs_profile_options region = {.eager = true};
   if (vmsrs_attach(&options) != 0 ||
       vmsrs_profile(protected_begin, (size_t)(protected_end - protected_begin), kGranuleBytes,
@@ -87,7 +89,6 @@ bipbuf_t* guard_bipbuf_new(unsigned bytes) {
 
 // ---- One user at a time is at work on the region: from the first lock of shared data on that it
 // takes until it has finished.
-
 
 enum { kReplyBytes = 64 * 1024 };
 
@@ -203,8 +204,8 @@ ssize_t __wrap_sendmsg(int file, const struct msghdr* message, int flags) {
     errno = EAGAIN;  // it is asked for as an event of its own, which has nothing to finish
     return -1;
   }
-  if (request.reply_bytes == 0 && (vmsrs_defer(leave_gate, NULL) != 0 ||
-                                   vmsrs_defer(send_reply, (void*)(intptr_t)file) != 0)) {
+  if (request.reply_bytes == 0 &&
+      (vmsrs_defer(leave_gate, NULL) != 0 || vmsrs_defer(send_reply, (void*)(intptr_t)file) != 0)) {
     errno = ENOMEM;
     return -1;
   }
@@ -226,10 +227,14 @@ int __wrap_event_del(struct event* event) {
   return 0;
 }
 int __real_close(int file);
+static void close_now(void* argument) { __real_close((int)(intptr_t)argument); }
+// Behind the replies that wait ("quit" comes with them); if the user crashes, finish_closing does
+// it.
 int __wrap_close(int file) {
-  if (!request.open || !vmsrs_user_crashed()) return __real_close(file);
+  const bool crashed = request.open && vmsrs_user_crashed();
+  if (!request.open || (!request.at_work && !crashed)) return __real_close(file);
   request.close_waits = true;
-  return 0;
+  return crashed ? 0 : vmsrs_defer(close_now, (void*)(intptr_t)file);
 }
 
 static void note(item* item) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Put before each source of memcached (-include) that is to be protected: tells guard.c of the locks
- * that shared data is under.
+ * Put before each source of memcached (-include) that is to be protected: tells guard.c of the
+ * locks that shared data is under.
  */
 #ifndef GUARD_H_
 #define GUARD_H_
@@ -21,14 +21,14 @@ void guard_wait(void);
 void guard_sleep(void);
 
 /* By what stands between the parentheses. What memcached holds while it sleeps or waits for other
- * threads (lru_maintainer_lock, lru_crawler_lock, maintenance_lock, slabs_rebalance_lock, init_lock,
- * worker_hang_lock), and what guards a thread's own counters, is none of them. */
+ * threads (lru_maintainer_lock, lru_crawler_lock, maintenance_lock, slabs_rebalance_lock,
+ * init_lock, worker_hang_lock), and what guards a thread's own counters, is none of them. */
 #define GUARD_BEGINS_WITH(text, begin) (__builtin_strncmp(text, begin, sizeof(begin) - 1) == 0)
-#define GUARD_IS_SHARED(text)                                                             \
-  (GUARD_BEGINS_WITH(text, "&lru_locks[") || GUARD_BEGINS_WITH(text, "&item_locks[") ||   \
-   GUARD_BEGINS_WITH(text, "&slabs_lock") || GUARD_BEGINS_WITH(text, "&stats_lock") ||    \
+#define GUARD_IS_SHARED(text)                                                              \
+  (GUARD_BEGINS_WITH(text, "&lru_locks[") || GUARD_BEGINS_WITH(text, "&item_locks[") ||    \
+   GUARD_BEGINS_WITH(text, "&slabs_lock") || GUARD_BEGINS_WITH(text, "&stats_lock") ||     \
    GUARD_BEGINS_WITH(text, "&cas_id_lock") || GUARD_BEGINS_WITH(text, "&bump_buf_lock") || \
-   GUARD_BEGINS_WITH(text, "&b->mutex") || GUARD_BEGINS_WITH(text, "&conn_lock") ||       \
+   GUARD_BEGINS_WITH(text, "&b->mutex") || GUARD_BEGINS_WITH(text, "&conn_lock") ||        \
    GUARD_BEGINS_WITH(text, "lock") || GUARD_BEGINS_WITH(text, "(pthread_mutex_t *) lock"))
 
 #define pthread_mutex_lock(lock) \
