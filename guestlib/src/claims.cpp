@@ -21,14 +21,14 @@ namespace vmsrs::guest {
 namespace {
 
 constexpr std::uint64_t kNoMode = 0;  // what a thread looks at before its first access
-// A write set of as many granules as can be handed over if a word of each was written; the stores
-// to more of them are calls. Mapped, not used, until there are so many; and not a power of two, so
-// that the users' heads do not share the same few places of a cache.
-constexpr std::uint64_t kMostGranules =
-    VMSRS_MAX_RANGE_BYTES / (sizeof(vmsrs_written) + sizeof(std::uint64_t)) / 8 * 8;
+// A write set of so many granules, a MiB in granules of 64 bytes and what goes with it; the stores
+// to more of them are calls. Beyond what can be handed over, the engine looks at the granules
+// itself. Mapped, not used, until there are so many; and not a power of two, so that the users'
+// heads do not share the same few places of a cache.
+constexpr std::uint64_t kMostGranules = 20'000;
 constexpr std::uint64_t kAreaBytes =
     sizeof(vmsrs_user_area) + kMostGranules * sizeof(std::uint64_t);
-static_assert(kAreaBytes % 64 == 0);
+static_assert(kAreaBytes % 64 == 0 && kAreaBytes <= VMSRS_MAX_USER_AREA_BYTES);
 
 std::size_t whole_pages(std::size_t bytes) {
   return (bytes + VMSRS_PAGE_BYTES - 1) & ~std::size_t{VMSRS_PAGE_BYTES - 1};

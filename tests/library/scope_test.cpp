@@ -5,6 +5,7 @@
 #include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <cstdint>
+#include <cstdlib>
 #include <thread>
 #include <vector>
 #include <vmsrs/vmsrs.hpp>
@@ -51,6 +52,28 @@ BOOST_AUTO_TEST_CASE(finish_commits) {
                     }),
                     VMSRS_SUPPRESSED);
   BOOST_CHECK_EQUAL(words()[5], 500u);
+}
+
+// As many as a MiB has in granules of 64 bytes: none is stored to by a call, whether its user
+// finishes or crashes. (Where every store is one this says nothing of calls.)
+BOOST_AUTO_TEST_CASE(a_user_of_very_many_granules) {
+  constexpr std::size_t kMany = 16'384;
+  static_assert(kMany <= AttachedServer::word_count());
+  const bool claims = std::getenv("VMSRS_TEST_TRAPPING") == nullptr;
+  const std::uint64_t before = server_info().store_count;
+  const auto store_many = [&](std::uint64_t value) {
+    for (std::size_t i = 0; i < kMany; ++i) vmsrs::store(&words()[i], value + i);
+  };
+  BOOST_CHECK_EQUAL(run([&] { store_many(7000); }), VMSRS_FINISHED);
+  BOOST_CHECK_EQUAL(run([&] {
+                      store_many(9000);
+                      fault(wild());
+                    }),
+                    VMSRS_SUPPRESSED);
+  if (claims) BOOST_CHECK_EQUAL(server_info().store_count, before);
+  std::size_t wrong = 0;
+  for (std::size_t i = 0; i < kMany; ++i) wrong += vmsrs::load(&words()[i]) != 7000 + i;
+  BOOST_CHECK_EQUAL(wrong, 0u);
 }
 
 BOOST_AUTO_TEST_CASE(stores_outside_a_scope_are_users_of_their_own) {

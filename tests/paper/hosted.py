@@ -24,7 +24,8 @@ RUN_SECONDS = 120
 class Hosted:
     """A vmsrs-hosted and a vmsrsd of their own; ended with the stack."""
 
-    def __init__(self, build: Path, folder: Path, stack: contextlib.ExitStack, server: str = "roster") -> None:
+    def __init__(self, build: Path, folder: Path, stack: contextlib.ExitStack, server: str = "roster",
+                 storage: str = "256MiB") -> None:
         self.build, self.folder = build, folder
         self.secret = folder / f"{server}.secret"
         self.socket, self.api = folder / "hosted.sock", folder / "api.sock"
@@ -38,7 +39,7 @@ class Hosted:
             f"servers:\n  - {{name: {server}, attach_secret_file: {self.secret}}}\n",
             encoding="ascii")
         hosted = start(stack, str(build / "hypervisor/hosted/vmsrs-hosted"), "--socket",
-                       str(self.socket), "--secret-hash-file", str(folder / "hash"),
+                       str(self.socket), "--secret-hash-file", str(folder / "hash"), "--storage", storage,
                        stderr=subprocess.DEVNULL)
         wait_for(self.socket, hosted)
         wait_for(self.api, start(stack, str(build / "vmsrsd/vmsrsd"), "--config",

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+// What makes memcached a VMSRS server without a change to it: its shared memory is a region, each
+// event of a connection a user. README.md tells why it is cut like this.
+#include <err.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sysexits.h>
+#include <unistd.h>
+#include <vmsrs/vmsrs.h>
+
+#include "bipbuffer.h"
+#include "memcached.h"
+
+// ---- The region: variables that protected.ld gathers, and behind them memory for slab pages, hash
+// tables and the like. One region, so that a hook looks at one range.
+
+#ifndef GUARD_PAGES
+#define GUARD_PAGES \
+  112  // of a MiB each: memcached has 64, and beyond them one for each size of items
+#endif
+enum { kGranuleBytes = 64, kPages = GUARD_PAGES, kPageBytes = 1 << 20, kHeapBytes = 16 << 20 };
+__attribute__((section(".bss.guard_taken"))) uint8_t guard_taken[kPages];  // which pages are
+__attribute__((section(".bss.guard_memory"), aligned(4096))) struct {
+  char pages[kPages][kPageBytes];
+  char heap[kHeapBytes];
+} guard_memory;
+extern char protected_begin[], protected_end[];  // protected.ld
+
+static bool attached;
+
+static uint32_t crash_limit(void) {
+  const char* const text = getenv("MEMCACHED_CRASH_LIMIT");
+  return text == NULL ? 0 : (uint32_t)strtoul(text, NULL, 10);
+}
+
+static void attach(void) {
+  const vmsrs_options options = {.server_name = "memcached",
+                                 .secret_file = getenv("MEMCACHED_SECRET"),
+                                 .signal_mask_stays = true,
+                                 .suppression_limit_ms = 2000,
+                                 .site_crash_limit = crash_limit(),
+                                 .crash_limit = crash_limit()};
+  if (options.secret_file == NULL)
+    errx(EX_USAGE, "MEMCACHED_SECRET: the secret's file is not named");
+  const vmsrs_profile_options region = {.eager = true};
+  if (vmsrs_attach(&options) != 0 ||
+      vmsrs_profile(protected_begin, (size_t)(protected_end - protected_begin), kGranuleBytes,
+                    &region) < 0 ||
+      vmsrs_heap_create(guard_memory.heap, kHeapBytes, false) == NULL)
+    errx(EX_UNAVAILABLE, "%s", vmsrs_error_message());
+  attached = true;
+}
+
+// The first of memcached's functions that needs memory of the region's, and after its fork.
+void __real_assoc_init(int power);
+void __wrap_assoc_init(int power) {
+  attach();
+  __real_assoc_init(power);
+}
+
+// What slabs.c and assoc.c call in place of malloc() and free(). A page that a crashed user took is
+// free again, for guard_taken is restored.
+void* guard_malloc(size_t bytes) {
+  if (bytes != kPageBytes) return vmsrs_malloc(bytes);
+  for (size_t i = 0; i < kPages; ++i)
+    if (guard_taken[i] == 0) {
+      vmsrs_store_u8(&guard_taken[i], 1);
+      return guard_memory.pages[i];
+    }
+  return NULL;
+}
+void guard_free(void* memory) {
+  const size_t page = (size_t)((char*)memory - guard_memory.pages[0]) / kPageBytes;
+  if (page < kPages)
+    vmsrs_store_u8(&guard_taken[page], 0);
+  else
+    vmsrs_free(memory);
+}
+
+// Entries name items, with a count in the item's head for each: they are restored together.
+bipbuf_t* guard_bipbuf_new(unsigned bytes) {
+  bipbuf_t* const buffer = vmsrs_malloc(sizeof *buffer + bytes);
+  if (buffer != NULL) bipbuf_init(buffer, bytes);
+  return buffer;
+}
+
+// ---- One user at a time is at work on the region: from the first lock of shared data on that it
+// takes until it has finished.
+
+enum { kReplyBytes = 64 * 1024 };
+
+// The calling thread's request.
+typedef struct Request {
+  bool open;
+  bool at_work;    // holds the gate
+  unsigned locks;  // of shared data that it holds
+  // Of a thread without one, which tidies up:
+  bool tidies;
+  unsigned sections;  // from a first lock to a last one, of its user
+  // After a crash:
+  bool del_waits, close_waits;
+  // What the connection had of the region's when it began:
+  item** had;
+  size_t had_count, had_room;
+  // What goes out when it has finished:
+  size_t reply_bytes;
+  char* reply;
+} Request;
+static __thread Request request;
+
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static _Atomic unsigned waiting;  // for the gate
+enum { kSections = 64 };
+
+static void leave_gate(void* unused) {
+  (void)unused;
+  request.at_work = false;
+  pthread_mutex_unlock(&gate);
+}
+
+static void enter_gate(void) {
+  if (pthread_mutex_trylock(&gate) != 0) {
+    ++waiting;
+    pthread_mutex_lock(&gate);
+    --waiting;
+  }
+  request.at_work = true;
+}
+
+static void enter(void) {
+  if (request.locks++ != 0 || request.at_work) return;
+  enter_gate();
+  if (!request.open) vmsrs_user_begin(0);
+}
+
+static void finish(void) {
+  request.sections = 0;
+  vmsrs_user_end();
+  leave_gate(NULL);
+}
+
+static void leave(void) {
+  if (--request.locks != 0 || request.open) return;
+  if (!request.tidies || ++request.sections == kSections || waiting != 0) finish();
+}
+
+void guard_wait(void) {
+  if (request.sections != 0 && request.locks == 0) finish();
+}
+void guard_sleep(void) {
+  guard_wait();
+  request.tidies = true;
+}
+
+int guard_lock(pthread_mutex_t* lock) {
+  enter();
+  return pthread_mutex_lock(lock);
+}
+int guard_trylock(pthread_mutex_t* lock) {
+  enter();
+  const int result = pthread_mutex_trylock(lock);
+  if (result != 0) leave();
+  return result;
+}
+int guard_unlock(pthread_mutex_t* lock) {
+  const int result = pthread_mutex_unlock(lock);
+  leave();
+  return result;
+}
+
+// ---- Replies wait until what they tell of has been finished.
+
+static void send_all(int file, const char* from, size_t bytes) {
+  while (bytes > 0) {
+    const ssize_t sent = send(file, from, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+    struct pollfd writable = {.fd = file, .events = POLLOUT};
+    if (sent < 0 && (errno != EAGAIN || poll(&writable, 1, 1000) <= 0)) {
+      shutdown(file, SHUT_RDWR);  // memcached will see it, and close
+      return;
+    }
+    if (sent < 0) continue;
+    from += sent;
+    bytes -= (size_t)sent;
+  }
+}
+
+static void send_reply(void* argument) {
+  send_all((int)(intptr_t)argument, request.reply, request.reply_bytes);
+}
+
+ssize_t __real_sendmsg(int file, const struct msghdr* message, int flags);
+ssize_t __wrap_sendmsg(int file, const struct msghdr* message, int flags) {
+  if (!request.open || message->msg_name != NULL) return __real_sendmsg(file, message, flags);
+  size_t bytes = 0;
+  for (size_t i = 0; i < message->msg_iovlen; ++i) bytes += message->msg_iov[i].iov_len;
+  if (vmsrs_user_crashed()) return (ssize_t)bytes;
+  if (!request.at_work) return __real_sendmsg(file, message, flags);
+  if (request.reply == NULL) request.reply = malloc(kReplyBytes);
+  if (request.reply == NULL || request.reply_bytes + bytes > kReplyBytes) {
+    errno = EAGAIN;  // it is asked for as an event of its own, which has nothing to finish
+    return -1;
+  }
+  if (request.reply_bytes == 0 &&
+      (vmsrs_defer(leave_gate, NULL) != 0 || vmsrs_defer(send_reply, (void*)(intptr_t)file) != 0)) {
+    errno = ENOMEM;
+    return -1;
+  }
+  for (size_t i = 0; i < message->msg_iovlen; ++i) {
+    memcpy(request.reply + request.reply_bytes, message->msg_iov[i].iov_base,
+           message->msg_iov[i].iov_len);
+    request.reply_bytes += message->msg_iov[i].iov_len;
+  }
+  return (ssize_t)bytes;
+}
+
+// ---- A connection whose user has crashed: all that it got of the region in this event is not its
+// any more, and it is closed.
+
+int __real_event_del(struct event* event);
+int __wrap_event_del(struct event* event) {
+  if (!request.open || !vmsrs_user_crashed()) return __real_event_del(event);
+  request.del_waits = true;
+  return 0;
+}
+int __real_close(int file);
+static void close_now(void* argument) { __real_close((int)(intptr_t)argument); }
+// Behind the replies that wait ("quit" comes with them); if the user crashes, finish_closing does
+// it.
+int __wrap_close(int file) {
+  const bool crashed = request.open && vmsrs_user_crashed();
+  if (!request.open || (!request.at_work && !crashed)) return __real_close(file);
+  request.close_waits = true;
+  return crashed ? 0 : vmsrs_defer(close_now, (void*)(intptr_t)file);
+}
+
+static void note(item* item) {
+  if (request.had_count == request.had_room) {
+    const size_t room = request.had_room == 0 ? 16 : 2 * request.had_room;
+    void* const more = realloc(request.had, room * sizeof *request.had);
+    if (more == NULL) return;  // then a count stays too high
+    request.had = more;
+    request.had_room = room;
+  }
+  request.had[request.had_count++] = item;
+}
+
+static void note_what_it_has(const conn* c) {
+  request.had_count = 0;
+  if (c->item != NULL && !c->item_malloced) note(c->item);
+  for (const mc_resp* reply = c->resp_head; reply != NULL; reply = reply->next)
+    if (reply->item != NULL) note(reply->item);
+}
+
+static void give_back_what_it_had(conn* c) {
+  if (!c->item_malloced) c->item = NULL;
+  for (mc_resp* reply = c->resp_head; reply != NULL; reply = reply->next) reply->item = NULL;
+  for (size_t i = 0; i < request.had_count; ++i) item_remove(request.had[i]);
+}
+
+// A user that was taken out of the middle of something has left that as it was: its replies, and
+// what its thread gives out to all its connections, are not looked at any more. They are lost.
+static void forget_what_was_cut(conn* c) {
+  c->resp = c->resp_head = NULL;
+  c->thread->open_bundle = NULL;
+  c->thread->rbuf_cache = cache_create("rbuf", READ_BUFFER_SIZE, sizeof(char*));
+  c->thread->io_cache = cache_create("io", sizeof(io_pending_t), sizeof(char*));
+  if (c->thread->rbuf_cache == NULL || c->thread->io_cache == NULL) errx(EX_OSERR, "no memory");
+}
+
+static void tell(const conn* c) {
+  static const char kFailed[] = "SERVER_ERROR the request failed, nothing was changed\r\n";
+  if (c->protocol == ascii_prot && !IS_UDP(c->transport) && c->resp_head == NULL)
+    send(c->sfd, kFailed, sizeof kFailed - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+// What memcached did at its end, as the crashed user, and what was held back of that.
+static void finish_closing(conn* c) {
+  if (request.del_waits) event_del(&c->event);
+  if (request.close_waits) close(c->sfd);
+  STATS_LOCK();
+  vmsrs_store_u64(&stats_state.curr_conns, stats_state.curr_conns - 1);  // no hook is in here
+  STATS_UNLOCK();
+}
+
+typedef void Callback(evutil_socket_t file, short which, void* argument);
+static Callback* event_handler;  // memcached's own
+
+typedef struct Event {
+  evutil_socket_t file;
+  short which;
+  conn* c;
+} Event;
+
+static void handle(void* argument) {
+  const Event* const event = argument;
+  event_handler(event->file, event->which, event->c);
+}
+
+static int run(Event* event) {
+  request.open = true;
+  request.locks = 0;
+  request.reply_bytes = 0;
+  request.del_waits = request.close_waits = false;
+  note_what_it_has(event->c);
+  const int outcome = vmsrs_run_user((uint64_t)event->file, handle, event, NULL, NULL);
+  request.open = false;
+  if (outcome < 0) warnx("connection %d: %s", event->file, vmsrs_error_message());
+  if (outcome == VMSRS_UNWOUND) request.at_work = false;  // the library has let go of it
+  if (request.at_work) leave_gate(NULL);
+  request.locks = 0;
+  return outcome;
+}
+
+static void on_event(evutil_socket_t file, short which, void* argument) {
+  Event event = {file, which, argument};
+  conn* const c = event.c;
+  if (!attached || c->state == conn_listening) return handle(&event);
+  const int outcome = run(&event);
+  if (outcome == VMSRS_FINISHED) return;
+  if (outcome == VMSRS_UNWOUND) forget_what_was_cut(c);
+  tell(c);
+  give_back_what_it_had(c);
+  if (c->state == conn_closed) return finish_closing(c);
+  if (request.del_waits) event_del(&c->event);
+  conn_set_state(c, conn_closing);
+  if (run(&event) == VMSRS_FINISHED) return;
+  warnx("connection %d: its end failed too", c->sfd);
+  finish_closing(c);
+}
+
+void __real_event_set(struct event* event, evutil_socket_t file, short which, Callback* callback,
+                      void* argument);
+void __wrap_event_set(struct event* event, evutil_socket_t file, short which, Callback* callback,
+                      void* argument) {
+  const conn* const c = argument;
+  const bool is_connection = c != NULL && event == &c->event;
+  if (is_connection) event_handler = callback;
+  __real_event_set(event, file, which, is_connection ? on_event : callback, argument);
+}
