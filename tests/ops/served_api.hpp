@@ -18,7 +18,7 @@ struct ServedApi {
   FakeChannel fake;
   channel::SerialChannel channel{fake};
   daemon::CheckLedger ledger;
-  api::Service service{channel, ledger, daemon::Clock(), std::chrono::milliseconds(60)};
+  api::Service service{channel, ledger, daemon::Clock(), std::chrono::milliseconds(400)};
   std::unique_ptr<api::Listener> listener = api::Listener::on_socket(
       socket, 0640, "", [this](httplib::Server& server) { api::install_routes(server, service); });
 };
