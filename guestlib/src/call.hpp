@@ -38,7 +38,7 @@ void unmap_window(const vmsrs_window* window);
 // Makes memory that is about to be profiled fit for it, keeping its content; its pages are present
 // and writable. Nobody may write to these pages meanwhile. 0 or a vmsrs_error.
 int prepare_region(void* address, std::size_t bytes);
-// The same for memory most of which may never be used.
+// The same for memory most of which may never be used: zeroes still, or of no interest.
 int prepare_sparse(void* address, std::size_t bytes);
 // The last prepare_region or prepare_sparse was in vain; called twice, the one before it as well.
 void forget_region();

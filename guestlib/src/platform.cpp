@@ -50,12 +50,13 @@ void unmap_window(const vmsrs_window* window) {
 }
 
 int prepare_region(void* address, std::size_t bytes) {
-  return is_hosted() ? hosted::prepare_region(address, bytes) : svm::prepare_region(address, bytes);
+  return is_hosted() ? hosted::prepare_region(address, bytes, hosted::Content::kKept)
+                     : svm::prepare_region(address, bytes);
 }
 
 // On the hypervisor the engine asks for a page that is not there; it is not kept present.
 int prepare_sparse(void* address, std::size_t bytes) {
-  return is_hosted() ? hosted::prepare_region(address, bytes) : 0;
+  return is_hosted() ? hosted::prepare_region(address, bytes, hosted::Content::kZeroes) : 0;
 }
 
 void forget_region() {

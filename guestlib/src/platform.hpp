@@ -17,12 +17,13 @@ Joined join_memory();
 
 namespace hosted {
 // Connects, once a process; finds the connection again later. `problem`: one line.
+enum class Content { kKept, kZeroes };
 [[nodiscard]] bool connect(char* problem, std::size_t problem_bytes);
 int check_version();
 CallResult call(vmsrs_call number, const CallArguments& arguments);
 void abandon_calls();
 const vmsrs_window* map_window(std::uint32_t server);
-int prepare_region(void* address, std::size_t bytes);
+int prepare_region(void* address, std::size_t bytes, Content content);
 void forget_region();
 Joined join_memory(std::uint64_t region, Part part, std::byte* wanted, std::byte*& at);
 std::byte* call_buffer(std::size_t& bytes);

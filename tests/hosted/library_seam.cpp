@@ -105,9 +105,11 @@ void unmap_window(const vmsrs_window* window) {
   munmap(const_cast<vmsrs_window*>(window), VMSRS_WINDOW_BYTES);
 }
 int prepare_region(void* address, std::size_t bytes) {
-  return hosted::prepare_region(address, bytes);
+  return hosted::prepare_region(address, bytes, hosted::Content::kKept);
 }
-int prepare_sparse(void* address, std::size_t bytes) { return prepare_region(address, bytes); }
+int prepare_sparse(void* address, std::size_t bytes) {
+  return hosted::prepare_region(address, bytes, hosted::Content::kZeroes);
+}
 void forget_region() { hosted::forget_region(); }
 Joined join_memory(std::uint64_t region, Part part, std::byte* wanted, std::byte*& at) {
   return hosted::join_memory(region, part, wanted, at);

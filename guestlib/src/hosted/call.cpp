@@ -128,12 +128,15 @@ void give_memory(std::uint64_t number) {
   transport::ask(*link, message);
 }
 
-// Copies the pages' content into the new memory, which then takes their place.
-int replace_pages(std::byte* pages, std::size_t bytes, int descriptor) {
-  void* const fresh = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
-  if (fresh == MAP_FAILED) return no_memory("profile: mmap of shared memory");
-  memcpy(fresh, pages, bytes);
-  munmap(fresh, bytes);
+// The new memory takes the pages' place, with their content if that matters: else it is zeroes, and
+// takes no room before it is used.
+int replace_pages(std::byte* pages, std::size_t bytes, int descriptor, Content content) {
+  if (content == Content::kKept) {
+    void* const fresh = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+    if (fresh == MAP_FAILED) return no_memory("profile: mmap of shared memory");
+    memcpy(fresh, pages, bytes);
+    munmap(fresh, bytes);
+  }
   if (mmap(pages, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, descriptor, 0) ==
       MAP_FAILED)
     return no_memory("profile: mmap of shared memory in place of the program's");
@@ -229,7 +232,7 @@ const vmsrs_window* map_window(std::uint32_t server) {
   return address != MAP_FAILED ? static_cast<const vmsrs_window*>(address) : nullptr;
 }
 
-int prepare_region(void* address, std::size_t bytes) {
+int prepare_region(void* address, std::size_t bytes, Content content) {
   note_memory(0);
   const Link* const link = connected_link();
   if (link == nullptr) return fail_status("profile", VMSRS_NOT_ATTACHED);
@@ -246,7 +249,7 @@ int prepare_region(void* address, std::size_t bytes) {
   const vmsrs_status status = transport::ask(*link, message, &descriptor);
   if (status != VMSRS_OK) return refused(status, pages, end - begin);
   if (descriptor < 0) return 0;  // the pages are shared already
-  const int error = replace_pages(pages, end - begin, descriptor);
+  const int error = replace_pages(pages, end - begin, descriptor, content);
   close(descriptor);
   if (error != 0)
     give_memory(message.a);
