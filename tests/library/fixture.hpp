@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <signal.h>
 #include <vmsrs/abi.h>
 #include <vmsrs/vmsrs.h>
 
@@ -91,6 +92,16 @@ class AttachedServer {
 struct DefaultServer : AttachedServer {
   DefaultServer() : AttachedServer(0, 300'000) {}
 };
+
+// Of the calling thread: bit i for signal i.
+inline std::uint64_t blocked_signals() {
+  sigset_t set;
+  pthread_sigmask(SIG_SETMASK, nullptr, &set);
+  std::uint64_t bits = 0;
+  for (int signal = 1; signal < 64; ++signal)
+    bits |= std::uint64_t{sigismember(&set, signal) == 1} << signal;
+  return bits;
+}
 
 // The processor's trap flag: a SIGTRAP after every instruction.
 inline void start_single_stepping() {

@@ -31,15 +31,6 @@ bool run_framed(Body body) {
 
 void count(void* counter) { ++*static_cast<int*>(counter); }
 
-std::uint64_t blocked_signals() {
-  sigset_t set;
-  pthread_sigmask(SIG_SETMASK, nullptr, &set);
-  std::uint64_t bits = 0;
-  for (int signal = 1; signal < 64; ++signal)
-    bits |= std::uint64_t{sigismember(&set, signal) == 1} << signal;
-  return bits;
-}
-
 void block(int signal) {
   sigset_t set;
   sigemptyset(&set);

@@ -41,15 +41,6 @@ constexpr std::uint64_t kPollution = 0xbad;
 }
 void throws_where_it_must_not() noexcept { throws(1); }
 
-std::uint64_t blocked_signals() {
-  sigset_t set;
-  pthread_sigmask(SIG_SETMASK, nullptr, &set);
-  std::uint64_t bits = 0;
-  for (int signal = 1; signal < 64; ++signal)
-    bits |= std::uint64_t{sigismember(&set, signal) == 1} << signal;
-  return bits;
-}
-
 void count(void* counter) { ++*static_cast<int*>(counter); }
 
 struct Rescuing : DefaultServer {
