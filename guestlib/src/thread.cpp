@@ -27,6 +27,8 @@ namespace {
 
 // A signal frame with AVX-512 state takes about 4 KiB, AMX 12 KiB; faults may nest a few times.
 constexpr std::size_t kStackBytes = 128 * 1024;
+// What a thread's own must have: a signal's frame alone takes up to 12 KiB, and handlers nest.
+constexpr std::size_t kLeastStackBytes = 64 * 1024;
 
 constinit thread_local ThreadContext context_of_thread{};
 char no_stack_given;  // its address only
@@ -155,7 +157,8 @@ int prepare_thread(ThreadContext& context) {
   if (sigaltstack(nullptr, &present) != 0)
     return fail(VMSRS_ERROR_SYSTEM, "sigaltstack: %s", strerrordesc_np(errno));
   void* given = &no_stack_given;  // never nothing: the end of the thread must be noticed
-  if ((present.ss_flags & SS_DISABLE) != 0) {
+  const bool in_use = (present.ss_flags & SS_ONSTACK) != 0;
+  if ((present.ss_flags & SS_DISABLE) != 0 || (present.ss_size < kLeastStackBytes && !in_use)) {
     void* memory = mmap(nullptr, kStackBytes + VMSRS_PAGE_BYTES, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (memory == MAP_FAILED)
@@ -176,7 +179,7 @@ int prepare_thread(ThreadContext& context) {
     end_thread(given);
     return fail(VMSRS_ERROR_SYSTEM, "no memory for a thread-specific value");
   }
-  context.stack_ready = 1;
+  context.stack_ready = !in_use;  // one in use may be too small: it is looked at again
   return 0;
 }
 

@@ -70,7 +70,7 @@ struct ThreadContext {
   std::uint32_t not_unwound;        // see NotUnwound
   std::uint32_t not_unwound_ticks;  // in a row: damage must not hold it back for ever
   std::uint32_t signals_open;       // this thread's mask was looked at, and stays
-  std::uint32_t stack_ready;        // an alternate stack is known to be there
+  std::uint32_t stack_ready;        // an alternate stack that will do is known to be there
   std::uint64_t crash_instruction;  // of the crash that is uncounted
 };
 
