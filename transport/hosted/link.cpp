@@ -2,12 +2,12 @@
 #include "hosted/link.hpp"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -22,6 +22,7 @@ namespace {
 
 constexpr time_t kPatienceSeconds = 10;
 constexpr std::size_t kMostDescriptors = 2;
+constexpr Link kNoLink = {-1, -1, -1, -1, 0, nullptr, nullptr, nullptr, 0};
 
 class AllSignalsBlocked {
  public:
@@ -36,18 +37,26 @@ class AllSignalsBlocked {
   sigset_t before_;
 };
 
-// read() of an eventfd with EFD_SEMAPHORE takes its one token, write() puts it back. The kernel
-// keeps it, so a program that writes over this process's memory cannot leave it taken.
+// read() takes the pipe's one byte, write() puts it back. The kernel keeps it, so a program that
+// writes over this process's memory cannot leave it taken. It wakes one reader at a time; an
+// eventfd's it would wake all (Linux, fs/pipe.c and fs/eventfd.c).
 bool take_turn(const Link& link) {
-  std::uint64_t token = 0;
+  char token;
   ssize_t count;
   do count = read(link.turn, &token, sizeof token);
   while (count < 0 && errno == EINTR);
   return count == sizeof token;
 }
-void end_turn(const Link& link) {
-  const std::uint64_t token = 1;
-  if (write(link.turn, &token, sizeof token) < 0) return;  // cannot be: the token was taken
+bool end_turn(const Link& link) {
+  const char token = 0;
+  return write(link.turn_back, &token, sizeof token) == sizeof token;
+}
+bool make_turn(Link& link) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return false;
+  link.turn = ends[0];
+  link.turn_back = ends[1];
+  return end_turn(link);
 }
 
 void take_descriptors(msghdr& header, int (&descriptors)[kMostDescriptors]) {
@@ -149,8 +158,7 @@ const char* default_socket_path() {
 
 bool open_link(Link& link, const char* path, std::uint32_t lanes, char* problem,
                std::size_t problem_bytes) {
-  link = Link{};
-  link.doorbell = link.turn = -1;
+  link = kNoLink;
   link.socket = connect_to(path);
   if (link.socket < 0) {
     snprintf(problem, problem_bytes, "%s: %s", path, strerrordesc_np(errno));
@@ -158,8 +166,7 @@ bool open_link(Link& link, const char* path, std::uint32_t lanes, char* problem,
   }
   const char* what = greet(link, lanes);
   if (what == nullptr) {
-    link.turn = eventfd(1, EFD_CLOEXEC | EFD_SEMAPHORE);
-    if (link.turn >= 0) return true;
+    if (make_turn(link)) return true;
     what = "no descriptor is free";
   }
   snprintf(problem, problem_bytes, "%s: %s", path, what);
@@ -168,11 +175,10 @@ bool open_link(Link& link, const char* path, std::uint32_t lanes, char* problem,
 }
 
 void close_link(Link& link) {
-  for (const int descriptor : {link.socket, link.doorbell, link.turn})
+  for (const int descriptor : {link.socket, link.doorbell, link.turn, link.turn_back})
     if (descriptor >= 0) close(descriptor);
   if (link.head != nullptr) munmap(link.head, link.area_bytes);
-  link = Link{};
-  link.socket = link.doorbell = link.turn = -1;
+  link = kNoLink;
 }
 
 vmsrs_status ask(const Link& link, vmsrs_hosted_message& message, int* descriptor) {
@@ -187,7 +193,7 @@ vmsrs_status ask(const Link& link, vmsrs_hosted_message& message, int* descripto
     // The other side looks at the socket when it is told to, or when it has nothing else to do.
     __atomic_store_n(&link.head->mail, 1u, __ATOMIC_RELEASE);
     answered = exchange(link.socket, message, descriptors);
-    end_turn(link);
+    answered = end_turn(link) && answered;
   }
   for (int& received : descriptors) {
     if (descriptor != nullptr && &received == &descriptors[0])

@@ -15,7 +15,8 @@ namespace vmsrs::hosted {
 struct Link {
   int socket;
   int doorbell;  // eventfd: wakes the other side
-  int turn;      // eventfd used as a lock for the socket: no word in memory that could be damaged
+  // A pipe that holds one byte, the lock for the socket: no word in memory that could be damaged.
+  int turn, turn_back;
   std::uint32_t lane_count;
   vmsrs_area_head* head;  // the call area as this process has mapped it
   vmsrs_lane* lanes;

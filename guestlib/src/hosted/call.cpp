@@ -340,8 +340,11 @@ PlatformMemory platform_memory() {
   if (link == nullptr) return {};
   const std::size_t bytes =
       VMSRS_AREA_PAYLOADS_OFFSET(link->lane_count) + 4 * VMSRS_LANE_PAYLOAD_BYTES;
-  return {
-      link->head, bytes, link_page_, sizeof(LinkPage), {link->socket, link->turn, link->doorbell}};
+  return {link->head,
+          bytes,
+          link_page_,
+          sizeof(LinkPage),
+          {link->socket, link->turn_back, link->doorbell}};
 }
 
 }  // namespace vmsrs::guest::hosted
