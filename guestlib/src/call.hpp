@@ -64,8 +64,8 @@ struct PlatformMemory {
   std::size_t shared_bytes = 0;
   const void* fixed = nullptr;  // read-only
   std::size_t fixed_bytes = 0;
-  static constexpr std::size_t kMostDescriptors = 3;
-  int descriptors[kMostDescriptors] = {-1, -1, -1};  // that its calls may have to write to
+  static constexpr std::size_t kMostDescriptors = 4;
+  int descriptors[kMostDescriptors] = {-1, -1, -1, -1};  // that its calls need
 };
 PlatformMemory platform_memory();
 

@@ -344,7 +344,7 @@ PlatformMemory platform_memory() {
           bytes,
           link_page_,
           sizeof(LinkPage),
-          {link->socket, link->turn_back, link->doorbell}};
+          {link->socket, link->turn, link->turn_back, link->doorbell}};
 }
 
 }  // namespace vmsrs::guest::hosted
