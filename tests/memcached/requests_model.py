@@ -98,14 +98,15 @@ class Maker:
                 return Request(b"mg %s s t\r\n" % key, [b"HD s%d t-1" % len(old)], {})
             case "meta delete":
                 return Request(b"md %s\r\n" % key, [b"HD"], {key: None})
-            case "pipeline":
+            case "pipeline":  # what was read stays as it was, though its item's memory may be another's by then
                 new, other = self.key(known=False), self.key(known=True, small=True)
                 while other == key:
                     other = self.key(known=True, small=True)
-                text = (b"set %s 0 0 3\r\nnew\r\nget %s\r\ndelete %s\r\nset %s 0 0 3\r\ntwo\r\nget %s %s\r\n" %
-                        (new, key, key, other, other, key))
-                return Request(text, [b"STORED", {key: old}, b"DELETED", b"STORED", {other: b"two"}],
-                               {new: b"new", key: None, other: b"two"})
+                two = b"2" * len(old)
+                text = (b"set %s 0 0 3\r\nnew\r\nget %s %s\r\ndelete %s\r\nset %s 0 0 %d\r\n%s\r\nget %s %s\r\n" %
+                        (new, key, key, key, other, len(two), two, other, key))
+                return Request(text, [b"STORED", {key: old}, b"DELETED", b"STORED", {other: two}],
+                               {new: b"new", key: None, other: two})
             case "large":
                 return self._store(b"set", self._prefix + b"large", value + b"x" * LARGE_BYTES,
                                    value + b"x" * LARGE_BYTES)

@@ -90,7 +90,14 @@ bipbuf_t* guard_bipbuf_new(unsigned bytes) {
 // ---- One user at a time is at work on the region: from the first lock of shared data on that it
 // takes until it has finished.
 
-enum { kReplyBytes = 64 * 1024 };
+enum { kReplyBytes = 64 * 1024, kFetched = 16 };
+
+// References to an item that the thread's request has got by fetches, and that are not in the
+// item's own count.
+typedef struct Fetched {
+  item* item;
+  unsigned count;
+} Fetched;
 
 // The calling thread's request.
 typedef struct Request {
@@ -100,6 +107,9 @@ typedef struct Request {
   // Of a thread without one, which tidies up:
   bool tidies;
   unsigned sections;  // from a first lock to a last one, of its user
+  bool fetches;
+  Fetched fetched[kFetched];
+  unsigned fetched_count;
   // After a crash:
   bool del_waits, close_waits;
   // What the connection had of the region's when it began:
@@ -131,7 +141,10 @@ static void enter_gate(void) {
   request.at_work = true;
 }
 
+static void count_fetched(void);
+
 static void enter(void) {
+  if (!request.fetches) count_fetched();
   if (request.locks++ != 0 || request.at_work) return;
   enter_gate();
   if (!request.open) vmsrs_user_begin(0);
@@ -170,6 +183,102 @@ int guard_unlock(pthread_mutex_t* lock) {
   const int result = pthread_mutex_unlock(lock);
   leave();
   return result;
+}
+
+// One of a connection's.
+typedef struct Event {
+  evutil_socket_t file;
+  short which;
+  conn* c;
+} Event;
+
+// ---- References to items that a request has fetched: it lets go of nearly all of them before it
+// has finished, and nobody else is at work until then, so they are not in the items' own counts. A
+// fetch stores nothing to the region therefore. Before the request takes any other lock of shared
+// data, and at its end, the counts become what they should be.
+
+static Fetched* fetched_of(const item* item) {
+  for (unsigned i = request.fetched_count; i-- > 0;)
+    if (request.fetched[i].item == item) return &request.fetched[i];
+  return NULL;
+}
+
+static void count_fetched(void) {
+  while (request.fetched_count > 0) {
+    const Fetched* const last = &request.fetched[--request.fetched_count];
+    vmsrs_store_u16(&last->item->refcount, (uint16_t)(last->item->refcount + last->count));
+  }
+}
+
+item* __real_item_get(const char* key, size_t bytes, conn* c, bool update);
+item* __wrap_item_get(const char* key, size_t bytes, conn* c, bool update) {
+  request.fetches = request.open;
+  item* const item = __real_item_get(key, bytes, c, update);
+  request.fetches = false;
+  return item;
+}
+
+// What a fetch changes in an item that was fetched before is its place in the LRU alone. A thread's
+// requests have that done for many of them together, by a user of its own.
+enum { kHits = 64 };
+typedef struct Hit {
+  uint32_t hash;
+  uint8_t bytes;
+  char key[KEY_MAX_LENGTH];
+} Hit;
+static __thread Hit hits[kHits];
+static __thread unsigned hit_count;
+
+static void note_hit(const char* key, size_t bytes, uint32_t hash) {
+  if (hit_count == kHits) return;  // many in one event: memcached loses some then, too
+  Hit* const hit = &hits[hit_count++];
+  hit->hash = hash;
+  hit->bytes = (uint8_t)bytes;
+  memcpy(hit->key, key, bytes);
+}
+
+static void bump_hits(void* argument) {
+  const Event* const event = argument;
+  for (unsigned i = 0; i < kHits; ++i) {
+    item_lock(hits[i].hash);
+    item* const item = assoc_find(hits[i].key, hits[i].bytes, hits[i].hash);
+    if (item != NULL) do_item_bump(event->c, item, hits[i].hash);
+    item_unlock(hits[i].hash);
+  }
+}
+
+// One that is there, and stays. As memcached judges.
+static bool is_plain_fetch(const conn* c, item* item, bool update) {
+  return item != NULL && !item_is_flushed(item) &&
+         (item->exptime == 0 || item->exptime > current_time) &&
+         (!update || (settings.lru_segmented && (item->it_flags & ITEM_FETCHED) != 0)) &&
+         settings.verbose <= 2 && (c->thread->l->eflags & LOG_FETCHERS) == 0;
+}
+
+// Its lock is held.
+item* __real_do_item_get(const char* key, size_t bytes, uint32_t hash, conn* c, bool update);
+item* __wrap_do_item_get(const char* key, size_t bytes, uint32_t hash, conn* c, bool update) {
+  if (!request.fetches) return __real_do_item_get(key, bytes, hash, c, update);
+  item* const item = assoc_find(key, bytes, hash);
+  Fetched* fetched = fetched_of(item);
+  if (!is_plain_fetch(c, item, update) || (fetched == NULL && request.fetched_count == kFetched)) {
+    count_fetched();
+    return __real_do_item_get(key, bytes, hash, c, update);
+  }
+  if (fetched == NULL) {
+    fetched = &request.fetched[request.fetched_count++];
+    *fetched = (Fetched){item, 0};
+  }
+  ++fetched->count;
+  if (update && (item->it_flags & ITEM_ACTIVE) == 0) note_hit(key, bytes, hash);
+  return item;
+}
+
+void __real_item_remove(item* item);
+void __wrap_item_remove(item* item) {
+  Fetched* const fetched = fetched_of(item);
+  if (fetched == NULL) return __real_item_remove(item);
+  if (--fetched->count == 0) *fetched = request.fetched[--request.fetched_count];
 }
 
 // ---- Replies wait until what they tell of has been finished.
@@ -289,24 +398,21 @@ static void finish_closing(conn* c) {
 typedef void Callback(evutil_socket_t file, short which, void* argument);
 static Callback* event_handler;  // memcached's own
 
-typedef struct Event {
-  evutil_socket_t file;
-  short which;
-  conn* c;
-} Event;
-
 static void handle(void* argument) {
   const Event* const event = argument;
   event_handler(event->file, event->which, event->c);
+  count_fetched();
 }
 
-static int run(Event* event) {
+static int run(void (*body)(void*), Event* event) {
   request.open = true;
   request.locks = 0;
   request.reply_bytes = 0;
+  request.fetches = false;
+  request.fetched_count = 0;
   request.del_waits = request.close_waits = false;
   note_what_it_has(event->c);
-  const int outcome = vmsrs_run_user((uint64_t)event->file, handle, event, NULL, NULL);
+  const int outcome = vmsrs_run_user((uint64_t)event->file, body, event, NULL, NULL);
   request.open = false;
   if (outcome < 0) warnx("connection %d: %s", event->file, vmsrs_error_message());
   if (outcome == VMSRS_UNWOUND) request.at_work = false;  // the library has let go of it
@@ -315,19 +421,25 @@ static int run(Event* event) {
   return outcome;
 }
 
+static void make_up_hits(Event* event) {
+  if (hit_count != kHits || event->c->state == conn_closed) return;
+  run(bump_hits, event);
+  hit_count = 0;
+}
+
 static void on_event(evutil_socket_t file, short which, void* argument) {
   Event event = {file, which, argument};
   conn* const c = event.c;
   if (!attached || c->state == conn_listening) return handle(&event);
-  const int outcome = run(&event);
-  if (outcome == VMSRS_FINISHED) return;
+  const int outcome = run(handle, &event);
+  if (outcome == VMSRS_FINISHED) return make_up_hits(&event);
   if (outcome == VMSRS_UNWOUND) forget_what_was_cut(c);
   tell(c);
   give_back_what_it_had(c);
   if (c->state == conn_closed) return finish_closing(c);
   if (request.del_waits) event_del(&c->event);
   conn_set_state(c, conn_closing);
-  if (run(&event) == VMSRS_FINISHED) return;
+  if (run(handle, &event) == VMSRS_FINISHED) return;
   warnx("connection %d: its end failed too", c->sfd);
   finish_closing(c);
 }
