@@ -241,11 +241,12 @@ const fast::Region* claimed_region_at(std::uint64_t address, std::uint64_t bytes
 }
 
 bool touches_region(std::uint64_t address, std::uint64_t bytes) {
+  const std::uint64_t end = address + bytes < address ? ~0ull : address + bytes;
   const std::uint32_t count = __atomic_load_n(&control().region_count, __ATOMIC_ACQUIRE);
   for (std::uint32_t i = 0; i < count && i < VMSRS_MAX_REGIONS; ++i) {
     const fast::Region& region = control().regions[i];
     const bool given_up = region.bytes == 0;
-    if (!given_up && address < region.begin + region.bytes && region.begin < address + bytes)
+    if (!given_up && address < region.begin + region.bytes && region.begin < end)
       return true;
   }
   return false;

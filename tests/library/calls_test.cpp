@@ -26,6 +26,7 @@
 #include "child.hpp"
 #include "control.hpp"
 #include "fixture.hpp"
+#include "kernel_paths.hpp"
 
 // System calls of a crashed user's thread: what goes out of the process is refused, what it needs
 // to come to its end point works.
@@ -166,6 +167,16 @@ BOOST_AUTO_TEST_CASE(reads_but_not_into_a_region) {
                     -EFAULT);
   BOOST_CHECK(is_pristine());
   BOOST_CHECK_EQUAL(pipe_ends.content(), "efgh");
+}
+
+BOOST_AUTO_TEST_CASE(the_kernels_ways_into_a_region) {
+  constexpr std::size_t kBytes = 16 * 4096;
+  auto* const page = static_cast<std::byte*>(
+      mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  auto* const region = reinterpret_cast<std::uint64_t*>(page + kBytes / 2);
+  std::memset(region, 5, kBytes / 2);
+  BOOST_REQUIRE_EQUAL(profile(region, kBytes / 2, 64), 0);
+  try_kernel_paths(*this, region);
 }
 
 BOOST_AUTO_TEST_CASE(files) {
