@@ -12,6 +12,7 @@
 #include "error.hpp"
 #include "guest_call.hpp"
 #include "misuse.hpp"
+#include "protection_key.hpp"
 #include "suppression.hpp"
 #include "thread.hpp"
 #include "user.hpp"
@@ -42,6 +43,12 @@ std::size_t bytes_in_granule(const fast::Region& region, std::uint64_t at, std::
   const std::uint64_t size = 1ull << region.shift;
   const std::uint64_t left = size - ((at - region.begin) & (size - 1));
   return std::min<std::size_t>(bytes, left);
+}
+
+// The next accesses of the thread's user may be there, and then they need not be looked up, nor
+// made here. To a strict region only this library stores.
+void remember(fast::Thread& thread, const fast::Region& region) {
+  if (region.key == kNoKey && thread.own != 0) thread.region = region;
 }
 
 // Bytes of a region with claims, whatever the mode; `data` is what a plain load gave, and stays
@@ -106,7 +113,7 @@ template <typename T>
   EngineCalls calls;
   Claims access(thread, *window, control().area_bytes, calls);
   if (region != nullptr) {
-    if (thread.own != 0) thread.region = *region;
+    remember(thread, *region);
     const std::uint64_t at = to_register(from);
     std::uint64_t value = 0;
     if (bytes_in_granule(*region, at, sizeof(T)) == sizeof(T) &&
@@ -238,7 +245,7 @@ std::uint64_t status_of(Access outcome, const Claims& access) {
 std::uint64_t store_claimed(const vmsrs_window& window, const fast::Region& region,
                             std::uint64_t to, const std::byte* from, std::size_t bytes) {
   fast::Thread& thread = claims_thread(&window);
-  thread.region = region;
+  remember(thread, region);
   EngineCalls calls;
   Claims access(thread, window, control().area_bytes, calls);
   while (bytes > 0) {
@@ -281,7 +288,7 @@ template <typename T>
   const fast::Region* region = &thread.region;
   if (address - region->begin >= region->bytes) {
     region = claimed_region_at(address, sizeof(T));
-    if (region != nullptr && thread.own != 0) thread.region = *region;
+    if (region != nullptr) remember(thread, *region);
   }
   const bool whole =
       region != nullptr && bytes_in_granule(*region, address, sizeof(T)) == sizeof(T);
@@ -331,7 +338,7 @@ bool compare_exchange(std::byte* word, std::uint64_t& seen, std::uint64_t desire
     EngineCalls calls;
     if (region != nullptr && !stores_nothing(*window)) {
       fast::Thread& thread = claims_thread(window);
-      thread.region = *region;
+      remember(thread, *region);
       Claims access(thread, *window, control().area_bytes, calls);
       const Access outcome = access.store_if(*region, address, seen, desired, bytes, equal);
       if (outcome != Access::kDone) equal = true;

@@ -16,6 +16,7 @@
 #include "guest_call.hpp"
 #include "protect/hook_page.hpp"
 #include "protect/store_by_value.hpp"
+#include "protection_key.hpp"
 
 namespace vmsrs::guest {
 namespace {
@@ -211,11 +212,19 @@ void add_region(const fast::Region& region) {
 
 void forget_region_numbered(std::uint64_t number) {
   if (control().region_count == 0 || !unlock_control()) return;
-  for (fast::Region& region : control_page.block.regions)
-    if (region.number == number)
-      __atomic_store_n(&region.bytes, std::uint64_t{0}, __ATOMIC_RELEASE);
+  for (fast::Region& region : control_page.block.regions) {
+    if (region.number != number) continue;
+    end_strict(region);
+    __atomic_store_n(&region.bytes, std::uint64_t{0}, __ATOMIC_RELEASE);
+  }
   note_region_bounds(control().regions, control().region_count);
   (void)lock_control();
+}
+
+void drop_regions() {
+  for (std::uint32_t i = 0; i < control().region_count && i < VMSRS_MAX_REGIONS; ++i)
+    end_strict(control().regions[i]);
+  __atomic_store_n(&control_page.block.region_count, 0u, __ATOMIC_RELEASE);
 }
 
 // Their claims stay mapped: a thread may be in the middle of an access.
@@ -223,7 +232,7 @@ int forget_regions() {
   const bool had_areas = control().areas != nullptr;
   if (!unlock_control()) return fail(VMSRS_ERROR_SYSTEM, "Init_profile: mprotect");
   control_page.block.areas = nullptr;
-  __atomic_store_n(&control_page.block.region_count, 0u, __ATOMIC_RELEASE);
+  drop_regions();
   note_region_bounds(nullptr, 0);
   if (!lock_control()) return fail(VMSRS_ERROR_SYSTEM, "Init_profile: mprotect");
   constexpr bool kShared = false;  // this process was the only one
@@ -246,8 +255,7 @@ bool touches_region(std::uint64_t address, std::uint64_t bytes) {
   for (std::uint32_t i = 0; i < count && i < VMSRS_MAX_REGIONS; ++i) {
     const fast::Region& region = control().regions[i];
     const bool given_up = region.bytes == 0;
-    if (!given_up && address < region.begin + region.bytes && region.begin < end)
-      return true;
+    if (!given_up && address < region.begin + region.bytes && region.begin < end) return true;
   }
   return false;
 }
@@ -266,6 +274,7 @@ fast::Thread& claims_thread(const vmsrs_window* window) {
 void take_user(std::uint64_t slot, std::uint64_t user_word, bool reader) {
   constexpr std::uint64_t kOutermost = 1;
   fast::Thread& thread = claims_thread(attached_window());
+  forbid_stores(strict_key());  // and allow loads, if the thread is older than the key
   thread.reader = reader;
   thread.sampled = !reader && is_sampled();
   if (reader || thread.sampled != 0) thread.seen = fast::kNever;
@@ -283,6 +292,7 @@ void take_user(std::uint64_t slot, std::uint64_t user_word, bool reader) {
 void go_on_with_user(std::uint64_t slot, std::uint64_t user_word, const vmsrs_write_set& set,
                      bool sampled) {
   fast::Thread& thread = claims_thread(attached_window());
+  forbid_stores(strict_key());
   thread.region.bytes = 0;
   thread.reader = 0;
   thread.sampled = sampled;
@@ -308,7 +318,7 @@ CallResult end_user(std::uint64_t flags) {
   fast::Thread& thread = vmsrs_fast_thread;
   const std::uint64_t own = thread.own;
   const std::uint64_t own_check = thread.own_check;
-  if (vmsrs_user_area* const area = own_area()) fast::close_hook_window(*area);
+  close_hook_window();
   std::size_t room = 0;
   std::byte* const buffer = call_buffer(room);
   HandedOver over;
@@ -334,6 +344,7 @@ CallResult end_user(std::uint64_t flags) {
 
 void leave_user() {
   set_scope_depth(0);
+  forbid_stores(strict_key());
   fast::Thread& thread = vmsrs_fast_thread;
   thread.region.bytes = 0;
   thread.own = 0;
@@ -367,6 +378,7 @@ bool is_hook_window_open() {
 
 void close_hook_window() {
   if (vmsrs_user_area* const area = own_area()) fast::close_hook_window(*area);
+  forbid_stores(strict_key());
 }
 
 bool any_open_scope() {

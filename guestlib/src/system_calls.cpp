@@ -26,6 +26,7 @@
 #include "gate.hpp"
 #include "guest_call.hpp"
 #include "handlers.hpp"
+#include "protection_key.hpp"
 #include "suppression.hpp"
 #include "thread.hpp"
 
@@ -362,6 +363,7 @@ void end_policing() {
 }
 
 void on_system_call(int signal, siginfo_t* info, void* ucontext) {
+  forbid_stores(strict_key());
   if (info->si_code != kUserDispatch) return chain(signal, info, ucontext);
   auto& context = *static_cast<ucontext_t*>(ucontext);
   auto& registers = context.uc_mcontext.gregs;
