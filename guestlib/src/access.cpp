@@ -45,10 +45,14 @@ std::size_t bytes_in_granule(const fast::Region& region, std::uint64_t at, std::
   return std::min<std::size_t>(bytes, left);
 }
 
-// The next accesses of the thread's user may be there, and then they need not be looked up, nor
-// made here. To a strict region only this library stores.
+// The next accesses of the thread's user may be there: then the region is not looked up, and if it
+// is not strict they are made in line.
 void remember(fast::Thread& thread, const fast::Region& region) {
-  if (region.key == kNoKey && thread.own != 0) thread.region = region;
+  if (thread.own != 0) (region.key == kNoKey ? thread.region : thread.strict) = region;
+}
+
+const fast::Region& last_region_at(const fast::Thread& thread, std::uint64_t address) {
+  return address - thread.strict.begin < thread.strict.bytes ? thread.strict : thread.region;
 }
 
 // Bytes of a region with claims, whatever the mode; `data` is what a plain load gave, and stays
@@ -285,7 +289,7 @@ template <typename T>
   if (window == nullptr) return fast::plain_store(to, value);
   const std::uint64_t address = to_register(to);
   fast::Thread& thread = vmsrs_fast_thread;
-  const fast::Region* region = &thread.region;
+  const fast::Region* region = &last_region_at(thread, address);
   if (address - region->begin >= region->bytes) {
     region = claimed_region_at(address, sizeof(T));
     if (region != nullptr) remember(thread, *region);
@@ -313,7 +317,7 @@ template <typename T>
 bool store_or_claim(T* to, T value) {
   fast::Thread& thread = vmsrs_fast_thread;
   const vmsrs_window* const window = attached_window();
-  const fast::Region& region = thread.region;
+  const fast::Region& region = last_region_at(thread, to_register(to));
   if (!fast::is_word_of<T>(region, to_register(to) - region.begin) || window == nullptr ||
       thread.mode != &window->status.mode || thread.own == 0 || thread.reader != 0)
     return false;

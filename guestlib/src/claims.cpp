@@ -260,11 +260,16 @@ bool touches_region(std::uint64_t address, std::uint64_t bytes) {
   return false;
 }
 
+static void forget_last_regions(fast::Thread& thread) {
+  thread.region.bytes = 0;
+  thread.strict.bytes = 0;
+}
+
 fast::Thread& claims_thread(const vmsrs_window* window) {
   fast::Thread& thread = vmsrs_fast_thread;
   if (thread.mode != &window->status.mode) {
     thread.seen = thread.seen_any = fast::kNever;
-    thread.region.bytes = 0;
+    forget_last_regions(thread);
     fast::barrier();
     thread.mode = &window->status.mode;
   }
@@ -280,7 +285,7 @@ void take_user(std::uint64_t slot, std::uint64_t user_word, bool reader) {
   if (reader || thread.sampled != 0) thread.seen = fast::kNever;
   const std::uint64_t own = vmsrs_tag_body(VMSRS_TAG_OWN, slot, user_word >> 2);
   if (thread.own == own) return set_scope_depth(kOutermost);  // it has begun: its write set stands
-  thread.region.bytes = 0;
+  forget_last_regions(thread);
   thread.own = own;
   thread.own_check = thread.own * VMSRS_TAG_BODY_FACTOR;
   if (control().areas == nullptr) return;
@@ -293,7 +298,7 @@ void go_on_with_user(std::uint64_t slot, std::uint64_t user_word, const vmsrs_wr
                      bool sampled) {
   fast::Thread& thread = claims_thread(attached_window());
   forbid_stores(strict_key());
-  thread.region.bytes = 0;
+  forget_last_regions(thread);
   thread.reader = 0;
   thread.sampled = sampled;
   thread.seen = thread.seen_any = fast::kNever;
@@ -346,7 +351,7 @@ void leave_user() {
   set_scope_depth(0);
   forbid_stores(strict_key());
   fast::Thread& thread = vmsrs_fast_thread;
-  thread.region.bytes = 0;
+  forget_last_regions(thread);
   thread.own = 0;
   thread.reader = 0;
   thread.sampled = 0;
@@ -480,5 +485,14 @@ bool EngineCalls::came_out(std::uint64_t slot, std::uint64_t crash_epoch) {
 
 }  // namespace vmsrs::guest
 
-__thread vmsrs::fast::Thread vmsrs_fast_thread = {
-    &vmsrs::guest::kNoMode, vmsrs::fast::kNever, vmsrs::fast::kNever, 0, 0, nullptr, {}, {}, 0, 0};
+__thread vmsrs::fast::Thread vmsrs_fast_thread = {.mode = &vmsrs::guest::kNoMode,
+                                                  .seen = vmsrs::fast::kNever,
+                                                  .seen_any = vmsrs::fast::kNever,
+                                                  .own = 0,
+                                                  .own_check = 0,
+                                                  .area = nullptr,
+                                                  .set = {},
+                                                  .region = {},
+                                                  .reader = 0,
+                                                  .sampled = 0,
+                                                  .strict = {}};

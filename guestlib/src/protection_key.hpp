@@ -15,6 +15,7 @@
 namespace vmsrs::guest {
 
 inline constexpr std::uint32_t kNoKey = 0;  // key 0 is that of all other pages
+inline constexpr std::uint32_t kLastKey = 15;
 
 // Two bits for each key.
 inline constexpr std::uint32_t kNoAccess = 1;  // neither load nor store
@@ -30,14 +31,18 @@ inline void set_rights(std::uint32_t key, std::uint32_t rights) {
   asm volatile("wrpkru" : : "a"(with_rights(all, key, rights)), "c"(0), "d"(0) : "memory");
 }
 
+// A user may have written over a thread's last regions, and their keys: on what all other pages
+// have, and the stack with them, nothing is to be changed.
+inline bool is_key(std::uint32_t key) { return key - 1 < kLastKey; }
+
 // Of the calling thread. Loads are allowed after either: a signal handler, and a thread that is
 // older than the key, begin without.
 inline void allow_stores(std::uint32_t key) {
-  if (key != kNoKey) [[unlikely]]
+  if (is_key(key)) [[unlikely]]
     set_rights(key, 0);
 }
 inline void forbid_stores(std::uint32_t key) {
-  if (key != kNoKey) [[unlikely]]
+  if (is_key(key)) [[unlikely]]
     set_rights(key, kNoStore);
 }
 

@@ -335,14 +335,19 @@ BOOST_AUTO_TEST_CASE(threads_from_before) {
   std::uint64_t before = 0, in_scope = 0;
   std::uint32_t first = 0, then = 0;
   int plain = 0, monitored = 0;
+  const bool first_key = guest::strict_key() == guest::kNoKey;
   std::thread older([&] {
     for (;;) {
       sem_wait(&begin);
       Strict* const s = server;
       if (s == nullptr) return;
+      // Of a key that there was before the thread it has its maker's.
+      if (!first_key) guest::set_rights(guest::strict_key(), guest::kNoAccess);
       first = Strict::rights();
       before = *static_cast<volatile std::uint64_t*>(&s->strict()[4]);
       then = Strict::rights();
+      // As one has it that is older than another use of the same key: until a scope begins.
+      guest::set_rights(guest::strict_key(), 0);
       plain = run([&] { plain_store(&s->strict()[4]); });
       monitored = run([&] {
         vmsrs::store(&s->strict()[5], std::uint64_t{9});
@@ -356,7 +361,9 @@ BOOST_AUTO_TEST_CASE(threads_from_before) {
     server = &now;
     sem_post(&begin);
     sem_wait(&done);
-    BOOST_TEST_MESSAGE("rights of the older thread before its first load: " << first);
+    BOOST_TEST_MESSAGE("rights of a thread that is older than " << (first_key ? "any" : "its")
+                                                                << " key: " << first);
+    BOOST_CHECK_EQUAL(first, guest::kNoAccess);
     BOOST_CHECK_EQUAL(before, Strict::value_of(4));
     BOOST_CHECK_EQUAL(then, guest::kNoStore);
     BOOST_CHECK_EQUAL(plain, VMSRS_SUPPRESSED);
@@ -508,6 +515,54 @@ BOOST_FIXTURE_TEST_CASE(what_is_strict, Strict) {
   BOOST_CHECK(!vmsrs_is_strict(strict() + kBytes / 8));
   BOOST_CHECK(!vmsrs_is_strict(words()));
   BOOST_CHECK_EQUAL(vmsrs_make_strict(strict()), 0);  // it is already
+}
+
+namespace {
+
+struct Steps {
+  unsigned instructions, changes_of_rights;
+};
+Steps steps;
+
+void count_step(int, siginfo_t*, void* context) {
+  constexpr unsigned char kChange[] = {0x0f, 0x01, 0xef};  // WRPKRU
+  const auto* const next = reinterpret_cast<const unsigned char*>(
+      static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP]);
+  ++steps.instructions;
+  steps.changes_of_rights += std::memcmp(next, kChange, sizeof kChange) == 0;
+}
+
+// Of a word that its user has stored to before.
+Steps steps_of_store(std::uint64_t* to) {
+  BOOST_CHECK_EQUAL(run([&] {
+                      vmsrs::store(to, std::uint64_t{1});
+                      steps = {};
+                      start_single_stepping();
+                      vmsrs::store(to, std::uint64_t{2});
+                      stop_single_stepping();
+                    }),
+                    VMSRS_FINISHED);
+  return steps;
+}
+
+}  // namespace
+
+// In instructions: under emulation nothing else can be told.
+BOOST_FIXTURE_TEST_CASE(what_a_store_costs, Strict) {
+  if (std::getenv("VMSRS_TEST_TRAPPING") != nullptr) return;  // each is a call
+  struct sigaction count {
+  }, before{};
+  count.sa_flags = SA_SIGINFO;
+  count.sa_sigaction = count_step;
+  sigaction(SIGTRAP, &count, &before);
+  const Steps usual = steps_of_store(words()), strictly = steps_of_store(strict());
+  sigaction(SIGTRAP, &before, nullptr);
+  BOOST_TEST_MESSAGE("a word stored: " << strictly.instructions << " instructions, "
+                                       << strictly.changes_of_rights << " changes of rights; "
+                                       << usual.instructions << " where nothing is strict");
+  BOOST_CHECK_GT(usual.instructions, 10u);
+  BOOST_CHECK_EQUAL(usual.changes_of_rights, 0u);
+  BOOST_CHECK_EQUAL(strictly.changes_of_rights, 2u);
 }
 
 // Given up, it is memory as any other; and may be strict again.

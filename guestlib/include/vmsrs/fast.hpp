@@ -39,9 +39,10 @@ struct Thread {
   vmsrs_user_area* area;
   vmsrs_write_set set;    // of its user
   Region region;          // that its user last used; none outside of scopes, and for readers.
-                          // Never a strict one: stores to those are the library's to make
+                          // Not a strict one: stores to those are the library's to make
   std::uint64_t reader;   // not 0: its user sees committed values only, and seen stays kNever
   std::uint64_t sampled;  // not 0: whom its user reads from is noted, and seen stays kNever
+  Region strict;          // the strict one that its user last used; only the library looks at it
 };
 constexpr std::uint64_t kNever = 1;  // a mode that is never published: epoch 0, suppression
 

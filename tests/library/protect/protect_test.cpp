@@ -515,6 +515,21 @@ BOOST_FIXTURE_TEST_CASE(closed_by_a_crash, StrictTarget) {
   look([&] { crash_suppression_os(VMSRS_FAULT_CHECK, nullptr); });
 }
 
+// It has written over what the library keeps of its window: then the fault alone closes the key.
+BOOST_FIXTURE_TEST_CASE(closed_by_a_crash_whose_window_is_damaged, StrictTarget) {
+  const std::uint64_t before = *word(2);
+  BOOST_CHECK_EQUAL(run([&] {
+                      store_word(word(1), 5);
+                      vmsrs_fast_thread.area->hook_window = 0;
+                      plain_store(wild());
+                      BOOST_CHECK_EQUAL(rights_on_strict_memory(), vmsrs::guest::kNoStore);
+                      plain_store(word(2));
+                      BOOST_CHECK_EQUAL(*static_cast<volatile std::uint64_t*>(word(2)), before);
+                    }),
+                    VMSRS_SUPPRESSED);
+  BOOST_CHECK_EQUAL(first_wrong(), std::size_t{Target::kBytes});
+}
+
 // Who needs its granule has it close the window, and with it the key.
 BOOST_FIXTURE_TEST_CASE(closed_by_who_waits, StrictTarget) {
   std::atomic<int> stage{0};
