@@ -87,7 +87,8 @@ const KernelPath kernel_paths[] = {
     {"ioctl", [](U r, int s, int) { return call(SYS_ioctl, s, FIONREAD, r); }},
     {"ioctl, begun before it",
      [](U r, int s, int) { return call(SYS_ioctl, s, FIONREAD, before(r, 2)); }},
-    {"ioctl that follows pointers", [](U, int s, int) { return call(SYS_ioctl, s, 0x8912u, 0ul); }},
+    {"ioctl that may follow pointers",
+     [](U, int s, int) { return call(SYS_ioctl, s, 0x8912u, 0ul); }, -EPERM},
     {"fcntl F_GETLK", [](U r, int s, int) { return call(SYS_fcntl, s, F_GETLK, r); }},
     {"process_vm_writev",
      [](U r, int, int) {
