@@ -12,6 +12,7 @@
 #include "error.hpp"
 #include "guest_call.hpp"
 #include "misuse.hpp"
+#include "protection_key.hpp"
 #include "suppression.hpp"
 #include "thread.hpp"
 #include "user.hpp"
@@ -42,6 +43,16 @@ std::size_t bytes_in_granule(const fast::Region& region, std::uint64_t at, std::
   const std::uint64_t size = 1ull << region.shift;
   const std::uint64_t left = size - ((at - region.begin) & (size - 1));
   return std::min<std::size_t>(bytes, left);
+}
+
+// The next accesses of the thread's user may be there: then the region is not looked up, and if it
+// is not strict they are made in line.
+void remember(fast::Thread& thread, const fast::Region& region) {
+  if (thread.own != 0) (region.key == kNoKey ? thread.region : thread.strict) = region;
+}
+
+const fast::Region& last_region_at(const fast::Thread& thread, std::uint64_t address) {
+  return address - thread.strict.begin < thread.strict.bytes ? thread.strict : thread.region;
 }
 
 // Bytes of a region with claims, whatever the mode; `data` is what a plain load gave, and stays
@@ -106,7 +117,7 @@ template <typename T>
   EngineCalls calls;
   Claims access(thread, *window, control().area_bytes, calls);
   if (region != nullptr) {
-    if (thread.own != 0) thread.region = *region;
+    remember(thread, *region);
     const std::uint64_t at = to_register(from);
     std::uint64_t value = 0;
     if (bytes_in_granule(*region, at, sizeof(T)) == sizeof(T) &&
@@ -238,7 +249,7 @@ std::uint64_t status_of(Access outcome, const Claims& access) {
 std::uint64_t store_claimed(const vmsrs_window& window, const fast::Region& region,
                             std::uint64_t to, const std::byte* from, std::size_t bytes) {
   fast::Thread& thread = claims_thread(&window);
-  thread.region = region;
+  remember(thread, region);
   EngineCalls calls;
   Claims access(thread, window, control().area_bytes, calls);
   while (bytes > 0) {
@@ -278,10 +289,10 @@ template <typename T>
   if (window == nullptr) return fast::plain_store(to, value);
   const std::uint64_t address = to_register(to);
   fast::Thread& thread = vmsrs_fast_thread;
-  const fast::Region* region = &thread.region;
+  const fast::Region* region = &last_region_at(thread, address);
   if (address - region->begin >= region->bytes) {
     region = claimed_region_at(address, sizeof(T));
-    if (region != nullptr && thread.own != 0) thread.region = *region;
+    if (region != nullptr) remember(thread, *region);
   }
   const bool whole =
       region != nullptr && bytes_in_granule(*region, address, sizeof(T)) == sizeof(T);
@@ -306,7 +317,7 @@ template <typename T>
 bool store_or_claim(T* to, T value) {
   fast::Thread& thread = vmsrs_fast_thread;
   const vmsrs_window* const window = attached_window();
-  const fast::Region& region = thread.region;
+  const fast::Region& region = last_region_at(thread, to_register(to));
   if (!fast::is_word_of<T>(region, to_register(to) - region.begin) || window == nullptr ||
       thread.mode != &window->status.mode || thread.own == 0 || thread.reader != 0)
     return false;
@@ -331,7 +342,7 @@ bool compare_exchange(std::byte* word, std::uint64_t& seen, std::uint64_t desire
     EngineCalls calls;
     if (region != nullptr && !stores_nothing(*window)) {
       fast::Thread& thread = claims_thread(window);
-      thread.region = *region;
+      remember(thread, *region);
       Claims access(thread, *window, control().area_bytes, calls);
       const Access outcome = access.store_if(*region, address, seen, desired, bytes, equal);
       if (outcome != Access::kDone) equal = true;

@@ -133,7 +133,7 @@ int take_down() {
     return fail(VMSRS_ERROR_SYSTEM, "vmsrs_detach: mprotect: %s", strerrordesc_np(errno));
   ControlBlock& block = control_page.block;
   __atomic_store_n(&block.window, nullptr, __ATOMIC_RELEASE);
-  block.region_count = 0;
+  drop_regions();
   block.areas = nullptr;  // both stay mapped, as the window does
   stop_service_thread();
   remove_handlers();

@@ -10,6 +10,7 @@
 #include "gate.hpp"
 #include "guest_call.hpp"
 #include "protect/store_by_value.hpp"
+#include "protection_key.hpp"
 #include "suppression.hpp"
 
 namespace vmsrs::guest {
@@ -127,6 +128,7 @@ void give_up_timer(ThreadContext& context) {
 
 void on_time_signal(int, siginfo_t* info, void* ucontext) {
   const int saved_errno = errno;
+  forbid_stores(strict_key());
   if (info->si_code == SI_TKILL && info->si_pid == control().process)
     on_kick(*static_cast<ucontext_t*>(ucontext));
   errno = saved_errno;

@@ -92,6 +92,38 @@ CallKind kind_of_call(long number) {
   }
 }
 
+unsigned answers_of_call(long number) {
+  constexpr unsigned k0 = 1, k1 = 2, k2 = 4, k3 = 8, k4 = 16, k5 = 32;
+  switch (number) {
+    case SYS_uname: case SYS_sysinfo: case SYS_times: case SYS_time: case SYS_rseq:
+    case SYS_set_robust_list: case SYS_rt_sigpending:
+      return k0;
+    case SYS_getrlimit: case SYS_getrusage: case SYS_sched_getparam: case SYS_nanosleep:
+    case SYS_clock_gettime: case SYS_clock_getres: case SYS_getitimer: case SYS_stat:
+    case SYS_fstat: case SYS_lstat: case SYS_statfs: case SYS_fstatfs: case SYS_sigaltstack:
+      return k1;
+    case SYS_newfstatat: case SYS_rt_sigprocmask: case SYS_ppoll: case SYS_fcntl: case SYS_ioctl:
+    case SYS_sendfile:
+      return k2;
+    case SYS_clock_nanosleep:
+      return k3;
+    case SYS_statx: case SYS_getsockopt:
+      return k4;
+    case SYS_gettimeofday:
+      return k0 | k1;
+    case SYS_getresuid: case SYS_getresgid: case SYS_getcpu:
+      return k0 | k1 | k2;
+    case SYS_get_robust_list: case SYS_getsockname: case SYS_getpeername:
+      return k1 | k2;
+    case SYS_select: case SYS_pselect6:
+      return k1 | k2 | k3 | k4;
+    case SYS_recvfrom:
+      return k4 | k5;
+    default:
+      return 0;
+  }
+}
+
 // clang-format on
 
 }  // namespace vmsrs::guest

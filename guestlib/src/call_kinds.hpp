@@ -32,4 +32,8 @@ enum class CallKind {
 
 CallKind kind_of_call(long number);
 
+// Which arguments of a call that may be made point to memory of a fixed size that it writes: bit i,
+// argument i. Buffers whose length is an argument are not among them.
+unsigned answers_of_call(long number);
+
 }  // namespace vmsrs::guest

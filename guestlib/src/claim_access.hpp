@@ -10,6 +10,7 @@
 #include <vmsrs/fast.hpp>
 
 #include "call.hpp"
+#include "protection_key.hpp"
 
 // Loads and stores in a region with claims, whole: the protocol's STORE and LOAD (docs/protocol.md)
 // with their traps. Calls is how a thread reaches the engine:
@@ -110,9 +111,11 @@ class ClaimAccess {
   }
 
   // For a store that the program itself makes after this: its granules become the user's, its bytes
-  // are masked, and the hook window stays open. False: it must be made by store().
+  // are masked, and the hook window stays open; a strict region takes plain stores of the thread as
+  // long as it does. False: it must be made by store().
   bool reserve(const fast::Region& region, std::uint64_t to, std::size_t count) {
     vmsrs_user_area& area = *thread_.area;
+    allow_stores(region.key);
     for (unsigned attempt = 0; attempt < kReservations; ++attempt) {
       fast::open_hook_window(area);
       const std::uint64_t mode = fast::mode_of(thread_);
@@ -125,6 +128,7 @@ class ClaimAccess {
       if (own != Own::kLost) break;
     }
     fast::close_hook_window(area);
+    forbid_stores(region.key);
     return false;
   }
 
@@ -326,6 +330,7 @@ class ClaimAccess {
       step(Step::S_crashed);
       return note_mode(mode) ? Outcome::kAgain : Outcome::kCrashed;
     }
+    const StoresAllowed allowed(region.key);
     const std::uint64_t bits =
         hole(7) ? fast::mask_of(0, region.within + 1) : fast::mask_of(first, count);
     const Own own = make_own(region, granule, kAlways ? bits : 0);

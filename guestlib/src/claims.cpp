@@ -16,6 +16,7 @@
 #include "guest_call.hpp"
 #include "protect/hook_page.hpp"
 #include "protect/store_by_value.hpp"
+#include "protection_key.hpp"
 
 namespace vmsrs::guest {
 namespace {
@@ -211,11 +212,19 @@ void add_region(const fast::Region& region) {
 
 void forget_region_numbered(std::uint64_t number) {
   if (control().region_count == 0 || !unlock_control()) return;
-  for (fast::Region& region : control_page.block.regions)
-    if (region.number == number)
-      __atomic_store_n(&region.bytes, std::uint64_t{0}, __ATOMIC_RELEASE);
+  for (fast::Region& region : control_page.block.regions) {
+    if (region.number != number) continue;
+    end_strict(region);
+    __atomic_store_n(&region.bytes, std::uint64_t{0}, __ATOMIC_RELEASE);
+  }
   note_region_bounds(control().regions, control().region_count);
   (void)lock_control();
+}
+
+void drop_regions() {
+  for (std::uint32_t i = 0; i < control().region_count && i < VMSRS_MAX_REGIONS; ++i)
+    end_strict(control().regions[i]);
+  __atomic_store_n(&control_page.block.region_count, 0u, __ATOMIC_RELEASE);
 }
 
 // Their claims stay mapped: a thread may be in the middle of an access.
@@ -223,7 +232,7 @@ int forget_regions() {
   const bool had_areas = control().areas != nullptr;
   if (!unlock_control()) return fail(VMSRS_ERROR_SYSTEM, "Init_profile: mprotect");
   control_page.block.areas = nullptr;
-  __atomic_store_n(&control_page.block.region_count, 0u, __ATOMIC_RELEASE);
+  drop_regions();
   note_region_bounds(nullptr, 0);
   if (!lock_control()) return fail(VMSRS_ERROR_SYSTEM, "Init_profile: mprotect");
   constexpr bool kShared = false;  // this process was the only one
@@ -241,21 +250,26 @@ const fast::Region* claimed_region_at(std::uint64_t address, std::uint64_t bytes
 }
 
 bool touches_region(std::uint64_t address, std::uint64_t bytes) {
+  const std::uint64_t end = address + bytes < address ? ~0ull : address + bytes;
   const std::uint32_t count = __atomic_load_n(&control().region_count, __ATOMIC_ACQUIRE);
   for (std::uint32_t i = 0; i < count && i < VMSRS_MAX_REGIONS; ++i) {
     const fast::Region& region = control().regions[i];
     const bool given_up = region.bytes == 0;
-    if (!given_up && address < region.begin + region.bytes && region.begin < address + bytes)
-      return true;
+    if (!given_up && address < region.begin + region.bytes && region.begin < end) return true;
   }
   return false;
+}
+
+static void forget_last_regions(fast::Thread& thread) {
+  thread.region.bytes = 0;
+  thread.strict.bytes = 0;
 }
 
 fast::Thread& claims_thread(const vmsrs_window* window) {
   fast::Thread& thread = vmsrs_fast_thread;
   if (thread.mode != &window->status.mode) {
     thread.seen = thread.seen_any = fast::kNever;
-    thread.region.bytes = 0;
+    forget_last_regions(thread);
     fast::barrier();
     thread.mode = &window->status.mode;
   }
@@ -265,12 +279,13 @@ fast::Thread& claims_thread(const vmsrs_window* window) {
 void take_user(std::uint64_t slot, std::uint64_t user_word, bool reader) {
   constexpr std::uint64_t kOutermost = 1;
   fast::Thread& thread = claims_thread(attached_window());
+  forbid_stores(strict_key());  // and allow loads, if the thread is older than the key
   thread.reader = reader;
   thread.sampled = !reader && is_sampled();
   if (reader || thread.sampled != 0) thread.seen = fast::kNever;
   const std::uint64_t own = vmsrs_tag_body(VMSRS_TAG_OWN, slot, user_word >> 2);
   if (thread.own == own) return set_scope_depth(kOutermost);  // it has begun: its write set stands
-  thread.region.bytes = 0;
+  forget_last_regions(thread);
   thread.own = own;
   thread.own_check = thread.own * VMSRS_TAG_BODY_FACTOR;
   if (control().areas == nullptr) return;
@@ -282,7 +297,8 @@ void take_user(std::uint64_t slot, std::uint64_t user_word, bool reader) {
 void go_on_with_user(std::uint64_t slot, std::uint64_t user_word, const vmsrs_write_set& set,
                      bool sampled) {
   fast::Thread& thread = claims_thread(attached_window());
-  thread.region.bytes = 0;
+  forbid_stores(strict_key());
+  forget_last_regions(thread);
   thread.reader = 0;
   thread.sampled = sampled;
   thread.seen = thread.seen_any = fast::kNever;
@@ -307,7 +323,7 @@ CallResult end_user(std::uint64_t flags) {
   fast::Thread& thread = vmsrs_fast_thread;
   const std::uint64_t own = thread.own;
   const std::uint64_t own_check = thread.own_check;
-  if (vmsrs_user_area* const area = own_area()) fast::close_hook_window(*area);
+  close_hook_window();
   std::size_t room = 0;
   std::byte* const buffer = call_buffer(room);
   HandedOver over;
@@ -333,8 +349,9 @@ CallResult end_user(std::uint64_t flags) {
 
 void leave_user() {
   set_scope_depth(0);
+  forbid_stores(strict_key());
   fast::Thread& thread = vmsrs_fast_thread;
-  thread.region.bytes = 0;
+  forget_last_regions(thread);
   thread.own = 0;
   thread.reader = 0;
   thread.sampled = 0;
@@ -366,6 +383,7 @@ bool is_hook_window_open() {
 
 void close_hook_window() {
   if (vmsrs_user_area* const area = own_area()) fast::close_hook_window(*area);
+  forbid_stores(strict_key());
 }
 
 bool any_open_scope() {
@@ -467,5 +485,14 @@ bool EngineCalls::came_out(std::uint64_t slot, std::uint64_t crash_epoch) {
 
 }  // namespace vmsrs::guest
 
-__thread vmsrs::fast::Thread vmsrs_fast_thread = {
-    &vmsrs::guest::kNoMode, vmsrs::fast::kNever, vmsrs::fast::kNever, 0, 0, nullptr, {}, {}, 0, 0};
+__thread vmsrs::fast::Thread vmsrs_fast_thread = {.mode = &vmsrs::guest::kNoMode,
+                                                  .seen = vmsrs::fast::kNever,
+                                                  .seen_any = vmsrs::fast::kNever,
+                                                  .own = 0,
+                                                  .own_check = 0,
+                                                  .area = nullptr,
+                                                  .set = {},
+                                                  .region = {},
+                                                  .reader = 0,
+                                                  .sampled = 0,
+                                                  .strict = {}};

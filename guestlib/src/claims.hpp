@@ -23,7 +23,9 @@ void add_region(const fast::Region& region);
 void forget_region_numbered(std::uint64_t number);
 // Is any of these bytes in a region?
 bool touches_region(std::uint64_t address, std::uint64_t bytes);
-// All of them, and the users' areas are made anew. 0 or a vmsrs_error.
+// All of them. Needs the control page to be writable.
+void drop_regions();
+// The same, and the users' areas are made anew. 0 or a vmsrs_error.
 int forget_regions();
 // nullptr: these bytes are not (wholly) in a region with claims.
 const fast::Region* claimed_region_at(std::uint64_t address, std::uint64_t bytes);

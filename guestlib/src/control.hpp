@@ -47,6 +47,7 @@ struct ControlBlock {
   void (*on_lock_left)(void* lock);
   std::uint32_t crashed_calls;  // enum vmsrs_calls
   int platform_descriptors[PlatformMemory::kMostDescriptors];
+  std::uint32_t strict_key;  // stays when the process detaches: it may have it again
   std::uint32_t region_count;
   fast::Region regions[VMSRS_MAX_REGIONS];
   std::byte* areas;         // of users; nullptr: no region has claims

@@ -12,9 +12,11 @@
 #include "bounds.hpp"
 #include "containment.hpp"
 #include "control.hpp"
+#include "error.hpp"
 #include "guest_call.hpp"
 #include "handlers.hpp"
 #include "protect/store_by_value.hpp"
+#include "protection_key.hpp"
 #include "rescue.hpp"
 #include "step.hpp"
 #include "suppression.hpp"
@@ -102,7 +104,9 @@ bool has_no_user() {
 void on_fault(int signal, siginfo_t* info, void* ucontext) {
   const int saved_errno = errno;
   auto& context = *static_cast<ucontext_t*>(ucontext);
-  if (take_step(signal, *info, context)) {
+  forbid_stores(strict_key());  // Linux lets a handler do less still
+  const KeyFault key_fault = meet_key_fault(signal, *info, context);
+  if (key_fault == KeyFault::kLoad || take_step(signal, *info, context)) {
     errno = saved_errno;
     return;
   }
@@ -115,7 +119,13 @@ void on_fault(int signal, siginfo_t* info, void* ucontext) {
     errno = saved_errno;
     return;
   }
-  const vmsrs_fault_kind kind = kind_of(signal, *info, context);
+  const bool to_strict = key_fault == KeyFault::kStore;
+  const vmsrs_fault_kind kind = to_strict ? VMSRS_FAULT_WILD : kind_of(signal, *info, context);
+  if (to_strict)
+    fail(VMSRS_ERROR_STATE,
+         "a plain store to %p, by the instruction at %#llx: that is memory of a strict region, to "
+         "which only the library's own functions store",
+         info->si_addr, static_cast<unsigned long long>(instruction));
   const CallResult crash =
       crash_user(kind, raised ? 0 : reinterpret_cast<std::uint64_t>(info->si_addr), instruction);
   if (crash.status != VMSRS_OK && crash.status != VMSRS_CRASHED) {
@@ -123,6 +133,7 @@ void on_fault(int signal, siginfo_t* info, void* ucontext) {
     errno = saved_errno;
     return;
   }
+  forbid_stores_of(context);
   sigdelset(&context.uc_sigmask, control().time_signal);
   sigdelset(&context.uc_sigmask, SIGSYS);
   if (past_bounds(crash.first)) unwind();

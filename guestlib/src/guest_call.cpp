@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "control.hpp"
+#include "protection_key.hpp"
 
 namespace vmsrs::guest {
 namespace {
@@ -43,6 +44,7 @@ bool kernel_can_populate() {
 }
 
 bool touch_page(std::uint64_t address, bool writable) {
+  const StoresAllowed allowed(strict_key());
   if (!control().can_populate) {
     touch_by_access(address, writable);
     return true;

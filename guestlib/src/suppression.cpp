@@ -14,6 +14,7 @@
 #include "error.hpp"
 #include "guest_call.hpp"
 #include "protect/store_by_value.hpp"
+#include "protection_key.hpp"
 #include "rescue.hpp"
 #include "system_calls.hpp"
 #include "thread.hpp"
@@ -86,6 +87,7 @@ CallResult crash_user(vmsrs_fault_kind kind, std::uint64_t address, std::uint64_
     result = call_to_end(VMSRS_CALL_USER_CRASH, arguments, source);
   }
   if (result.status == VMSRS_OK || result.status == VMSRS_CRASHED) close_window_of(result.second);
+  forbid_stores(strict_key());  // that a hook had allowed
   ThreadContext& context = thread_context();
   if (result.status == VMSRS_OK || result.status == VMSRS_CRASHED) note_crash_in_rescue(context);
   if (result.status == VMSRS_OK) {

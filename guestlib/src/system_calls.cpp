@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
+#include <linux/futex.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -25,6 +26,7 @@
 #include "gate.hpp"
 #include "guest_call.hpp"
 #include "handlers.hpp"
+#include "protection_key.hpp"
 #include "suppression.hpp"
 #include "thread.hpp"
 
@@ -108,11 +110,71 @@ long map(const SystemCall& c) {
   return result;
 }
 
-// An argument that points into a region: the kernel would write there.
-bool points_to_region(const SystemCall& c) {
-  for (const std::uint64_t argument : c.a)
-    if (touches_region(argument, 1)) return true;
-  return false;
+// The buffer of a call that says how long it is; the others write less than kMostWritten bytes.
+constexpr std::uint64_t kMostWritten = 512;  // struct utsname has 390
+constexpr std::uint64_t kPollBytes = 8, kEpollEventBytes = 12, kGroupBytes = 4;
+struct Buffer {
+  std::uint64_t at, bytes;
+};
+Buffer buffer_of(const SystemCall& c) {
+  switch (c.number) {
+    case SYS_getrandom:
+    case SYS_getcwd:
+      return {c.a[0], c.a[1]};
+    case SYS_read:
+    case SYS_pread64:
+    case SYS_recvfrom:
+    case SYS_readlink:
+    case SYS_getdents64:
+      return {c.a[1], c.a[2]};
+    case SYS_readlinkat:
+    case SYS_getxattr:
+    case SYS_lgetxattr:
+    case SYS_fgetxattr:
+      return {c.a[2], c.a[3]};
+    case SYS_poll:
+    case SYS_ppoll:
+      return {c.a[0], c.a[1] * kPollBytes};
+    case SYS_epoll_wait:
+    case SYS_epoll_pwait:
+      return {c.a[1], c.a[2] * kEpollEventBytes};
+    case SYS_getgroups:
+      return {c.a[1], c.a[0] * kGroupBytes};
+    case SYS_sched_getaffinity:
+      return {c.a[2], c.a[1]};
+    case SYS_mincore:
+      return {c.a[2], c.a[1] / VMSRS_PAGE_BYTES + 1};
+    case SYS_getsockopt:  // the length lies in memory
+      return {c.a[3], VMSRS_MAX_RANGE_BYTES};
+    case SYS_sendmmsg:  // how much of each message was sent
+      return {c.a[1], c.a[2] * sizeof(mmsghdr)};
+    default:
+      return {0, 0};
+  }
+}
+
+// Would the kernel write into a region?
+bool answers_into_region(const SystemCall& c) {
+  const unsigned answers = answers_of_call(c.number);
+  for (unsigned i = 0; i < sizeof c.a / sizeof *c.a; ++i)
+    if ((answers >> i & 1) != 0 && touches_region(c.a[i], kMostWritten)) return true;
+  const Buffer buffer = buffer_of(c);
+  return touches_region(buffer.at, buffer.bytes);
+}
+
+// Those that write to a lock's word, or to the one of FUTEX_WAKE_OP.
+bool changes_futex_in_region(const SystemCall& c) {
+  switch (c.a[1] & FUTEX_CMD_MASK) {
+    case FUTEX_WAIT:
+    case FUTEX_WAKE:
+    case FUTEX_REQUEUE:
+    case FUTEX_CMP_REQUEUE:
+    case FUTEX_WAIT_BITSET:
+    case FUTEX_WAKE_BITSET:
+      return false;
+    default:
+      return touches_region(c.a[0], kMostWritten) || touches_region(c.a[4], kMostWritten);
+  }
 }
 
 // The kernel's own way of reading this process's memory gives an error where there is none.
@@ -152,6 +214,11 @@ bool only_asks(const SystemCall& c) {
 long change_descriptor(const SystemCall& c) {
   const bool opened = was_opened(c.a[0]);
   if (!is_own_connection(c.a[0]) && !opened && !allows(VMSRS_CALLS_DESCRIPTORS)) return -EPERM;
+  // One that is not known may follow pointers that lie in memory.
+  const bool known = c.number != SYS_ioctl || c.a[1] == FIONBIO || c.a[1] == FIOCLEX ||
+                     c.a[1] == FIONCLEX || only_asks(c);
+  if (!known && !allows(VMSRS_CALLS_DESCRIPTORS)) return -EPERM;
+  if (answers_into_region(c)) return -EFAULT;
   if (c.number == SYS_close && opened) forget_opened(c.a[0]);
   return perform(c);
 }
@@ -163,6 +230,18 @@ long open_file(const SystemCall& c, std::uint64_t flags) {
   const long descriptor = perform(c);
   if (only_reads) note_opened(descriptor);
   return descriptor;
+}
+
+// Regions are nobody's to map, whatever else a server allows.
+bool maps_region(std::uint64_t address, std::uint64_t bytes) {
+  const std::uint64_t end = address + bytes + VMSRS_PAGE_BYTES - 1;
+  return touches_region(address, (end & ~std::uint64_t{VMSRS_PAGE_BYTES - 1}) - address);
+}
+long change_mapping(const SystemCall& c) {
+  const bool moves_to_place = c.number == SYS_mremap && (c.a[3] & MREMAP_FIXED) != 0;
+  if (maps_region(c.a[0], c.a[1]) || (moves_to_place && maps_region(c.a[4], c.a[2]))) return -EPERM;
+  const bool own_place = was_mapped(c.a[0], c.a[1]) && !moves_to_place;
+  return own_place || allows(VMSRS_CALLS_MEMORY) ? perform(c) : -EPERM;
 }
 
 bool is_private_map(const SystemCall& c) {
@@ -194,9 +273,10 @@ long perform_if(bool allowed, const SystemCall& c) { return allowed ? perform(c)
 long decide(const SystemCall& c, ucontext_t& context) {
   switch (kind_of_call(c.number)) {
     case CallKind::kFree:
-      return c.number != SYS_futex && points_to_region(c) ? -EFAULT : perform(c);
+      if (c.number == SYS_futex) return changes_futex_in_region(c) ? -EFAULT : perform(c);
+      return answers_into_region(c) ? -EFAULT : perform(c);
     case CallKind::kRead:
-      return touches_region(c.a[1], c.a[2]) || points_to_region(c) ? -EFAULT : perform(c);
+      return answers_into_region(c) ? -EFAULT : perform(c);
     case CallKind::kReadVector: {
       const long error = check_vector(c.a[1], c.a[2]);
       return error != 0 ? error : perform(c);
@@ -206,7 +286,7 @@ long decide(const SystemCall& c, ucontext_t& context) {
     case CallKind::kDescriptor:
       return change_descriptor(c);
     case CallKind::kControl:
-      return only_asks(c) ? perform_if(!points_to_region(c), c) : change_descriptor(c);
+      return only_asks(c) ? perform_if(!answers_into_region(c), c) : change_descriptor(c);
     case CallKind::kNewDescriptor:
       return perform_if(allows(VMSRS_CALLS_DESCRIPTORS), c);
     case CallKind::kOpen:
@@ -224,21 +304,24 @@ long decide(const SystemCall& c, ucontext_t& context) {
     case CallKind::kSignalAction:
       return perform_if(c.a[1] == 0 || allows(VMSRS_CALLS_SIGNALS), c);
     case CallKind::kSignalMask:
-      return points_to_region(c) ? -EFAULT : set_mask(c, context);
+      return answers_into_region(c) ? -EFAULT : set_mask(c, context);
     case CallKind::kSignalStack:
-      return perform_if(c.a[0] == 0 && !points_to_region(c), c);
+      return perform_if(c.a[0] == 0 && !answers_into_region(c), c);
     case CallKind::kProcessEnd:
       if (!allows(VMSRS_CALLS_PROCESSES)) unwind();  // exit() does not return
       return perform(c);
     case CallKind::kProcess:
       return perform_if(allows(VMSRS_CALLS_PROCESSES), c);
-    case CallKind::kMap:
-      return is_private_map(c) || allows(VMSRS_CALLS_MEMORY) ? map(c) : -EPERM;
+    case CallKind::kMap: {
+      const bool over_region = (c.a[3] & MAP_FIXED) != 0 && maps_region(c.a[0], c.a[1]);
+      const bool allowed = is_private_map(c) || (allows(VMSRS_CALLS_MEMORY) && !over_region);
+      return allowed ? map(c) : -EPERM;
+    }
     case CallKind::kMapping:
-      return perform_if(was_mapped(c.a[0], c.a[1]) || allows(VMSRS_CALLS_MEMORY), c);
+      return change_mapping(c);
     case CallKind::kAdvise: {
       const bool touches = c.a[2] == kAdvicePopulateRead || c.a[2] == kAdvicePopulateWrite;
-      return perform_if(touches || was_mapped(c.a[0], c.a[1]) || allows(VMSRS_CALLS_MEMORY), c);
+      return touches ? perform(c) : change_mapping(c);
     }
     case CallKind::kBreak:
       return set_break(c);
@@ -280,6 +363,7 @@ void end_policing() {
 }
 
 void on_system_call(int signal, siginfo_t* info, void* ucontext) {
+  forbid_stores(strict_key());
   if (info->si_code != kUserDispatch) return chain(signal, info, ucontext);
   auto& context = *static_cast<ucontext_t*>(ucontext);
   auto& registers = context.uc_mcontext.gregs;

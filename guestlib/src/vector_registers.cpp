@@ -27,18 +27,31 @@ constexpr unsigned kAvxFeature = 2;
 constexpr unsigned kOpmaskFeature = 5;
 constexpr unsigned kZmmUpperFeature = 6;
 constexpr unsigned kZmm16To31Feature = 7;
+constexpr unsigned kKeyRightsFeature = 9;
 
-// A part that is not marked in the header is in its initial state, zero, whatever its bytes are: so
-// clearing bytes is right in both cases and the header stays as it is.
-void clear_part(ucontext_t& context, unsigned feature, std::uint32_t offset, std::size_t bytes) {
+// Where the interrupted thread's XSAVE area has that part; nullptr: it has not.
+std::byte* part_of(const ucontext_t& context, unsigned feature, std::uint32_t offset,
+                   std::size_t bytes) {
   auto* area = reinterpret_cast<std::byte*>(context.uc_mcontext.fpregs);
-  if (area == nullptr || offset < kFxsaveBytes) return;
+  if (area == nullptr || offset < kFxsaveBytes) return nullptr;
   SoftwareBytes software;
   std::memcpy(&software, area + kSoftwareBytesOffset, sizeof software);
-  if (software.magic != kXstateMagic || (software.features >> feature & 1u) == 0 ||
-      offset + bytes > software.xstate_size)
-    return;
-  std::memset(area + offset, 0, bytes);
+  const bool is_there = software.magic == kXstateMagic &&
+                        (software.features >> feature & 1u) != 0 &&
+                        offset + bytes <= software.xstate_size;
+  return is_there ? area + offset : nullptr;
+}
+
+// The header's first word says which parts are not in their initial state, zero.
+std::uint64_t& parts_in_use(const ucontext_t& context) {
+  return *reinterpret_cast<std::uint64_t*>(
+      reinterpret_cast<std::byte*>(context.uc_mcontext.fpregs) + kFxsaveBytes);
+}
+
+// A part that is not marked in the header is in its initial state whatever its bytes are: so
+// clearing bytes is right in both cases and the header stays as it is.
+void clear_part(ucontext_t& context, unsigned feature, std::uint32_t offset, std::size_t bytes) {
+  if (std::byte* const part = part_of(context, feature, offset, bytes)) std::memset(part, 0, bytes);
 }
 
 }  // namespace
@@ -57,6 +70,7 @@ XsaveLayout read_xsave_layout() {
   layout.opmask = offset_of(kOpmaskFeature);
   layout.zmm_upper = offset_of(kZmmUpperFeature);
   layout.zmm_16_to_31 = offset_of(kZmm16To31Feature);
+  layout.key_rights = offset_of(kKeyRightsFeature);
   return layout;
 }
 
@@ -88,6 +102,23 @@ void clear_mmx(ucontext_t& context, unsigned index) {
 void clear_x87_exceptions(ucontext_t& context) {
   if (context.uc_mcontext.fpregs == nullptr) return;
   context.uc_mcontext.fpregs->swd &= static_cast<std::uint16_t>(~0x80ffu);
+}
+
+bool read_key_rights(const ucontext_t& context, const XsaveLayout& layout, std::uint32_t& rights) {
+  const std::byte* const part =
+      part_of(context, kKeyRightsFeature, layout.key_rights, sizeof rights);
+  if (part == nullptr) return false;
+  rights = 0;
+  if ((parts_in_use(context) >> kKeyRightsFeature & 1u) != 0)
+    std::memcpy(&rights, part, sizeof rights);
+  return true;
+}
+
+void write_key_rights(ucontext_t& context, const XsaveLayout& layout, std::uint32_t rights) {
+  std::byte* const part = part_of(context, kKeyRightsFeature, layout.key_rights, sizeof rights);
+  if (part == nullptr) return;
+  std::memcpy(part, &rights, sizeof rights);
+  parts_in_use(context) |= 1ull << kKeyRightsFeature;
 }
 
 }  // namespace vmsrs::guest

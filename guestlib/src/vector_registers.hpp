@@ -14,6 +14,7 @@ struct XsaveLayout {
   std::uint32_t opmask;        // K0..7
   std::uint32_t zmm_upper;     // upper halves of ZMM0..15
   std::uint32_t zmm_16_to_31;  // whole
+  std::uint32_t key_rights;    // PKRU
 };
 
 XsaveLayout read_xsave_layout();
@@ -26,5 +27,10 @@ void clear_opmask(ucontext_t& context, const XsaveLayout& layout, unsigned index
 void clear_mmx(ucontext_t& context, unsigned index);
 // Takes back the pending exceptions of the x87 unit, which would be raised again and again.
 void clear_x87_exceptions(ucontext_t& context);
+
+// PKRU. False: it is not in the image.
+[[nodiscard]] bool read_key_rights(const ucontext_t& context, const XsaveLayout& layout,
+                                   std::uint32_t& rights);
+void write_key_rights(ucontext_t& context, const XsaveLayout& layout, std::uint32_t rights);
 
 }  // namespace vmsrs::guest

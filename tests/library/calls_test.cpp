@@ -26,6 +26,7 @@
 #include "child.hpp"
 #include "control.hpp"
 #include "fixture.hpp"
+#include "kernel_paths.hpp"
 
 // System calls of a crashed user's thread: what goes out of the process is refused, what it needs
 // to come to its end point works.
@@ -92,6 +93,16 @@ struct Descriptors {
   }
   int ends[2];
 };
+
+std::uint64_t* region_behind_own_memory() {
+  constexpr std::size_t kBytes = 16 * 4096;
+  auto* const page = static_cast<std::byte*>(
+      mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  auto* const region = reinterpret_cast<std::uint64_t*>(page + kBytes / 2);
+  std::memset(region, 5, kBytes / 2);
+  BOOST_REQUIRE_EQUAL(profile(region, kBytes / 2, 64), 0);
+  return region;
+}
 
 bool is_open(int descriptor) { return fcntl(descriptor, F_GETFD) >= 0; }
 
@@ -166,6 +177,10 @@ BOOST_AUTO_TEST_CASE(reads_but_not_into_a_region) {
                     -EFAULT);
   BOOST_CHECK(is_pristine());
   BOOST_CHECK_EQUAL(pipe_ends.content(), "efgh");
+}
+
+BOOST_AUTO_TEST_CASE(the_kernels_ways_into_a_region) {
+  try_kernel_paths(*this, region_behind_own_memory());
 }
 
 BOOST_AUTO_TEST_CASE(files) {
@@ -416,6 +431,15 @@ BOOST_AUTO_TEST_CASE(what_a_server_allows) {
                                  return long{child > 0 && waitpid(child, nullptr, 0) == child};
                                }),
                     1);
+}
+
+// Whatever mappings a server leaves to its crashed users: regions are not among them.
+BOOST_AUTO_TEST_CASE(mappings_but_not_of_regions) {
+  Policed server(VMSRS_CALLS_MEMORY);
+  void* const other =
+      mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  BOOST_CHECK_EQUAL(in_crashed(server, [=] { return gave(munmap(other, 4096)); }), 0);
+  try_kernel_paths(server, region_behind_own_memory());
 }
 
 // The timer, its handler and the way back, on a thread whose calls are looked at.

@@ -53,6 +53,8 @@ AttachedServer::AttachedServer(vmsrs_options options) {
       mmap(nullptr, kRegionBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   for (std::size_t i = 0; i < word_count(); ++i) words_[i] = i + 1;
   BOOST_REQUIRE_MESSAGE(profile(words_, kRegionBytes, 8) == 0, vmsrs_error_message());
+  if (std::getenv("VMSRS_TEST_STRICT") != nullptr)
+    BOOST_REQUIRE_MESSAGE(vmsrs_make_strict(words_) == 0, vmsrs_error_message());
   wild_ = static_cast<std::uint64_t*>(
       mmap(nullptr, 1 << 20, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 }

@@ -15,6 +15,7 @@
 #include "fixture.hpp"
 #include "monitor/monitor.hpp"
 #include "monitor/sha256.hpp"
+#include "protection_key.hpp"
 #include "support/host_memory.hpp"
 #include "support/host_platform.hpp"
 
@@ -120,6 +121,7 @@ pthread_rwlock_t fork_gate = PTHREAD_RWLOCK_INITIALIZER;
 guest::CallResult dispatch(std::uint64_t number, const guest::CallArguments& a,
                            std::uint64_t address_space = kAddressSpace) {
   const AllSignalsBlocked blocked;
+  const guest::StoresAllowed allowed(guest::strict_key());  // they are the library's, not its own
   if (void (*before)(std::uint64_t) = seam.before_call.load()) before(number);
   if (number != VMSRS_CALL_SERVICE) seam.call_count.fetch_add(1);  // the service thread's own
   ProcessMemory memory;

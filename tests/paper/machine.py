@@ -36,6 +36,7 @@ class Stage:
     server: str
     programs: tuple[str, ...]  # in the build directory
     seconds: int = 420
+    cpu: str = "EPYC,+svm,+npt"
 
 
 PAPER = Stage("paper", "roster", ("examples/roster/roster", "examples/roster/roster-plain"))
@@ -102,7 +103,7 @@ def boot(build: Path, played: list[list[str]], stage: Stage = PAPER) -> list[str
         result = subprocess.run(
             [str(TOP / "tests/machine/run-guest.py"), "--hypervisor",
              str(build / "hypervisor/vmsrs-hypervisor.elf32"), "--kernel", str(kernel), "--initrd", str(own),
-             "--windows", str(windows), "--secret", secret, "--append", "quiet", "--timeout",
+             "--windows", str(windows), "--secret", secret, "--append", "quiet", "--cpu", stage.cpu, "--timeout",
              str(stage.seconds), "--log", str(build / stage.name / "svm.hv.log")],
             check=False, stdout=subprocess.PIPE, text=True, errors="replace")
     lines = result.stdout.splitlines()

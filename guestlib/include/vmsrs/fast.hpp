@@ -19,12 +19,13 @@ struct Region {
   std::uint64_t bytes;  // 0: there is none
   vmsrs_claim* claims;
   std::uint64_t within;  // bits of an offset that lie within a granule: its size less one
-  std::uint32_t shift;   // of a granule's size
+  std::uint16_t shift;   // of a granule's size
+  std::uint16_t key;     // that its pages carry (strict mode); 0: none
   std::uint32_t number;
 };
 inline Region make_region(std::uint64_t begin, std::uint64_t bytes, vmsrs_claim* claims,
                           std::uint32_t shift, std::uint32_t number) {
-  return {begin, bytes, claims, (1ull << shift) - 1, shift, number};
+  return {begin, bytes, claims, (1ull << shift) - 1, static_cast<std::uint16_t>(shift), 0, number};
 }
 
 // What a thread keeps of its own user. Damage to it can harm that thread only.
@@ -37,9 +38,11 @@ struct Thread {
   std::uint64_t own_check;  // own * VMSRS_TAG_BODY_FACTOR
   vmsrs_user_area* area;
   vmsrs_write_set set;    // of its user
-  Region region;          // that its user last used; none outside of scopes, and for readers
+  Region region;          // that its user last used; none outside of scopes, and for readers.
+                          // Not a strict one: stores to those are the library's to make
   std::uint64_t reader;   // not 0: its user sees committed values only, and seen stays kNever
   std::uint64_t sampled;  // not 0: whom its user reads from is noted, and seen stays kNever
+  Region strict;          // the strict one that its user last used; only the library looks at it
 };
 constexpr std::uint64_t kNever = 1;  // a mode that is never published: epoch 0, suppression
 

@@ -199,6 +199,20 @@ int vmsrs_profile(void* address, size_t bytes, unsigned granule_bytes,
  * VMSRS_ERROR_ARGUMENT if there is none. Any thread. */
 int unprofile_named(const char* name);
 
+/* Makes a region of this process strict, whichever function has given it to the process; `region`
+ * is its first byte. From here on a plain store to it by any thread of this process faults before
+ * it changes anything: SIGSEGV with si_code SEGV_PKUERR. That of a user crashes it as any other
+ * fault does (VMSRS_FAULT_WILD; vmsrs_error_message() says, from on_crash on, that it was a plain
+ * store and whose instruction), that of a thread without a user is the program's own. This
+ * library's stores go through, and those of code with hooks. Loads stay free. Strict until the
+ * region is given up. Address and size must be multiples of a page. VMSRS_ERROR_SYSTEM: processor
+ * or kernel have no protection keys, or none is left, and the message says which; the region is as
+ * it was, and the program may go on with it. VMSRS_ERROR_STATE: not attached, or a user of this
+ * process is unfinished: call it before there are users. One call at a time, as profile(). */
+int vmsrs_make_strict(void* region);
+/* Is that byte in a strict region of this process? Any thread; async-signal-safe. */
+bool vmsrs_is_strict(const void* at);
+
 typedef enum vmsrs_outcome {
   VMSRS_FINISHED = 0,
   VMSRS_SUPPRESSED = 1, /* the user had crashed: none of its writes counts, all is restored */

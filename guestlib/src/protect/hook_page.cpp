@@ -20,6 +20,9 @@ constinit std::atomic<std::uint32_t> page_lock{0};
 
 // What vmsrs/protect.h declares as vmsrs_bounds: the page's first words.
 extern "C" {
+// The library's own part of a hook (reserve.cpp), which a program without hooks is linked without.
+[[gnu::weak, gnu::visibility("hidden")]] extern const char __start_vmsrs_reserve[],
+    __stop_vmsrs_reserve[];
 alignas(VMSRS_PAGE_BYTES) constinit vmsrs::guest::SealedPage<HookPage> vmsrs_region_bounds{};
 }
 
@@ -45,7 +48,9 @@ void note_hook_text(std::uint64_t begin, std::uint64_t bytes) {
 
 bool is_in_hook(std::uint64_t instruction) {
   const Range& text = vmsrs_region_bounds.value.text;
-  return instruction - text.begin < text.bytes;
+  const auto begin = reinterpret_cast<std::uint64_t>(__start_vmsrs_reserve);
+  const auto end = reinterpret_cast<std::uint64_t>(__stop_vmsrs_reserve);
+  return instruction - text.begin < text.bytes || instruction - begin < end - begin;
 }
 
 }  // namespace vmsrs::guest

@@ -6,6 +6,7 @@
 #include "guest_call.hpp"
 #include "protect/hook_page.hpp"
 #include "protect/store_by_value.hpp"
+#include "protection_key.hpp"
 #include "suppression.hpp"
 
 namespace vmsrs::guest {
@@ -19,7 +20,7 @@ bool reserve(std::uint64_t to, std::uint64_t bytes) {
   fast::Thread& thread = claims_thread(window);
   if (thread.own == 0 || thread.reader != 0 || (in_suppression() && user_is_crashed()))
     return false;
-  thread.region = *region;
+  if (region->key == kNoKey) thread.region = *region;
   EngineCalls calls;
   return Claims(thread, *window, control().area_bytes, calls).reserve(*region, to, bytes);
 }
@@ -33,7 +34,10 @@ bool vmsrs_is_in_region(const void* at, size_t bytes) {
   return touches_region(to_register(at), bytes);
 }
 
-void vmsrs_reserve_store(const void* to, size_t bytes, const void* resume) {
+// In a section of its own: a thread in it has not made its store yet, though the window is open.
+[[gnu::section("vmsrs_reserve"), gnu::noinline]] void vmsrs_reserve_store(const void* to,
+                                                                          size_t bytes,
+                                                                          const void* resume) {
   bool reserved;
   {
     const InHook in_hook;

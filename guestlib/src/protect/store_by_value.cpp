@@ -16,6 +16,7 @@
 #include "guest_call.hpp"
 #include "instruction.hpp"
 #include "protect/hook_page.hpp"
+#include "protection_key.hpp"
 #include "step.hpp"
 #include "suppression.hpp"
 
@@ -171,6 +172,7 @@ void stop(ucontext_t& context) {
   stepping.left = 0;
   set_trap_flag(context, false);
   close_hook_window();
+  forbid_stores_of(context);
 }
 
 // No way to make this store without its landing where another user's is: its user is crashed, and

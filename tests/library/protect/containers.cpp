@@ -21,6 +21,11 @@ void erase_near(Map& map, const typename Map::key_type& key) {
 
 }  // namespace
 
+Containers::Containers(std::pmr::memory_resource* memory)
+    : hashed(memory), sorted(memory), texts(memory), links(memory), row(memory), queue(memory) {}
+Containers::~Containers() = default;
+bool Containers::operator==(const Containers&) const = default;
+
 Containers* make_containers(void* at, std::pmr::memory_resource* memory) {
   return ::new (at) Containers(memory);
 }

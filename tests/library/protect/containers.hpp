@@ -12,12 +12,13 @@
 #include <vector>
 
 // Containers of the standard library, and work on them; containers.cpp is built as vmsrs_protect()
-// builds a program.
+// builds a program. All of it is defined there: of a function that is instantiated with hooks and
+// without, the linker takes one.
 namespace vmsrs::test {
 
 struct Containers {
-  explicit Containers(std::pmr::memory_resource* memory)
-      : hashed(memory), sorted(memory), texts(memory), links(memory), row(memory), queue(memory) {}
+  explicit Containers(std::pmr::memory_resource* memory);
+  ~Containers();
   std::pmr::unordered_map<std::uint64_t, std::uint64_t> hashed;
   std::pmr::map<std::uint64_t, std::uint64_t> sorted;
   std::pmr::set<std::pmr::string> texts;
@@ -26,7 +27,7 @@ struct Containers {
   std::pmr::deque<std::uint64_t> queue;
   std::uint64_t changes = 0;
 
-  bool operator==(const Containers&) const = default;
+  bool operator==(const Containers&) const;
 };
 
 Containers* make_containers(void* at, std::pmr::memory_resource* memory);

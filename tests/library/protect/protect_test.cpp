@@ -6,6 +6,7 @@
 #include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <thread>
@@ -14,6 +15,7 @@
 #include <vmsrs/vmsrs.hpp>
 
 #include "../fixture.hpp"
+#include "../protection_keys.hpp"
 #include "containers.hpp"
 #include "stores.hpp"
 
@@ -51,6 +53,8 @@ struct Protected : DefaultServer {
     BOOST_REQUIRE_MESSAGE(
         vmsrs_profile(page, Target::kBytes, granule, &options) == VMSRS_PROFILED_NEW,
         vmsrs_error_message());
+    if (std::getenv("VMSRS_TEST_STRICT") != nullptr)
+      BOOST_REQUIRE_MESSAGE(vmsrs_make_strict(page) == 0, vmsrs_error_message());
   }
   Target& target() { return *static_cast<Target*>(page); }
   std::uint64_t* word(std::size_t i) { return static_cast<std::uint64_t*>(page) + i; }
@@ -419,15 +423,15 @@ BOOST_FIXTURE_TEST_CASE(containers, Impatient) {
   vmsrs_profile_options options{};
   options.eager = true;
   BOOST_REQUIRE_EQUAL(vmsrs_profile(memory, kBytes, 64, &options), VMSRS_PROFILED_NEW);
+  if (std::getenv("VMSRS_TEST_STRICT") != nullptr)
+    BOOST_REQUIRE_MESSAGE(vmsrs_make_strict(memory) == 0, vmsrs_error_message());
   vmsrs_heap* const heap = vmsrs_heap_create(memory, kBytes, false);
   BOOST_REQUIRE(heap != nullptr);
   vmsrs::MemoryResource resource(heap);
   Containers* shared = nullptr;
-  BOOST_REQUIRE_EQUAL(run([&] {
-                        shared = make_containers(vmsrs_heap_alloc(heap, sizeof(Containers), 64),
-                                                 &resource);
-                      }),
-                      VMSRS_FINISHED);
+  const int made = run(
+      [&] { shared = make_containers(vmsrs_heap_alloc(heap, sizeof(Containers), 64), &resource); });
+  BOOST_REQUIRE_MESSAGE(made == VMSRS_FINISHED, vmsrs_error_message());
   Containers model(std::pmr::new_delete_resource());
   std::uint64_t crashes = 0, stores = 0;
   for (std::uint64_t seed = 1; seed <= 120; ++seed) {
@@ -457,6 +461,98 @@ BOOST_FIXTURE_TEST_CASE(containers, Impatient) {
   check_invariants();  // nothing went past the library
   BOOST_CHECK_EQUAL(server_info().sweep_restore_count, swept);
   BOOST_CHECK_EQUAL(vmsrs_heap_destroy(heap), 0);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+// In a strict region: the stores behind hooks go through, and nothing else for longer than it must.
+// (The rest of the suite runs on strict regions too, by VMSRS_TEST_STRICT.)
+BOOST_AUTO_TEST_SUITE(strict_hooks, *boost::unit_test::precondition(keys_are_there))
+
+namespace {
+
+struct StrictTarget : Protected<64> {
+  StrictTarget() { BOOST_REQUIRE_MESSAGE(vmsrs_make_strict(page) == 0, vmsrs_error_message()); }
+  static void plain_store(std::uint64_t* to) { *const_cast<volatile std::uint64_t*>(to) = 666; }
+};
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_CASE(closed_behind_the_scope, StrictTarget) {
+  BOOST_CHECK_EQUAL(run([&] { store_word(word(1), 5); }), VMSRS_FINISHED);
+  BOOST_CHECK_EQUAL(rights_on_strict_memory(), vmsrs::guest::kNoStore);
+  BOOST_CHECK_EQUAL(*word(1), 5u);
+  const std::uint64_t before = *word(2);
+  BOOST_CHECK_EQUAL(run([&] { plain_store(word(2)); }), VMSRS_SUPPRESSED);
+  BOOST_CHECK_EQUAL(*word(2), before);
+  // And by the library's next store within it.
+  BOOST_CHECK_EQUAL(run([&] {
+                      store_word(word(1), 6);
+                      vmsrs::store(word(3), std::uint64_t{7});
+                      plain_store(word(2));
+                    }),
+                    VMSRS_SUPPRESSED);
+  BOOST_CHECK_EQUAL(*word(2), before);
+  BOOST_CHECK_EQUAL(*word(1), 5u);
+}
+
+BOOST_FIXTURE_TEST_CASE(closed_by_a_crash, StrictTarget) {
+  std::uint64_t seen = 0;
+  const std::uint64_t before = *word(2);
+  const auto look = [&](auto crash) {
+    BOOST_CHECK_EQUAL(run([&] {
+                        store_word(word(1), 5);
+                        crash();
+                        BOOST_CHECK_EQUAL(rights_on_strict_memory(), vmsrs::guest::kNoStore);
+                        plain_store(word(2));
+                        seen = *static_cast<volatile std::uint64_t*>(word(2));
+                      }),
+                      VMSRS_SUPPRESSED);
+    BOOST_CHECK_EQUAL(seen, before);
+    BOOST_CHECK_EQUAL(first_wrong(), std::size_t{Target::kBytes});
+  };
+  look([&] { plain_store(wild()); });
+  look([&] { crash_suppression_os(VMSRS_FAULT_CHECK, nullptr); });
+}
+
+// It has written over what the library keeps of its window: then the fault alone closes the key.
+BOOST_FIXTURE_TEST_CASE(closed_by_a_crash_whose_window_is_damaged, StrictTarget) {
+  const std::uint64_t before = *word(2);
+  BOOST_CHECK_EQUAL(run([&] {
+                      store_word(word(1), 5);
+                      vmsrs_fast_thread.area->hook_window = 0;
+                      plain_store(wild());
+                      BOOST_CHECK_EQUAL(rights_on_strict_memory(), vmsrs::guest::kNoStore);
+                      plain_store(word(2));
+                      BOOST_CHECK_EQUAL(*static_cast<volatile std::uint64_t*>(word(2)), before);
+                    }),
+                    VMSRS_SUPPRESSED);
+  BOOST_CHECK_EQUAL(first_wrong(), std::size_t{Target::kBytes});
+}
+
+// Who needs its granule has it close the window, and with it the key.
+BOOST_FIXTURE_TEST_CASE(closed_by_who_waits, StrictTarget) {
+  std::atomic<int> stage{0};
+  std::uint32_t open = 0, closed = 0;
+  std::thread first([&] {
+    BOOST_CHECK_EQUAL(run([&] {
+                        store_byte(&target().bytes[5], 1);
+                        open = rights_on_strict_memory();
+                        stage = 1;
+                        while (stage < 2) __builtin_ia32_pause();
+                        closed = rights_on_strict_memory();
+                      }),
+                      VMSRS_FINISHED);
+  });
+  wait_until(stage, 1);
+  BOOST_CHECK_EQUAL(run([&] { store_byte(&target().bytes[6], 2); }), VMSRS_FINISHED);
+  stage = 2;
+  first.join();
+  BOOST_CHECK_EQUAL(open, 0u);  // what docs/library.md says
+  BOOST_CHECK_EQUAL(closed, vmsrs::guest::kNoStore);
+  committed[5] = 1;
+  committed[6] = 2;
+  BOOST_CHECK_EQUAL(first_wrong(), std::size_t{Target::kBytes});
 }
 
 BOOST_AUTO_TEST_SUITE_END()
