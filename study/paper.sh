@@ -11,7 +11,7 @@ source "$top/deploy/lib/checks.sh"
 source "$top/deploy/lib/packages.sh"
 
 work=$top/build/study
-requests=5000
+requests=3000
 kept=
 names=()
 
@@ -20,8 +20,9 @@ usage() {
 usage: study/paper.sh [memcached | mariadb]... [--requests N] [--keep]
 
 Gets the servers' Debian packages (they are unpacked below build/study, not installed), builds vmsrs-study,
-and studies each server on 127.0.0.1 twice: once with each request as a user, once with each connection.
-  --requests N   traced requests ($requests); fewer than 3,000 leave injections without an end
+and studies each server on 127.0.0.1 twice: with each request as a user, which is both
+figures, and with each connection, which is figure 2 again and the proposal.
+  --requests N   traced requests ($requests); fewer than 2,600 leave injections without an end
   --keep         keep reports and plots in study/results, under today's date
 USAGE
 }
@@ -72,14 +73,15 @@ free_port() {
 }
 
 study() { # name port load warm-up user server...
-  local name=$1 port=$2 load=$3 warm_up=$4 user=$5 file
+  local name=$1 port=$2 load=$3 warm_up=$4 user=$5 file files=(report.txt report.json figure2.svg) injections=0
   shift 5
+  [[ $user != request ]] || injections=32 files+=(figure1.svg)
   say "$name: $requests requests, a user is a $user"
   "$top/build/dev/study/vmsrs-study" --port "$port" --load "$load" --warm-up "$warm_up" --user "$user" \
-    --spacing 50 --follow 1000 --output "$work/$name" -- "$@"
+    --injections "$injections" --spacing 50 --follow 1000 --output "$work/$name" -- "$@"
   [[ -n $kept ]] || return 0
   mkdir -p "$kept"
-  for file in report.txt report.json figure1.svg figure2.svg; do
+  for file in "${files[@]}"; do
     cp "$work/$name/$file" "$kept/$(date -u +%F)-$name-$file"
   done
 }

@@ -19,6 +19,7 @@ void Allocations::count(Block& block, const Use& use) {
   sum.sharing.shared += use.sharing.shared;
   sum.sharing.shared_and_written += use.sharing.shared_and_written;
   sum.sharing.written_by_several += use.sharing.written_by_several;
+  sum.sharing.passed += use.sharing.passed;
 }
 
 std::uint64_t Allocations::freed(std::uint64_t address, Granules& granules) {

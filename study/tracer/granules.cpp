@@ -13,6 +13,7 @@ void add(Sharing& sum, const Sharing& more) {
   sum.shared += more.shared;
   sum.shared_and_written += more.shared_and_written;
   sum.written_by_several += more.written_by_several;
+  sum.passed += more.passed;
 }
 
 }  // namespace
@@ -24,19 +25,24 @@ void Granules::Granule::touch(UserNumber user, bool store, Sharing& total) {
   if (store) {
     if (writer == kNobody) writer = user;
     if (writer != user) written_by_several = true;
+    last_writer = user;
+  } else if (last_writer != kNobody && last_writer != user) {
+    passed = true;
   }
   const Sharing after = sharing();
   total.touched += after.touched - before.touched;
   total.shared += after.shared - before.shared;
   total.shared_and_written += after.shared_and_written - before.shared_and_written;
   total.written_by_several += after.written_by_several - before.written_by_several;
+  total.passed += after.passed - before.passed;
 }
 
 Sharing Granules::Granule::sharing() const {
   return {.touched = first != kNobody,
           .shared = shared,
           .shared_and_written = shared && writer != kNobody,
-          .written_by_several = written_by_several};
+          .written_by_several = written_by_several,
+          .passed = passed};
 }
 
 Granules::Page* Granules::find(std::uint64_t number) const {

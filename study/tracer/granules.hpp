@@ -23,6 +23,8 @@ struct Sharing {
   std::uint64_t shared = 0;              // touched by several
   std::uint64_t shared_and_written = 0;  // and written by at least one of them
   std::uint64_t written_by_several = 0;
+  std::uint64_t passed =
+      0;  // a user loaded from it after another one had stored to it, the last of all
 };
 
 // What users did to a range.
@@ -43,8 +45,8 @@ class Granules {
 
  private:
   struct Granule {
-    UserNumber first = kNobody, writer = kNobody;
-    bool shared = false, written_by_several = false;
+    UserNumber first = kNobody, writer = kNobody, last_writer = kNobody;
+    bool shared = false, written_by_several = false, passed = false;
     void touch(UserNumber user, bool store, Sharing& total);
     [[nodiscard]] Sharing sharing() const;
   };

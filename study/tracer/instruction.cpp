@@ -327,7 +327,10 @@ bool decode(const void* code, std::size_t bytes, std::uint64_t address, Instruct
   out.repeated = (decoded.head.attributes &
                   (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)) != 0;
   out.flow = flow_of(decoded);
-  if (decoded.head.mnemonic == ZYDIS_MNEMONIC_NOP) return true;  // it touches none of its operands
+  // These touch none of their operands.
+  if (decoded.head.mnemonic == ZYDIS_MNEMONIC_NOP ||
+      decoded.head.meta.category == ZYDIS_CATEGORY_PREFETCH)
+    return true;
   const bool vex = decoded.head.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX ||
                    decoded.head.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX;
   for (const ZydisDecodedOperand& operand : decoded.all()) add_operand(decoded, operand, vex, out);

@@ -10,9 +10,9 @@ namespace {
 void write_sharing(std::FILE* file, const Sharing& sharing) {
   std::fprintf(file,
                "{\"touched\":%" PRIu64 ",\"shared\":%" PRIu64 ",\"shared_and_written\":%" PRIu64
-               ",\"written_by_several\":%" PRIu64 "}",
+               ",\"written_by_several\":%" PRIu64 ",\"passed\":%" PRIu64 "}",
                sharing.touched, sharing.shared, sharing.shared_and_written,
-               sharing.written_by_several);
+               sharing.written_by_several, sharing.passed);
 }
 
 void write_use(std::FILE* file, const Use& use) {
@@ -107,13 +107,15 @@ void Tracer::write(std::FILE* file) {
     std::fputc(']', file);
     separator = ",\n";
   }
-  // What is no block of the heap, by words: [address, loads, stores, shared, shared and written].
+  // What is no block of the heap, by words: [address, loads, stores, shared, shared and written,
+  // passed].
   std::fputs("],\n\"words\":[", file);
   separator = "\n";
   granules_.for_each([&](std::uint64_t address, const Use& use) {
-    std::fprintf(file, "%s[%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "]", separator,
-                 address, use.loads, use.stores, use.sharing.shared,
-                 use.sharing.shared_and_written);
+    std::fprintf(file,
+                 "%s[%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "]",
+                 separator, address, use.loads, use.stores, use.sharing.shared,
+                 use.sharing.shared_and_written, use.sharing.passed);
     separator = ",\n";
   });
   std::fputs("]}\n", file);

@@ -29,15 +29,18 @@ class Object:
     touched: int = 0        # words of 8 bytes, by users
     shared: int = 0
     shared_and_written: int = 0
+    passed: int = 0         # a user loaded what another one had stored
     blocks: int = 0
     where: str = ""         # of variables and sections: module and address in it
 
-    def add(self, loads: int, stores: int, touched: int, shared: int, shared_and_written: int) -> None:
+    def add(self, loads: int, stores: int, touched: int, shared: int, shared_and_written: int,
+            passed: int) -> None:
         self.loads += loads
         self.stores += stores
         self.touched += touched
         self.shared += shared
         self.shared_and_written += shared_and_written
+        self.passed += passed
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def heap(space: Space, sites: list[dict[str, Any]]) -> dict[str, Object]:
         entry = found.setdefault(name, Object("heap", name))
         words = site["words"]
         entry.add(site["loads"], site["stores"], words["touched"], words["shared"],
-                  words["shared_and_written"])
+                  words["shared_and_written"], words["passed"])
         entry.bytes += site["live_bytes"]
         entry.blocks += site["blocks"]
     return found
@@ -164,11 +167,11 @@ def of(traced: Traced) -> list[Object]:
     space.mapped = [tuple(row) for row in traced.found["mapped"]]
     found = heap(space, traced.found["sites"])
     known: dict[int, Object] = {}
-    for address, loads, stores, shared, shared_and_written in traced.found["words"]:
+    for address, loads, stores, shared, shared_and_written, passed in traced.found["words"]:
         if address not in known:
             entry = static_object(space, address)
             known[address] = found.setdefault(f"{entry.kind} {entry.where} {entry.name}", entry)
-        known[address].add(loads, stores, 1, shared, shared_and_written)
+        known[address].add(loads, stores, 1, shared, shared_and_written, passed)
     objects = sorted(found.values(), key=lambda entry: (-entry.stores, -entry.loads, entry.name))
     plain = demangled([entry.name for entry in objects])
     for entry in objects:

@@ -92,8 +92,8 @@ def figure2(result: dict[str, Any], file: Path) -> None:
                                ("4096", "tab:green", "page")):
         panel.plot(requests, [100 * point[size]["share"] for point in points], "o-", color=colour,
                    label=f"{name}: touched by several users")
-        panel.plot(requests, [100 * point[size]["share_written"] for point in points], "s--", color=colour,
-                   fillstyle="none", label=f"{name}: and written by one of them")
+        panel.plot(requests, [100 * point[size]["share_passed"] for point in points], "s--", color=colour,
+                   fillstyle="none", label=f"{name}: one read what another wrote")
     panel.plot(requests, [100 * point["share_with_stacks"] for point in points], "^:", color="tab:gray",
                label="8 bytes, of memory with users' stacks")
     panel.set_xscale("log")

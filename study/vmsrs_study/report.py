@@ -50,14 +50,14 @@ def sharing_point(snapshot: dict[str, Any]) -> dict[str, Any]:
         counts = snapshot[size]
         touched = counts["touched"]
         point[size] = dict(counts, share=counts["shared"] / touched if touched else 0.0,
-                           share_written=counts["shared_and_written"] / touched if touched else 0.0)
+                           share_passed=counts["passed"] / touched if touched else 0.0)
     private = snapshot["8"]["touched"] + snapshot["stack_words"]
     point["share_with_stacks"] = snapshot["8"]["shared"] / private if private else 0.0
     return point
 
 
 def proposal(objects: list[Object]) -> dict[str, Any]:
-    worth = [entry for entry in objects if entry.shared_and_written > 0]
+    worth = [entry for entry in objects if entry.passed > 0]
     touched = sum(entry.touched for entry in objects)
     stores = sum(entry.stores for entry in objects)
     rows = [dict(vars(entry), share_of_stores=entry.stores / stores if stores else 0.0,
@@ -115,25 +115,26 @@ def figure1_text(result: dict[str, Any]) -> list[str]:
 
 
 def figure2_text(result: dict[str, Any]) -> list[str]:
-    lines = ["", "How much of the memory that users touched several touched (shared), and one of these wrote (paper: figure 2)",
+    lines = ["", "How much of the memory that users touched several touched (shared), and one of them read what another had "
+             "written last (passed) (paper: figure 2)",
              f"  {'':>19}{'words of 8 bytes':>20}{'lines of 64 bytes':>20}{'pages':>20}{'words, with stacks':>20}",
-             f"  {'requests':>9}{'words':>10}" + f"{'shared':>11}{'written':>9}" * 3 + f"{'shared':>20}"]
+             f"  {'requests':>9}{'words':>10}" + f"{'shared':>11}{'passed':>9}" * 3 + f"{'shared':>20}"]
     for point in result["figure2"]:
         row = f"  {point['requests']:>9}{point['8']['touched']:>10}"
         for size in GRANULES:
-            row += f"{point[size]['share']:>11.1%}{point[size]['share_written']:>9.1%}"
+            row += f"{point[size]['share']:>11.1%}{point[size]['share_passed']:>9.1%}"
         lines.append(row + f"{point['share_with_stacks']:>20.1%}")
     return lines
 
 
 def proposal_text(result: dict[str, Any]) -> list[str]:
     found = result["proposal"]
-    lines = ["", "What is worth monitoring: touched by several users, and written by at least one of them",
-             f"  {'stores':>9}{'of all':>8}{'memory':>8}{'words':>8}{'shared':>8}{'written':>8}  what"]
+    lines = ["", "What is worth monitoring: users read what other users had written there",
+             f"  {'stores':>9}{'of all':>8}{'memory':>8}{'words':>8}{'shared':>8}{'passed':>8}  what"]
     for row in found["objects"][:MOST_SHOWN]:
         size = f"{row['bytes']} bytes" + (f" in {row['blocks']} blocks" if row["blocks"] else "")
         lines.append(f"  {row['stores']:>9}{row['share_of_stores']:>8.1%}{row['share_of_memory']:>8.1%}"
-                     f"{row['touched']:>8}{row['shared']:>8}{row['shared_and_written']:>8}  "
+                     f"{row['touched']:>8}{row['shared']:>8}{row['passed']:>8}  "
                      f"{row['kind']} {row['name']}, {size}")
     if len(found["objects"]) > MOST_SHOWN:
         lines.append(f"  and {len(found['objects']) - MOST_SHOWN} more, in report.json")

@@ -59,6 +59,13 @@ class Sharing(unittest.TestCase):
         self.assertAlmostEqual(found["share_of_stores"], 3 / 5)
         self.assertEqual(found["not_proposed"], 3)
 
+    def test_what_each_writes_before_it_reads_is_not_proposed(self) -> None:
+        result = study(BUILD, "0w 1w", "--user", "connection", "--injections", "0")
+        self.assertEqual(counts(result["figure2"][-1], "8"), (1, 1, 1, 1))
+        self.assertEqual((result["figure2"][-1]["8"]["passed"], result["proposal"]["objects"]), (0, []))
+        last = study(BUILD, "0w 1g 1w", "--user", "connection", "--injections", "0")["figure2"][-1]
+        self.assertEqual(last["8"]["passed"], 1)
+
 
 if __name__ == "__main__":
     unittest.main()
