@@ -73,15 +73,18 @@ free_port() {
 }
 
 study() { # name port load warm-up user server...
-  local name=$1 port=$2 load=$3 warm_up=$4 user=$5 file files=(report.txt report.json figure2.svg) injections=0
+  local name=$1 port=$2 load=$3 warm_up=$4 user=$5 file wanted=(report.txt report.json figure2.svg) injections=0
   shift 5
-  [[ $user != request ]] || injections=32 files+=(figure1.svg)
+  if [[ $user == request ]]; then
+    injections=32
+    wanted+=(figure1.svg)
+  fi
   say "$name: $requests requests, a user is a $user"
   "$top/build/dev/study/vmsrs-study" --port "$port" --load "$load" --warm-up "$warm_up" --user "$user" \
     --injections "$injections" --spacing 50 --follow 1000 --output "$work/$name" -- "$@"
   [[ -n $kept ]] || return 0
   mkdir -p "$kept"
-  for file in "${files[@]}"; do
+  for file in "${wanted[@]}"; do
     cp "$work/$name/$file" "$kept/$(date -u +%F)-$name-$file"
   done
 }
