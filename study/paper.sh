@@ -85,7 +85,7 @@ study() { # name port load warm-up user server...
   [[ -n $kept ]] || return 0
   mkdir -p "$kept"
   for file in "${wanted[@]}"; do
-    cp "$work/$name/$file" "$kept/$(date -u +%F)-$name-$file"
+    sed "s|$top/||g" "$work/$name/$file" >"$kept/$(date -u +%F)-$name-$file"
   done
 }
 

@@ -70,8 +70,8 @@ __attribute__((noinline)) static void serve(int connection, char request, struct
     case 'b':
       if (source.words[0] == 5) copies.words[4] = 1;
       break;
-    case 'h':
-      blocks->copy[0] = source.words[0];
+    case 'h':  // behind what the allocator writes to a block that is free
+      blocks->copy[3] = source.words[0];
       break;
     case 'r':
       blocks->copy = realloc((void*)blocks->copy, kBigBytes);
