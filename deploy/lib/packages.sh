@@ -8,9 +8,11 @@ build_packages=(
 machine_packages=(
   qemu-system-x86 seabios busybox-static cpio e2fsprogs python3 socat openssl)
 bench_packages=(python3 python3-matplotlib)
+study_packages=(python3 python3-matplotlib qemu-user)
 test_packages=(
   libboost-test-dev libevent-dev libmemcached-tools dpkg-dev sqlite3 xz-utils shellcheck procps systemd
-  spin gcc tcc clang libclang-rt-14-dev make man-db mandoc socat xxd openssl)
+  spin gcc tcc clang libclang-rt-14-dev make man-db mandoc socat xxd openssl
+  qemu-user python3-matplotlib)
 
 # Prints those of the named packages that are not installed.
 missing_packages() { # package...

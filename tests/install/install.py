@@ -15,7 +15,10 @@ from installation import output_of, report
 
 COMPONENTS = ("library", "development", "documentation")
 # Of the first one, beside the shared library itself.
-RUNTIME = {"lib/libvmsrs-preload.so", "bin/vmsrs-run"}
+RUNTIME = {"lib/libvmsrs-preload.so", "bin/vmsrs-run", "bin/vmsrs-study", "lib/vmsrs-study/vmsrs-study",
+           "lib/vmsrs-study/tracer.so", "lib/vmsrs-study/allocation_calls.so",
+           *(f"lib/vmsrs-study/vmsrs_study/{name}.py"
+             for name in ("__init__", "command", "elf", "objects", "plots", "report", "trace"))}
 
 
 def files_below(folder: Path) -> set[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from installation import TREE, normal, public_functions, report
 
 PAGES = TREE / "guestlib/man"
+COMMANDS = (PAGES / "vmsrs-run.1", TREE / "study/vmsrs-study.1")
 
 
 def prototypes_of_page(text: str) -> dict[str, str]:
@@ -68,11 +69,14 @@ def main() -> int:
         named = set(re.findall(r"^\.Nm (\w+)", page.read_text(), flags=re.MULTILINE))
         complaints += [f"{page.name}: {name} is in SYNOPSIS, not in NAME" for name in here if name not in named]
         documented |= here
-    program = subprocess.run([prefix / "bin/vmsrs-run", "--help"], check=True, capture_output=True, text=True, timeout=60)
-    described = set(re.findall(r"^\.It Fl (Fl )?-?([\w-]+)", (PAGES / "vmsrs-run.1").read_text(), flags=re.MULTILINE))
-    options = set(re.findall(r"--([\w-]+)", program.stdout))
-    complaints += [f"vmsrs-run.1: --{name}: the page and --help differ"
-                   for name in sorted({name for _, name in described} ^ options)]
+    for page in COMMANDS:
+        if warnings := warnings_of(page):
+            complaints.append(f"{page.name}: {warnings.strip()}")
+        shown = subprocess.run([prefix / "bin" / page.stem, "--help"], check=True, capture_output=True, text=True, timeout=60)
+        described = {name for _, name in re.findall(r"^\.It Fl (Fl )?-?([\w-]+)", page.read_text(), flags=re.MULTILINE)}
+        options = set(re.findall(r"--([\w-]+)", shown.stdout))
+        complaints += [f"{page.name}: --{name}: the page and --help differ"
+                       for name in sorted((described ^ options) - {"help"})]
     for name, prototype in sorted(functions.items()):
         if name not in documented:
             complaints.append(f"{name}: no page has it in its SYNOPSIS")
