@@ -52,8 +52,9 @@ bool is_raised(int signal, const siginfo_t& info, const ucontext_t& context) {
 }
 
 // Who single-steps a program, or watches its memory, does so on purpose.
-bool is_step(int signal, const siginfo_t& info) {
-  return signal == SIGTRAP && (info.si_code == TRAP_TRACE || info.si_code == TRAP_HWBKPT);
+bool is_step(int signal, const siginfo_t& info, const ucontext_t& context) {
+  return is_single_step(signal, info, context) ||
+         (signal == SIGTRAP && info.si_code == TRAP_HWBKPT);
 }
 
 vmsrs_fault_kind kind_of(int signal, const siginfo_t& info, const ucontext_t& context) {
@@ -113,8 +114,9 @@ void on_fault(int signal, siginfo_t* info, void* ucontext) {
   const auto instruction = static_cast<std::uint64_t>(context.uc_mcontext.gregs[REG_RIP]);
   const bool raised = is_raised(signal, *info, context);
   // Sent by somebody: no fault. Or the thread has no user, or one in advance that it has not begun.
-  if ((info->si_code <= 0 && !raised) || is_step(signal, *info) || attached_window() == nullptr ||
-      has_no_user() || (is_first_fault() && !contains_fault(signal, instruction))) {
+  if ((info->si_code <= 0 && !raised) || is_step(signal, *info, context) ||
+      attached_window() == nullptr || has_no_user() ||
+      (is_first_fault() && !contains_fault(signal, instruction))) {
     chain(signal, info, ucontext);
     errno = saved_errno;
     return;

@@ -20,6 +20,7 @@ constexpr greg_t kErrorCodeInstructionFetch = 1 << 4;
 
 constexpr std::uint64_t kUserEnd = 0x0000'8000'0000'0000ull;
 
+constexpr std::uint64_t kTrapFlag = 1u << 8;
 constexpr std::uint64_t kCarry = 1u << 0, kParity = 1u << 2, kAdjust = 1u << 4, kZero = 1u << 6,
                         kSign = 1u << 7, kOverflow = 1u << 11, kDirection = 1u << 10;
 
@@ -197,6 +198,12 @@ void clear_quotient(ucontext_t& context, const Instruction& instruction) {
 }
 
 }  // namespace
+
+bool is_single_step(int signal, const siginfo_t& info, const ucontext_t& context) {
+  return signal == SIGTRAP &&
+         (info.si_code == TRAP_TRACE ||
+          (info.si_code == TRAP_BRKPT && (get(context, REG_EFL) & kTrapFlag) != 0));
+}
 
 bool is_instruction_fetch(int signal, const siginfo_t& info, const ucontext_t& context) {
   const std::uint64_t rip = get(context, REG_RIP);

@@ -22,6 +22,11 @@ enum class StepOver {
 [[nodiscard]] StepOver step_over(const ZydisDecoder& decoder, const XsaveLayout& layout, int signal,
                                  ucontext_t& context);
 
+// Is the signal the one after a single step? Where the processor is a virtual machine's, its debug
+// status (DR6) may have been lost on the way: Linux tells of a breakpoint then, with the trap flag
+// set.
+[[nodiscard]] bool is_single_step(int signal, const siginfo_t& info, const ucontext_t& context);
+
 // Was the fault in fetching the instruction (a jump to somewhere wild)?
 [[nodiscard]] bool is_instruction_fetch(int signal, const siginfo_t& info,
                                         const ucontext_t& context);

@@ -24,7 +24,6 @@ namespace vmsrs::guest {
 namespace {
 
 constexpr std::uint64_t kTrapFlag = 1u << 8;
-constexpr int kTraced = TRAP_TRACE;
 // Between a hook's return and its store there are fewer instructions than that: who has gone on for
 // so long without a call has made the store before it was interrupted.
 constexpr std::uint32_t kMostSteps = 4096;
@@ -247,7 +246,7 @@ void go_on_by_value(ucontext_t& context) {
 }
 
 bool take_step(int signal, const siginfo_t& info, ucontext_t& context) {
-  if (signal != SIGTRAP || info.si_code != kTraced || stepping.left == 0) return false;
+  if (stepping.left == 0 || !is_single_step(signal, info, context)) return false;
   go_on(context);
   return true;
 }
