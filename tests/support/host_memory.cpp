@@ -105,7 +105,16 @@ MemoryOutcome HostMemory::examine(std::uint64_t begin, std::size_t bytes, Access
 MemoryOutcome HostMemory::prepare(GuestVirtual address, std::size_t bytes, Access access) {
   const std::uint64_t begin = recovery::value(address);
   const MemoryOutcome outcome = examine(begin, bytes, access);
-  if (outcome) prepared_.push_back({begin, begin + bytes, access});
+  if (!outcome) return outcome;
+  // A region's granules and their claims are prepared in turns, each beside the last one of its
+  // kind.
+  const auto beside = std::find_if(prepared_.rbegin(), prepared_.rend(), [=](const Range& r) {
+    return r.end == begin && r.access == access;
+  });
+  if (beside != prepared_.rend())
+    beside->end = begin + bytes;
+  else
+    prepared_.push_back({begin, begin + bytes, access});
   return outcome;
 }
 
