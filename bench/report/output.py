@@ -30,7 +30,7 @@ def circumstances() -> str:
     now = datetime.datetime.now(datetime.timezone.utc)
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return (f"{now:%Y-%m-%d %H:%M} UTC; {os.cpu_count()} processors ({model}); "
-            f"load average {load}; Linux {platform.release()}; commit {commit or 'unknown'}")
+            f"load average {load}; Linux {platform.release().partition('-')[0]}; commit {commit or 'unknown'}")
 
 
 def number(value: float) -> str:

@@ -74,7 +74,7 @@ def evaluate(traced: Traced, objects: list[Object], options: argparse.Namespace)
     return {
         "server": [Path(options.server[0]).name, *options.server[1:]],
         "user": options.user, "seed": options.seed, "corrupt": options.corrupt,
-        "circumstances": f"{now:%Y-%m-%d %H:%M} UTC; {platform.machine()}; Linux {platform.release()}; "
+        "circumstances": f"{now:%Y-%m-%d %H:%M} UTC; {platform.machine()}; Linux {platform.release().partition('-')[0]}; "
                          f"QEMU user mode, one processor; traced for {traced.seconds:.0f} s",
         "requests": found["requests"], "connections": found["connections"], "threads": found["threads"],
         "instructions": found["instructions"], "loads": found["loads"], "stores": found["stores"],
