@@ -12,6 +12,7 @@
 
 #include "bounds.hpp"
 #include "control.hpp"
+#include "drain.hpp"
 #include "error.hpp"
 #include "guest_call.hpp"
 #include "protect/hook_page.hpp"

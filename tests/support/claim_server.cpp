@@ -10,6 +10,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "drain.hpp"
+
 namespace vmsrs::test {
 
 ClaimServer::ClaimServer(std::vector<Part> parts, std::size_t bytes, unsigned processes)
