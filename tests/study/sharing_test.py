@@ -46,7 +46,9 @@ class Sharing(unittest.TestCase):
     def test_proposal(self) -> None:
         found = study(BUILD, "0w 0g 1g 0k 1k 0n 00", "--user", "connection", "--injections", "0")["proposal"]
         rows = {row["name"]: row for row in found["objects"]}
-        cache = "make_cache < main < __libc_start_call_main (to 64 bytes)"
+        # Who has called main has a name only where the C library's symbols are.
+        cache = next((name for name in rows if name.startswith("make_cache < main < ")), "make_cache")
+        self.assertTrue(cache.endswith(" (to 64 bytes)"), cache)
         self.assertEqual(set(rows), {"shared_word (study_server)", cache})
         self.assertEqual(rows["shared_word (study_server)"]["kind"], "variable")
         self.assertEqual(rows["shared_word (study_server)"]["bytes"], 4096)

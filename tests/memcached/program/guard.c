@@ -423,7 +423,8 @@ static int run(void (*body)(void*), Event* event) {
 
 static void make_up_hits(Event* event) {
   if (hit_count != kHits || event->c->state == conn_closed) return;
-  run(bump_hits, event);
+  Event of_no_request = {-1, 0, event->c};  // nor of a connection: that is its label
+  run(bump_hits, &of_no_request);
   hit_count = 0;
 }
 
