@@ -120,7 +120,8 @@ def cell_problems(kind: Kind, platform: str, style: str, cell: dict[str, int]) -
     expect(cell["told"] == 0 or kind.traits & MAY_TELL_OTHERS != 0, "nobody else is told that he failed")
     expect(cell["fault"] == kind.fault, "the library heard of the fault")
     expect(cell["crashes"] == (kind.fault != 0), "of one crash")
-    if said == RUNS_ON and style != "loop":
+    # Whoever comes to a damaged tag waits for its repair: on a busy machine nobody need have finished by then.
+    if said == RUNS_ON and style != "loop" and not kind.traits & MAY_TELL_OTHERS:
         expect(cell["during"] > 0, "others were served meanwhile")
     if kind.name == "endless_faults":
         expect(cell["provoked"] == FAULT_LIMIT[platform] and said == TO_ITS_END, "it is ended by its number of faults")
