@@ -6,13 +6,13 @@
 #include <link.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cstring>
 
 #include "control.hpp"
+#include "default_action.hpp"
 #include "error.hpp"
 #include "guest_call.hpp"
 #include "interpose.hpp"
@@ -117,9 +117,14 @@ bool refuse(Containment& all, std::uint64_t label, std::uint64_t now) {
   return fits;
 }
 
-// A thread whose seal does not hold: only the engine knows.
-bool has_no_user() {
-  return !seal_holds(thread_context()) && call(VMSRS_CALL_USER_EXPOSED).status == VMSRS_NO_USER;
+enum class Whose : std::uint8_t { kNobodys, kUsers, kCrashedUsers };
+
+// Of a thread whose seal does not hold only the engine knows.
+Whose whose_thread() {
+  if (seal_holds(thread_context())) return user_is_crashed() ? Whose::kCrashedUsers : Whose::kUsers;
+  const CallResult result = call(VMSRS_CALL_USER_EXPOSED);
+  if (result.status == VMSRS_NO_USER) return Whose::kNobodys;
+  return result.status == VMSRS_OK && result.second != 0 ? Whose::kCrashedUsers : Whose::kUsers;
 }
 
 // No handler of the program's gets between: it might go on.
@@ -130,14 +135,12 @@ bool has_no_user() {
   tell_site(line, site);
   line.text(": that is past the limit (site_crash_limit, crash_limit): ending.\n");
   line.write_to(STDERR_FILENO);
-  struct sigaction fallback {};
-  fallback.sa_handler = SIG_DFL;
-  kernel_sigaction(SIGABRT, &fallback, nullptr);
+  set_default(SIGABRT);
   sigset_t abort_signal;
   sigemptyset(&abort_signal);
   sigaddset(&abort_signal, SIGABRT);
   pthread_sigmask(SIG_UNBLOCK, &abort_signal, nullptr);
-  for (;;) syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), SIGABRT);
+  for (;;) send_to_self(SIGABRT);
 }
 
 // The operator's word counts before the process's own. It lies in the window, where no user can
@@ -177,8 +180,10 @@ void set_up_containment(const vmsrs_options& options) {
 
 bool contains_fault(int signal, std::uint64_t instruction) {
   const std::uint32_t mode = mode_in_force();
-  if (mode == VMSRS_CONTAINMENT_ON) return true;
-  if (mode == VMSRS_CONTAINMENT_OFF || has_no_user()) return false;
+  if (mode != VMSRS_CONTAINMENT_OBSERVE && mode != VMSRS_CONTAINMENT_OFF) return true;
+  const Whose whose = whose_thread();
+  if (whose == Whose::kCrashedUsers) return true;  // to its end
+  if (mode == VMSRS_CONTAINMENT_OFF || whose == Whose::kNobodys) return false;
   {
     Writing writing(page, page_lock);
     ++writing->status.observed_count;

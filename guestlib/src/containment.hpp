@@ -8,15 +8,15 @@
 #include <cstdint>
 
 // Whether faults are contained, and how many: containment must not give an attacker as many tries
-// as he likes. All of it lies in a page that is read-only but for the moment of a change, so that
-// no wild store resets a counter. Everything here is async-signal-safe.
+// as he likes. All of it lies in a sealed page, so that no wild store resets a counter. Everything
+// here is async-signal-safe.
 namespace vmsrs::guest {
 
 // Before the handlers are there.
 void set_up_containment(const vmsrs_options& options);
 
-// A fault of a thread that may have a user, which has not crashed yet: is it to be contained?
-// False: it ends the process, as without the library; in the observing mode it has been counted and
+// A fault of a thread that may have a user, of which it does not know that it has crashed: is it to
+// be contained? In every mode if it has. False: it ends the process, as without the library; in the observing mode it has been counted and
 // told on stderr.
 [[nodiscard]] bool contains_fault(int signal, std::uint64_t instruction);
 

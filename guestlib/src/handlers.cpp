@@ -3,9 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sys/syscall.h>
 #include <ucontext.h>
-#include <unistd.h>
 #include <vmsrs/vmsrs.h>
 
 #include <atomic>
@@ -13,6 +11,7 @@
 
 #include "bounds.hpp"
 #include "control.hpp"
+#include "default_action.hpp"
 #include "error.hpp"
 #include "fault.hpp"
 #include "interpose.hpp"
@@ -58,10 +57,8 @@ void install(int signal, const struct sigaction& programs) {
 // A default action that ends the process is let happen at the faulting instruction itself, so that
 // the core shows it.
 void take_default(int signal, bool comes_again) {
-  struct sigaction fallback {};
-  fallback.sa_handler = SIG_DFL;
-  kernel_sigaction(signal, &fallback, nullptr);
-  if (!comes_again) syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), signal);
+  set_default(signal);
+  if (!comes_again) send_to_self(signal);
 }
 
 }  // namespace
@@ -110,6 +107,7 @@ int program_action(int signal, const struct sigaction* wanted, struct sigaction*
     Writing writing(page, page_lock);
     before = writing->of[index];
     writing->of[index] = copy;
+    writing.commit();
     install(signal, copy);
   }
   if (former != nullptr) *former = before;
@@ -140,23 +138,24 @@ int install_handlers() {
   action.sa_sigaction = on_time_signal;
   kernel_sigaction(block.time_signal, &action, &block.previous_time);
   Writing writing(page, page_lock);
-  for (std::size_t i = 0; i < kFaultSignalCount; ++i) {
+  for (std::size_t i = 0; i < kFaultSignalCount; ++i)
     kernel_sigaction(kFaultSignals[i], nullptr, &writing->of[i]);
-    install(kFaultSignals[i], writing->of[i]);
-  }
   writing->in_place = true;
+  writing.commit();
+  for (std::size_t i = 0; i < kFaultSignalCount; ++i) install(kFaultSignals[i], page.value.of[i]);
   return 0;
 }
 
 void remove_handlers() {
   Writing writing(page, page_lock);
   writing->in_place = false;
+  writing.commit();
   for (std::size_t i = 0; i < kFaultSignalCount; ++i) {
     struct sigaction present {};
     // Somebody may have put a handler over ours without our seeing it: then it stays.
     if (kernel_sigaction(kFaultSignals[i], nullptr, &present) == 0 &&
         (present.sa_sigaction == on_fault || present.sa_sigaction == on_system_call))
-      kernel_sigaction(kFaultSignals[i], &writing->of[i], nullptr);
+      kernel_sigaction(kFaultSignals[i], &page.value.of[i], nullptr);
   }
   kernel_sigaction(control().time_signal, &control().previous_time, nullptr);
 }

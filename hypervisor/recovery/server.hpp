@@ -158,7 +158,8 @@ class Server {
   // ---- exposed reads (server_exposed.cpp)
   // A load that takes note of whose unfinished bytes it gives.
   Reply load_sampled(std::uint64_t address, std::uint32_t bytes, Thread thread);
-  // Has the caller's user read, in such a load, from one that has crashed since?
+  // Has the caller's user read, in such a load, from one that has crashed since? And has it crashed
+  // itself?
   Reply user_exposed(Thread thread) const;
 
   // ---- collection and service (server_collect.cpp)

@@ -88,7 +88,8 @@ void Server::expose_readers(Slot slot) {
 Reply Server::user_exposed(Thread thread) const {
   const Slot slot = ledger_.users.find(thread.id);
   if (slot == kNoSlot) return VMSRS_NO_USER;
-  return {VMSRS_OK, ledger_.users[slot].exposed};
+  const User& user = ledger_.users[slot];
+  return {VMSRS_OK, user.exposed, user.crashed()};
 }
 
 }  // namespace vmsrs::recovery

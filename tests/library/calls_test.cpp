@@ -266,6 +266,24 @@ BOOST_AUTO_TEST_CASE(signals_and_processes) {
   BOOST_CHECK(is_pristine());
 }
 
+// What ends the process does, though a crashed user's thread is its messenger.
+BOOST_AUTO_TEST_CASE(a_fatal_signal_from_somebody_else) {
+  for (const int signal : {SIGSEGV, SIGBUS, SIGABRT, SIGTRAP})
+    BOOST_CHECK_EQUAL(signal_of(status_of_child([&] {
+                        std::atomic<pthread_t> crashed{0};
+                        std::thread([&] {
+                          while (crashed == 0) usleep(1000);
+                          pthread_kill(crashed, signal);
+                        }).detach();
+                        run([&] {
+                          fault(wild());
+                          crashed = pthread_self();
+                          for (;;) asm volatile("pause");
+                        });
+                      })),
+                      signal);
+}
+
 BOOST_AUTO_TEST_CASE(memory) {
   constexpr std::size_t kBytes = 1 << 20;
   void* const mapped =

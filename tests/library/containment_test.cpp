@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <vmsrs/internal.h>
 
@@ -41,6 +42,16 @@ struct Limited : AttachedServer {
 };
 struct Refusing : Limited {
   Refusing() : Limited(true, VMSRS_CONTAINMENT_ON, 1) {}
+};
+struct Unlimited : AttachedServer {
+  Unlimited() : AttachedServer(options()) {}
+
+  static vmsrs_options options() {
+    vmsrs_options options{};
+    options.suppression_limit_ms = 300'000;
+    options.site_crash_limit = options.crash_limit = options.fault_limit = 1'000'000'000;
+    return options;
+  }
 };
 
 [[gnu::noinline]] void fault(std::uint64_t* wild) {
@@ -88,6 +99,15 @@ Told told_by_child(Body body) {
     told.text.append(buffer, static_cast<std::size_t>(got));
   close(ends[0]);
   return told;
+}
+
+vmsrs_internal_range internal_range(const char* name) {
+  vmsrs_internal_range ranges[24];
+  const std::size_t count = vmsrs_internal_ranges(ranges, 24);
+  for (std::size_t i = 0; i < count; ++i)
+    if (std::strcmp(ranges[i].name, name) == 0) return ranges[i];
+  BOOST_FAIL("there is no range " << name);
+  return {};
 }
 
 bool contains(const std::string& text, const char* part) {
@@ -173,27 +193,44 @@ BOOST_FIXTURE_TEST_CASE(observed_faults_are_counted, Limited) {
   BOOST_CHECK_EQUAL(WEXITSTATUS(counted(false)), 10);
 }
 
-// A user that has crashed is contained to its end.
-BOOST_FIXTURE_TEST_CASE(switched_off_while_a_user_is_suppressed, Limited) {
+// A user that has crashed is contained to its end, also when its thread does not know of that any
+// more: `damages` is called after the crash.
+template <typename Damages>
+void switch_off_while_suppressed(AttachedServer& server, vmsrs_containment_mode mode,
+                                 Damages damages) {
   std::atomic<int> step{0};
   std::thread other([&] {
     while (step != 1) usleep(1000);
-    BOOST_CHECK_EQUAL(vmsrs_set_containment(VMSRS_CONTAINMENT_OFF), 0);
+    BOOST_CHECK_EQUAL(vmsrs_set_containment(mode), 0);
     step = 2;
   });
   int set_by_itself = 0;
   BOOST_CHECK_EQUAL(run([&] {
-                      fault(wild());
-                      set_by_itself = vmsrs_set_containment(VMSRS_CONTAINMENT_OFF);
+                      fault(server.wild());
+                      set_by_itself = vmsrs_set_containment(mode);
+                      damages();
                       step = 1;
                       while (step != 2) usleep(1000);
-                      fault(wild());
+                      fault(server.wild());
                     }),
                     VMSRS_SUPPRESSED);
   other.join();
   BOOST_CHECK_EQUAL(set_by_itself, VMSRS_ERROR_STATE);
-  BOOST_CHECK_EQUAL(status().mode, static_cast<std::uint32_t>(VMSRS_CONTAINMENT_OFF));
+  BOOST_CHECK_EQUAL(status().mode, static_cast<std::uint32_t>(mode));
+  BOOST_CHECK_EQUAL(status().observed_count, 0u);
   vmsrs_set_containment(VMSRS_CONTAINMENT_ON);
+}
+
+BOOST_FIXTURE_TEST_CASE(switched_off_while_a_user_is_suppressed, Limited) {
+  switch_off_while_suppressed(*this, VMSRS_CONTAINMENT_OFF, [] {});
+}
+
+BOOST_FIXTURE_TEST_CASE(switched_off_while_a_damaged_user_is_suppressed, Limited) {
+  for (const vmsrs_containment_mode mode : {VMSRS_CONTAINMENT_OFF, VMSRS_CONTAINMENT_OBSERVE})
+    switch_off_while_suppressed(*this, mode, [] {
+      const vmsrs_internal_range context = internal_range("thread context");
+      std::memset(context.address, 0xa5, context.bytes);
+    });
 }
 
 BOOST_FIXTURE_TEST_CASE(sites_are_known_by_module_and_offset, Limited) {
@@ -268,7 +305,6 @@ BOOST_FIXTURE_TEST_CASE(past_the_limit_a_label_is_refused, Refusing) {
   BOOST_CHECK_EQUAL(finishes(66), VMSRS_FINISHED);
 }
 
-// A user that writes over the counters faults there, and they stand.
 // A callback that does not return takes the count with it to the end point.
 BOOST_FIXTURE_TEST_CASE(a_crash_whose_callback_gives_up_is_counted, Limited) {
   const int outcome = run([&] { fault(wild()); }, [](void*) { std::abort(); });
@@ -278,18 +314,54 @@ BOOST_FIXTURE_TEST_CASE(a_crash_whose_callback_gives_up_is_counted, Limited) {
   BOOST_CHECK_EQUAL(status().crash_count, 2u);
 }
 
+// A user that writes over the counters faults there, and they stand.
 BOOST_FIXTURE_TEST_CASE(the_counters_are_out_of_reach, Limited) {
   crash(*this);
   const vmsrs_containment_status before = status();
   BOOST_CHECK_EQUAL(run([&] {
-                      vmsrs_internal_range ranges[24];
-                      const std::size_t count = vmsrs_internal_ranges(ranges, 24);
-                      for (std::size_t i = 0; i < count; ++i)
-                        if (std::strcmp(ranges[i].name, "page of the containment") == 0)
-                          std::memset(ranges[i].address, 0, ranges[i].bytes);
+                      const vmsrs_internal_range page = internal_range("page of the containment");
+                      std::memset(page.address, 0, page.bytes);
                     }),
                     VMSRS_SUPPRESSED);
   BOOST_CHECK_EQUAL(status().crash_count, before.crash_count + 1);
+}
+
+// Not even while others are counted.
+BOOST_FIXTURE_TEST_CASE(the_counters_are_out_of_reach_at_every_moment, Unlimited) {
+  constexpr std::uint32_t kCrashes = 500;
+  const vmsrs_internal_range page = internal_range("page of the containment");
+  auto* const bytes = static_cast<volatile std::uint8_t*>(page.address);
+  std::atomic<bool> stop{false};
+  std::atomic<std::uint64_t> tries{0}, damaged{0};
+  std::thread scribbler([&] {
+    BOOST_CHECK_EQUAL(run([&] {
+                        for (std::size_t at = 0; !stop; at = (at + 1) % page.bytes, ++tries) {
+                          const auto other = static_cast<std::uint8_t>(bytes[at] ^ 0x80);
+                          bytes[at] = other;
+                          damaged += bytes[at] == other;
+                        }
+                      }),
+                      VMSRS_SUPPRESSED);
+  });
+  while (tries < 10) usleep(1000);
+  for (std::uint32_t i = 0; i < kCrashes; ++i) BOOST_REQUIRE_EQUAL(crash(*this), VMSRS_SUPPRESSED);
+  stop = true;
+  scribbler.join();
+  BOOST_CHECK_EQUAL(status().mode, std::uint32_t{VMSRS_CONTAINMENT_ON});
+  BOOST_CHECK_EQUAL(status().crash_count, kCrashes + 1);
+  BOOST_CHECK_EQUAL(damaged, 0u);
+  BOOST_TEST_MESSAGE(tries << " stores to the page");
+}
+
+// Where there is no memory for the page's next content.
+BOOST_FIXTURE_TEST_CASE(crashes_are_counted_without_memory, Limited) {
+  BOOST_CHECK_EQUAL(status_of_child([&] {
+                      const rlimit none = {0, 0};
+                      setrlimit(RLIMIT_AS, &none);
+                      crash(*this);
+                      _exit(status().crash_count == 1 ? 0 : 1);
+                    }),
+                    0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
