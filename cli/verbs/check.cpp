@@ -16,7 +16,9 @@ void print_checks(const Json& answer) {
   Table table({"INVARIANT", "VERDICT", "EXAMINED", "VIOLATIONS", "FIRST"});
   for (const Json& check : answer.at("checks")) {
     std::string first = "-";
-    if (!check.at("first_detail").is_null()) {
+    if (!check.at("reason").is_null()) {
+      first = words(check.at("reason"));
+    } else if (!check.at("first_detail").is_null()) {
       first = words(check.at("first_server")) + " " + words(check.at("first_detail"));
     }
     table.add({words(check.at("name")), verdict_cell(check.at("verdict")),

@@ -25,11 +25,18 @@ std::string fault_words(const Json& faults) {
   return std::to_string(total) + (kinds.empty() ? "" : " (" + kinds + ")");
 }
 
+std::string devices_words(const Json& devices) {
+  if (devices == "confined") return "kept from hidden memory by an IOMMU";
+  if (devices == "free") return "not kept from hidden memory: there is no IOMMU in use";
+  return "as Linux has them";
+}
+
 void print_status(const Json& status) {
   const Json& restores = status.at("restores");
   Table host;
   host.add({"Mode", mode_cell(status.at("mode"))});
   host.add({"Isolation", words(status.at("isolation"))});
+  host.add({"Devices", devices_words(status.at("devices"))});
   host.add({"Up for", duration_words(status.at("uptime_seconds"))});
   host.add({"Users", words(status.at("active_users")) + " active, " +
                          words(status.at("suppressed_users")) + " under suppression, " +

@@ -89,7 +89,7 @@ choose_accelerator() {
   [[ $with_vmsrs == yes ]] || return 0
   if [[ -w /dev/kvm && $(cat /sys/module/kvm_amd/parameters/nested 2>/dev/null) =~ ^[1Yy]$ ]] &&
     grep -qw svm /proc/cpuinfo &&
-    timeout 20 qemu-system-x86_64 -accel kvm -cpu "$cpu_model",enforce -machine pc -nodefaults \
+    timeout 20 qemu-system-x86_64 -accel kvm -cpu "$cpu_model",enforce -machine q35 -nodefaults \
       -display none -S -monitor stdio <<<quit >/dev/null 2>&1; then
     accelerator=kvm
   fi
@@ -100,10 +100,10 @@ cpu_model=EPYC,+svm,+npt
 start_machine() {
   # shellcheck disable=SC2054
   local arguments=(
-    -machine pc -accel "$accelerator" -smp "$cpus" -m "$guest_memory_mib"
+    -machine q35 -accel "$accelerator" -smp "$cpus" -m "$guest_memory_mib"
     -nodefaults -display none -no-reboot -serial "file:$run/console.log"
     -netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$shop_port-:7070,hostfwd=tcp:127.0.0.1:$metrics_port-:9470,hostfwd=tcp:127.0.0.1:$api_port-:9471"
-    -device virtio-net-pci,netdev=net,romfile=)
+    -device amd-iommu -device virtio-net-pci,netdev=net,romfile=,disable-legacy=on,iommu_platform=on)
   local linux="console=ttyS0 panic=-1 quiet"
   # A busy host that emulates may let the guest wait too long for its timer check, which then panics.
   [[ $accelerator == kvm ]] || linux+=" no_timer_check"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "boot/acpi.hpp"
 
+#include "boot/ivrs.hpp"
+
 namespace vmsrs::boot {
 namespace {
 
@@ -16,7 +18,8 @@ struct [[gnu::packed]] Rsdp {
 struct [[gnu::packed]] Header {
   char signature[4];
   std::uint32_t length;
-  std::uint8_t rest[28];
+  std::uint8_t revision, checksum;
+  std::uint8_t rest[26];
 };
 static_assert(sizeof(Header) == 36);
 struct [[gnu::packed]] Madt {
@@ -103,11 +106,10 @@ void read_madt(const Madt& madt, CpuList& cpus) {
   }
 }
 
-}  // namespace
-
-bool find_cpus(CpuList& cpus) {
+// nullptr: there is none, or it lies where it cannot be read yet.
+Header* find_table(const char* signature) {
   const Rsdp* rsdp = find_rsdp();
-  if (rsdp == nullptr) return false;
+  if (rsdp == nullptr) return nullptr;
   const bool wide = rsdp->revision >= 2 && rsdp->xsdt != 0 && rsdp->xsdt < kFourGiB;
   const auto* root = at<Header>(wide ? rsdp->xsdt : rsdp->rsdt);
   const std::uint64_t step = wide ? 8 : 4;
@@ -116,11 +118,30 @@ bool find_cpus(CpuList& cpus) {
   for (std::uint64_t address = first; address + step <= end; address += step) {
     std::uint64_t table = 0;
     __builtin_memcpy(&table, at<char>(address), step);
-    if (table >= kFourGiB || __builtin_memcmp(at<char>(table), "APIC", 4) != 0) continue;
-    read_madt(*at<Madt>(table), cpus);
-    return cpus.count > 0;
+    if (table < kFourGiB && __builtin_memcmp(at<char>(table), signature, 4) == 0) {
+      return reinterpret_cast<Header*>(table);
+    }
   }
-  return false;
+  return nullptr;
+}
+
+}  // namespace
+
+bool find_cpus(CpuList& cpus) {
+  const Header* const madt = find_table("APIC");
+  if (madt == nullptr) return false;
+  read_madt(*reinterpret_cast<const Madt*>(madt), cpus);
+  return cpus.count > 0;
+}
+
+void take_iommus(svm::IommuList& iommus) {
+  Header* const table = find_table("IVRS");
+  if (table == nullptr || !sums_to_zero(table, table->length)) return;
+  read_ivrs(reinterpret_cast<const std::uint8_t*>(table), table->length, iommus);
+  constexpr char kOtherFirstLetter = 'X';
+  table->checksum =
+      static_cast<std::uint8_t>(table->checksum + table->signature[0] - kOtherFirstLetter);
+  table->signature[0] = kOtherFirstLetter;
 }
 
 }  // namespace vmsrs::boot

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "svm/iommu.hpp"
+
 namespace vmsrs::boot {
 
 // Local APIC numbers of the CPUs that the firmware calls usable (ACPI specification, MADT).
@@ -15,5 +17,9 @@ struct CpuList {
 
 // False without ACPI tables. Needs the first 4 GiB mapped.
 bool find_cpus(CpuList& cpus);
+
+// The IOMMUs that the firmware tells of (IVRS). Linux is not to find them: its copy of the table
+// gets another name. Needs the first 4 GiB mapped.
+void take_iommus(svm::IommuList& iommus);
 
 }  // namespace vmsrs::boot

@@ -108,9 +108,21 @@ void build_host_tables() {
     }
     m.server_windows[server] = reinterpret_cast<vmsrs_window*>(alias);
   }
+  for (const svm::Iommu& iommu : m.iommus) {
+    good = good && host_table.set(iommu.registers.begin, iommu.registers.end,
+                                  svm::kHostFlags | svm::kPteUncached);
+  }
   if (!good || !svm::build_nested_tables(pool)) stop("the hypervisor's own memory is used up");
   m.host_cr3 = value(host_table.root());
   x86::write_cr3(m.host_cr3);
+}
+
+void confine_devices() {
+  svm::Machine& m = svm::machine();
+  m.devices_confined = svm::start_iommus(m.iommus, pool);
+  if (m.devices_confined) return;
+  say("warning: ", m.iommus.count == 0 ? "no IOMMU" : "no use of the IOMMU",
+      ": whoever drives a device (root) can have it change hidden memory");
 }
 
 void start_engine(const Options& options) {
@@ -136,10 +148,12 @@ void start_engine(const Options& options) {
   check_modules(boot_information);
   CpuList cpus;
   if (!find_cpus(cpus)) stop("no ACPI table of the processors (MADT)");
+  take_iommus(svm::machine().iommus);
 
   const LinuxKernel kernel = inspect_kernel(boot_information.modules[kKernelModule]);
   const std::uint64_t own_bytes = svm::page_table_bytes() + processor_bytes(cpus.count) +
-                                  svm::kMsrPermissionBytes + svm::kIoPermissionBytes;
+                                  svm::kMsrPermissionBytes + svm::kIoPermissionBytes +
+                                  svm::iommu_bytes(svm::machine().iommus);
   choose_layout(boot_information, kernel, options.hidden_bytes, own_bytes, layout);
   copy_module(boot_information.modules[kWindowsModule], layout.windows);
   copy_module(boot_information.modules[kInitrdModule], layout.initrd);
@@ -147,6 +161,7 @@ void start_engine(const Options& options) {
 
   fill_machine(cpus);
   build_host_tables();
+  confine_devices();
   start_processors(cpus, pool);
   start_engine(options);
   const std::uint32_t boot_params =
@@ -158,7 +173,8 @@ void start_engine(const Options& options) {
   svm::enter_protected_mode(self, static_cast<std::uint32_t>(kernel.load_address), boot_params);
   say("hidden ", Hex{layout.hidden.begin}, "-", Hex{layout.hidden.end}, " and ",
       Hex{layout.image.begin}, "-", Hex{layout.image.end}, ", windows ", Hex{layout.windows.begin},
-      "-", Hex{layout.windows.end}, ", ", svm::processors.count, " CPUs");
+      "-", Hex{layout.windows.end}, ", ", svm::processors.count, " CPUs, ",
+      svm::machine().iommus.count, " IOMMUs");
   svm::run_guest(self);
 }
 

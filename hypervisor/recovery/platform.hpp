@@ -32,6 +32,7 @@ class Platform {
   // Walks what guards the hidden memory (nested page tables) and counts entries that let a guest
   // in.
   virtual vmsrs_check_result check_hidden() const = 0;
+  virtual std::uint64_t devices() const { return VMSRS_DEVICES_UNKNOWN; }  // enum vmsrs_devices
 
  protected:
   ~Platform() = default;

@@ -34,6 +34,7 @@ void detect_features() {
   const auto basic = x86::cpuid(1);
   const auto extended = x86::cpuid(0x80000001);
   found.rdrand = bit(basic.ecx, 30);
+  found.emulated = bit(basic.ecx, 31);
   if (highest_basic >= 7) {
     const auto structured = x86::cpuid(7);
     found.smep = bit(structured.ebx, 7);

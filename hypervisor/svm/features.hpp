@@ -19,6 +19,7 @@ struct Features {
       false;             // EDX[7]; else the instruction is fetched through the guest's tables
   bool invlpgb = false;  // Fn8000_0008 EBX[3]
   bool rdrand = false;
+  bool emulated = false;  // Fn1 ECX[31]: something else is below us
   bool smep = false, smap = false;
   std::uint32_t physical_bits = 36;
   std::uint64_t efer_allowed = 0;  // bits that the guest may set

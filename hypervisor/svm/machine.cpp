@@ -21,7 +21,7 @@ Machine& machine() { return the_machine; }
 
 std::uint64_t page_table_bytes() {
   const std::uint64_t reach = std::uint64_t{1} << mapped_bits();
-  std::uint64_t pages = 64 + (reach >> 39);  // root, splits, level 3
+  std::uint64_t pages = 128 + (reach >> 39);  // root, splits, level 3
   if (!features().huge_pages) pages += reach >> 30;
   return 2 * pages * kPage;
 }
@@ -30,28 +30,34 @@ bool build_nested_tables(PagePool& pool) {
   Machine& m = the_machine;
   if (!m.nested.initialise(pool, features().huge_pages)) return false;
   const std::uint64_t apic_end = kLocalApic + kPage;
-  return m.nested.set(0, std::uint64_t{1} << mapped_bits(), kNestedFlags) &&
-         m.nested.set(m.image.begin, m.image.end, kAbsent) &&
-         m.nested.set(m.hidden.begin, m.hidden.end, kAbsent) &&
-         m.nested.set(m.windows.begin, m.windows.end, kNestedReadOnlyFlags) &&
-         // Stores to the local APIC trap for ever: see apic.hpp.
-         m.nested.set(kLocalApic, apic_end, kNestedReadOnlyFlags | kPteUncached);
+  bool good = m.nested.set(0, std::uint64_t{1} << mapped_bits(), kNestedFlags) &&
+              m.nested.set(m.image.begin, m.image.end, kAbsent) &&
+              m.nested.set(m.hidden.begin, m.hidden.end, kAbsent) &&
+              m.nested.set(m.windows.begin, m.windows.end, kNestedReadOnlyFlags) &&
+              // Stores to the local APIC trap for ever: see apic.hpp.
+              m.nested.set(kLocalApic, apic_end, kNestedReadOnlyFlags | kPteUncached);
+  for (const Iommu& iommu : m.iommus) {
+    good = good && m.nested.set(iommu.registers.begin, iommu.registers.end, kAbsent);
+  }
+  return good;
 }
 
-vmsrs_check_result check_nested_tables() {
+vmsrs_check_result check_hidden() {
   const Machine& m = the_machine;
   vmsrs_check_result result{};
   m.nested.for_each_leaf([&](std::uint64_t, std::uint64_t bytes, std::uint64_t entry) {
     const std::uint64_t frame = align_down(entry & kPteAddress, bytes);
-    const bool reaches_hidden =
-        m.image.overlaps(frame, frame + bytes) || m.hidden.overlaps(frame, frame + bytes);
-    const bool writes_window =
-        m.windows.overlaps(frame, frame + bytes) && (entry & kPteWritable) != 0;
+    const bool writes_window = m.windows.overlaps(frame, frame + bytes) &&
+                               (entry & (kPteWritable | kPteDeviceWrites)) != 0;
     ++result.examined_count;
-    if (!reaches_hidden && !writes_window) return;
+    if (!m.reaches_hidden(frame, frame + bytes) && !writes_window) return;
     if (result.violation_count == 0) result.detail = frame;
     ++result.violation_count;
   });
+  const std::uint64_t open = m.devices_confined ? count_open_iommus() : 1;
+  if (open > 0 && result.violation_count == 0) result.detail = VMSRS_DETAIL_DEVICES_FREE;
+  result.examined_count += m.iommus.count;
+  result.violation_count += open;
   result.verdict = result.violation_count == 0 ? VMSRS_VERDICT_OK : VMSRS_VERDICT_VIOLATED;
   return result;
 }

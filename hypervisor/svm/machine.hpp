@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "svm/address.hpp"
+#include "svm/iommu.hpp"
 #include "svm/page_table.hpp"
 
 namespace vmsrs::svm {
@@ -23,6 +24,8 @@ struct Machine {
   PhysicalRange windows;  // read-only for the guest
   PhysicalRange guest_memory[kMaxRanges];
   std::size_t guest_memory_count = 0;
+  IommuList iommus;
+  bool devices_confined = false;  // to what the nested tables map, by the IOMMUs
   PageTable nested;
   std::uint64_t host_cr3 = 0;
   void* msr_permissions = nullptr;
@@ -33,9 +36,14 @@ struct Machine {
   std::atomic<std::uint64_t> hidden_access_count{0};
   std::atomic<std::uint64_t> window_write_count{0};
 
-  bool is_hidden(std::uint64_t address) const {
-    return image.contains(address) || hidden.contains(address);
+  // Does [begin, end) reach into what nobody but the hypervisor may touch?
+  bool reaches_hidden(std::uint64_t begin, std::uint64_t end) const {
+    for (const Iommu& iommu : iommus) {
+      if (iommu.registers.overlaps(begin, end)) return true;
+    }
+    return image.overlaps(begin, end) || hidden.overlaps(begin, end);
   }
+  bool is_hidden(std::uint64_t address) const { return reaches_hidden(address, address + 1); }
   // Plain memory of the guest: not hidden, not a window, not a device.
   bool owned_by_guest(GuestPhysical address) const {
     for (std::size_t i = 0; i < guest_memory_count; ++i) {
@@ -52,7 +60,8 @@ Machine& machine();
 [[nodiscard]] bool build_nested_tables(PagePool& pool);
 // Bytes of page tables that build_nested_tables and the host's tables need at most.
 std::uint64_t page_table_bytes();
-// The number of nested entries that let a guest into hidden memory or write a window: zero.
-vmsrs_check_result check_nested_tables();
+// The number of nested entries that let a guest, or a device, into hidden memory or write a window,
+// and of IOMMUs that do not hold devices to these tables: zero.
+vmsrs_check_result check_hidden();
 
 }  // namespace vmsrs::svm

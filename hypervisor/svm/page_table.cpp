@@ -55,7 +55,8 @@ std::uint64_t* PageTable::child(std::uint64_t& entry, int level) {
     for (std::uint64_t i = 0; i < 512; ++i) table[i] = keep + i * span;
   }
   // Upper levels allow everything, the leaf decides.
-  entry = reinterpret_cast<std::uint64_t>(table) | kNestedFlags;
+  const auto below = static_cast<std::uint64_t>(level - 1) << kPteNextLevelShift;
+  entry = reinterpret_cast<std::uint64_t>(table) | kNestedFlags | below;
   return table;
 }
 

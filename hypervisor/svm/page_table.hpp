@@ -16,10 +16,17 @@ constexpr std::uint64_t kPteDirty = 1u << 6;
 constexpr std::uint64_t kPteLarge = 1u << 7;
 constexpr std::uint64_t kPteAddress = 0x000ffffffffff000;
 
-// Nested tables are walked as user accesses (APM vol. 2, 15.25.5), so all their entries carry U.
+// What an IOMMU reads in bits that a processor leaves alone (48882, 2.2.3): the level of the table
+// below, none for a leaf, and what devices may do.
+constexpr unsigned kPteNextLevelShift = 9;
+constexpr std::uint64_t kPteDeviceReads = std::uint64_t{1} << 61;
+constexpr std::uint64_t kPteDeviceWrites = std::uint64_t{1} << 62;
+
+// Nested tables are walked as user accesses (APM vol. 2, 15.25.5), so all their entries carry U. An
+// IOMMU walks them too.
 constexpr std::uint64_t kHostFlags = kPtePresent | kPteWritable | kPteAccessed | kPteDirty;
-constexpr std::uint64_t kNestedFlags = kHostFlags | kPteUser;
-constexpr std::uint64_t kNestedReadOnlyFlags = kNestedFlags & ~kPteWritable;
+constexpr std::uint64_t kNestedFlags = kHostFlags | kPteUser | kPteDeviceReads | kPteDeviceWrites;
+constexpr std::uint64_t kNestedReadOnlyFlags = kNestedFlags & ~(kPteWritable | kPteDeviceWrites);
 constexpr std::uint64_t kAbsent = 0;
 
 // A four-level table that maps with the largest leaves that fit and splits them where a later call

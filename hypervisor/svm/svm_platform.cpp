@@ -56,7 +56,7 @@ std::uint64_t SvmPlatform::hidden_bytes() const {
 }
 
 std::uint64_t SvmPlatform::hidden_access_count() const {
-  return machine().hidden_access_count.load(std::memory_order_relaxed);
+  return machine().hidden_access_count.load(std::memory_order_relaxed) + refused_device_accesses();
 }
 
 std::uint64_t SvmPlatform::window_write_count() const {
@@ -75,6 +75,10 @@ bool SvmPlatform::exits(std::uint32_t cpu, vmsrs_exits& out) const {
   return true;
 }
 
-vmsrs_check_result SvmPlatform::check_hidden() const { return check_nested_tables(); }
+vmsrs_check_result SvmPlatform::check_hidden() const { return svm::check_hidden(); }
+
+std::uint64_t SvmPlatform::devices() const {
+  return machine().devices_confined ? VMSRS_DEVICES_CONFINED : VMSRS_DEVICES_FREE;
+}
 
 }  // namespace vmsrs::svm

@@ -23,6 +23,7 @@ class SvmPlatform final : public recovery::Platform {
   std::uint64_t window_write_count() const override;
   bool exits(std::uint32_t cpu, vmsrs_exits& out) const override;
   vmsrs_check_result check_hidden() const override;
+  std::uint64_t devices() const override;
 
  private:
   std::uint64_t begin_tsc_ = 0;

@@ -53,6 +53,9 @@ def parse_arguments():
     parser.add_argument("--memory", type=int, default=1024, help="MiB")
     parser.add_argument("--cpu", default="EPYC,+svm,+npt")
     parser.add_argument("--machine", default="q35")
+    parser.add_argument("--no-iommu", action="store_true", help="devices reach all memory")
+    parser.add_argument("--device", action="append", default=[], metavar="OPTION=VALUE",
+                        help="more of QEMU's options, such as device=nvme,…; may be repeated")
     parser.add_argument("--timeout", type=float, default=180, help="seconds")
     parser.add_argument("--log", help="the hypervisor's log; default: beside the initrd")
     parser.add_argument("--expect-failure", help="SUCCESS if the guest finds something wrong in these words")
@@ -75,6 +78,11 @@ def command_line(args, log):
     if args.hypervisor is None:
         return machine + ["-accel", "tcg", "-kernel", args.kernel, "-initrd", args.initrd,
                           "-append", linux_options]
+    # Of the chipsets used here one takes an IOMMU.
+    if args.machine == "q35" and not args.no_iommu:
+        machine += ["-device", "amd-iommu"]
+    for option in args.device:
+        machine += ["-" + option.split("=", 1)[0], option.split("=", 1)[1]]
     if modules:
         modules[0] += " " + linux_options.replace(",", ",,")
     options = f"debug_exit=0xf4 {args.hypervisor_options}"

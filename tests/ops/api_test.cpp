@@ -75,6 +75,7 @@ BOOST_AUTO_TEST_CASE(status_sums_over_servers) {
   BOOST_TEST(reply.status == 200);
   BOOST_TEST(reply.body.at("mode") == "suppression");
   BOOST_TEST(reply.body.at("isolation") == "hypervisor");
+  BOOST_TEST(reply.body.at("devices") == "confined");
   BOOST_TEST(reply.body.at("suppressed_users") == 2);
   BOOST_TEST(reply.body.at("stuck_users") == 1);
   BOOST_TEST(reply.body.at("servers_attached") == 1);
@@ -221,6 +222,16 @@ BOOST_AUTO_TEST_CASE(violation_is_told_and_counted) {
   BOOST_TEST(reply.body.at("checks")[2].at("first_server") == "roster");
   BOOST_TEST(reply.body.at("checks")[2].at("first_detail") == "0x40");
   BOOST_TEST(ledger.totals()[VMSRS_CHECK_CHAINS] == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(free_devices_are_told_in_words) {
+  BOOST_TEST(post("/v1/check").body.at("checks")[0].at("reason").is_null());
+  fake.report_now.results[VMSRS_CHECK_HIDDEN] = {VMSRS_VERDICT_VIOLATED, VMSRS_MAX_SERVERS, 12, 1,
+                                                 VMSRS_DETAIL_DEVICES_FREE};
+  const Reply reply = post("/v1/check");
+  BOOST_TEST(reply.body.at("violated") == 1);
+  BOOST_TEST(reply.body.at("checks")[0].at("reason") ==
+             "no IOMMU keeps devices from hidden memory");
 }
 
 BOOST_AUTO_TEST_CASE(unprotected_server_is_named_and_is_no_violation) {

@@ -88,6 +88,7 @@ vmsrs_exits exits_of(std::uint32_t cpu) {
 FakeChannel::FakeChannel() {
   stats_now.abi_version = VMSRS_ABI_VERSION;
   stats_now.isolation = VMSRS_ISOLATION_HYPERVISOR;
+  stats_now.devices = VMSRS_DEVICES_CONFINED;
   stats_now.cpu_count = 2;
   stats_now.server_count = 2;
   stats_now.uptime_ns = 3600 * kSecond;

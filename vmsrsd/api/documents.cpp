@@ -129,6 +129,7 @@ Json exits_document(const std::vector<vmsrs_exits>& cpus) {
 
 Json host_document(const vmsrs_stats& stats) {
   return {{"isolation", channel::isolation_name(stats.isolation)},
+          {"devices", channel::devices_name(stats.devices)},
           {"version", daemon::kVersion},
           {"abi", channel::dotted_version(stats.abi_version)},
           {"cpus", stats.cpu_count},
@@ -185,13 +186,17 @@ Json checks_document(const vmsrs_check_report& report,
                   {"examined", result.examined_count},
                   {"violations", result.violation_count},
                   {"first_server", nullptr},
-                  {"first_detail", nullptr}};
+                  {"first_detail", nullptr},
+                  {"reason", nullptr}};
     if (result.verdict == VMSRS_VERDICT_VIOLATED || result.verdict == VMSRS_VERDICT_UNPROTECTED) {
       for (const vmsrs_server_info& info : servers) {
         if (info.server == result.server) check["first_server"] = channel::server_name(info);
       }
       check["first_detail"] = hexadecimal(result.detail);
     }
+    if (i == VMSRS_CHECK_HIDDEN && result.verdict == VMSRS_VERDICT_VIOLATED &&
+        result.detail == VMSRS_DETAIL_DEVICES_FREE)
+      check["reason"] = "no IOMMU keeps devices from hidden memory";
     list.push_back(std::move(check));
   }
   return list;

@@ -12,6 +12,7 @@ const char* name_in(const std::array<const char*, N>& names, std::uint32_t numbe
 }
 
 constexpr std::array<const char*, 4> kIsolationNames = {"unknown", "hypervisor", "process", "none"};
+constexpr std::array<const char*, 3> kDevicesNames = {"unknown", "confined", "free"};
 constexpr std::array<const char*, 4> kUserStateNames = {"collected", "active", "crashed", "stuck"};
 constexpr std::array<const char*, 5> kVerdictNames = {"ok", "violated", "pending", "unverified",
                                                       "unprotected"};
@@ -38,6 +39,9 @@ const std::array<const char*, 4> kContainmentNames = {"own", "contain", "observe
 
 const char* fault_kind_name(std::uint32_t kind) { return name_in(kFaultKindNames, kind); }
 const char* isolation_name(std::uint32_t isolation) { return name_in(kIsolationNames, isolation); }
+const char* devices_name(std::uint64_t devices) {
+  return name_in(kDevicesNames, static_cast<std::uint32_t>(devices));
+}
 const char* user_state_name(std::uint32_t state) { return name_in(kUserStateNames, state); }
 const char* containment_name(std::uint32_t mode) { return name_in(kContainmentNames, mode); }
 std::optional<std::uint32_t> containment_called(const std::string& name) {

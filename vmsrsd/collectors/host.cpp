@@ -14,6 +14,12 @@ bool collect_host(Scrape& scrape, Families& families) {
       .add(1, {{"version", daemon::kVersion},
                {"abi", channel::dotted_version(stats->abi_version)},
                {"isolation", channel::isolation_name(stats->isolation)}});
+  if (stats->devices != VMSRS_DEVICES_UNKNOWN) {
+    families
+        .gauge("vmsrs_devices_confined",
+               "1 if an IOMMU keeps devices (DMA) from hidden memory, 0 if nothing does.")
+        .add(stats->devices == VMSRS_DEVICES_CONFINED ? 1 : 0);
+  }
   families.gauge("vmsrs_hypervisor_start_timestamp_seconds", "When the hypervisor was started.")
       .add(scrape.clock().unix_time() - seconds_of_ns(stats->uptime_ns));
   families.gauge("vmsrs_cpus", "Processors below which the hypervisor runs.").add(stats->cpu_count);

@@ -287,6 +287,13 @@ struct vmsrs_server_definition {
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_server_definition) == 80, "layout");
 
+/* What keeps devices (DMA) from hidden memory. */
+enum vmsrs_devices {
+  VMSRS_DEVICES_UNKNOWN = 0,  /* not this platform's to say */
+  VMSRS_DEVICES_CONFINED = 1, /* an IOMMU */
+  VMSRS_DEVICES_FREE = 2      /* nothing: who drives a device can change hidden memory */
+};
+
 /* MGMT_STATS: a snapshot of the host's counters (each counter exact, not all of one instant). */
 struct vmsrs_stats {
   uint32_t abi_version;
@@ -297,12 +304,13 @@ struct vmsrs_stats {
   uint64_t hidden_bytes;  /* all memory out of the guest's reach, recovery storage included */
   uint64_t storage_bytes; /* recovery storage */
   uint64_t storage_used_bytes;
-  uint64_t hidden_access_count; /* guest accesses to hidden memory, refused */
+  uint64_t hidden_access_count; /* the guest's and its devices' to hidden memory, refused */
   uint64_t window_write_count;  /* guest writes to a window, refused */
   uint64_t denied_call_count;   /* calls refused for want of secret or capability */
   uint64_t refused_call_count;  /* calls refused for their arguments */
   uint64_t faults[VMSRS_FAULT_KIND_COUNT];
-  uint64_t reserved[4];
+  uint64_t devices; /* enum vmsrs_devices */
+  uint64_t reserved[3];
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_stats) == 16 + 8 * 8 + 8 * 12 + 32, "layout");
 
@@ -418,6 +426,8 @@ enum vmsrs_verdict {
   VMSRS_VERDICT_UNVERIFIED = 3, /* nobody could look (no answer from the server) */
   VMSRS_VERDICT_UNPROTECTED = 4 /* it holds, but a server has run without recovery data */
 };
+/* Detail of VMSRS_CHECK_HIDDEN: devices are free (enum vmsrs_devices), or an IOMMU is off. */
+#define VMSRS_DETAIL_DEVICES_FREE (~(uint64_t)0)
 struct vmsrs_check_result {
   uint32_t verdict; /* enum vmsrs_verdict */
   uint32_t server;  /* where it was violated first, or unprotected */

@@ -88,6 +88,25 @@ std::vector<Range> iomem(const std::string& name) {
   return ranges;
 }
 
+// Aligned as the hypervisor aligns them, and inside memory.
+std::vector<Range> hidden_ranges(std::uint64_t hidden_bytes) {
+  constexpr std::uint64_t kLargePage = 2u << 20;
+  std::uint64_t memory_end = 0;
+  for (const Range& ram : iomem("System RAM")) {
+    if (ram.end > memory_end && ram.end <= 0x100000000) memory_end = ram.end;
+  }
+  std::vector<Range> hidden;
+  std::uint64_t bytes = 0;
+  for (const Range& range : iomem("Reserved")) {
+    if (range.begin % kLargePage == 0 && range.end % kLargePage == 0 && range.end <= memory_end) {
+      hidden.push_back(range);
+      bytes += range.end - range.begin;
+    }
+  }
+  EXPECT_EQUAL(bytes, hidden_bytes);
+  return hidden;
+}
+
 void pin_to(int cpu) {
   cpu_set_t set;
   CPU_ZERO(&set);

@@ -41,6 +41,9 @@ std::vector<Range> iomem(const std::string& name);
 template <class Body>
 int in_child(Body body);
 
+// The hypervisor's, among all reserved ones; ends the test if they are not so many bytes.
+std::vector<Range> hidden_ranges(std::uint64_t hidden_bytes);
+
 void pin_to(int cpu);
 
 [[noreturn]] void fail(const std::string& why);

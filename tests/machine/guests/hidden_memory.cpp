@@ -9,26 +9,6 @@
 
 namespace {
 
-constexpr std::uint64_t kLargePage = 2u << 20;
-
-// The hypervisor's ranges among all reserved ones: aligned as it aligns them, and inside memory.
-std::vector<guest::Range> hidden_ranges(std::uint64_t hidden_bytes) {
-  std::uint64_t memory_end = 0;
-  for (const guest::Range& ram : guest::iomem("System RAM")) {
-    if (ram.end > memory_end && ram.end <= 0x100000000) memory_end = ram.end;
-  }
-  std::vector<guest::Range> hidden;
-  std::uint64_t bytes = 0;
-  for (const guest::Range& range : guest::iomem("Reserved")) {
-    if (range.begin % kLargePage == 0 && range.end % kLargePage == 0 && range.end <= memory_end) {
-      hidden.push_back(range);
-      bytes += range.end - range.begin;
-    }
-  }
-  EXPECT_EQUAL(bytes, hidden_bytes);
-  return hidden;
-}
-
 volatile unsigned char* map(int memory, std::uint64_t address) {
   void* const at =
       mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, memory, static_cast<off_t>(address));
@@ -41,7 +21,7 @@ volatile unsigned char* map(int memory, std::uint64_t address) {
 // Root maps hidden memory through /dev/mem and touches it: a signal, a count, and no content.
 void test_hidden_memory() {
   const std::uint64_t token = guest::open_management();
-  const auto ranges = hidden_ranges(guest::stats(token).hidden_bytes);
+  const auto ranges = guest::hidden_ranges(guest::stats(token).hidden_bytes);
   EXPECT(ranges.size() >= 2);
   const int memory = open("/dev/mem", O_RDWR | O_SYNC);
   EXPECT(memory >= 0);

@@ -10,6 +10,8 @@ void test_hidden_memory();
 void test_guest_memory();
 void test_windows();
 void test_offline();
+void test_devices();
+void test_free_devices();
 
 int main(int argc, char** argv) {
   const std::string_view name = argc > 1 ? argv[1] : "";
@@ -24,6 +26,10 @@ int main(int argc, char** argv) {
     test_windows();
   } else if (name == "offline") {
     test_offline();
+  } else if (name == "devices") {
+    test_devices();
+  } else if (name == "free_devices") {
+    test_free_devices();
   } else {
     std::printf("RESULT: FAILURE no test named '%s'\n", argc > 1 ? argv[1] : "");
     return 0;
