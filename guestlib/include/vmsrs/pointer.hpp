@@ -43,10 +43,9 @@ class Ptr {
   template <typename Other>
   requires std::is_same_v<T, const Other> Ptr(const Ptr<Other>& other) : word_(other.word()) {}
 
-  // To nothing, in a user that a failed check has crashed. (Such a user's loads give zero.)
-  [[gnu::no_sanitize("null")]] T& operator*() const { return *check(sizeof(T)); }
+  T& operator*() const { return *check(sizeof(T)); }
   T* operator->() const { return check(sizeof(T)); }
-  [[gnu::no_sanitize("null")]] T& operator[](std::ptrdiff_t index) const { return *(*this + index); }
+  T& operator[](std::ptrdiff_t index) const { return *(*this + index); }
   // `count` of them from here on lie in the object: else the same error.
   T* checked_range(std::size_t count) const { return check(count * sizeof(T)); }
 

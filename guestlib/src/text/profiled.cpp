@@ -9,7 +9,6 @@
 
 #include "../claims.hpp"
 #include "../guest_call.hpp"
-#include "../interpose.hpp"
 
 namespace vmsrs::guest {
 
@@ -39,9 +38,6 @@ char StringReader::get() {
     const std::size_t within = to_register(next_) % sizeof buffer_;
     at_ = 0;
     end_ = sizeof buffer_ - within;
-#ifdef VMSRS_SANITIZED  // to which a byte behind a string is somebody else's
-    if (!touches_region(to_register(next_), end_)) end_ = 1;
-#endif
     get_bytes(buffer_, next_, end_);
     next_ += end_;
   }
