@@ -28,11 +28,12 @@ HostedBench::HostedBench(const std::string& storage) {
   setenv(VMSRS_HOSTED_SOCKET_VARIABLE, hosted_->socket().c_str(), 1);
 }
 
-void HostedBench::attach() {
-  const std::string secret = secret_file();
+void HostedBench::attach() { attach_server(secret_file()); }
+
+void attach_server(const std::string& secret_file) {
   vmsrs_options options{};
   options.server_name = kServer;
-  options.secret_file = secret.c_str();
+  options.secret_file = secret_file.c_str();
   options.suppression_limit_ms = 600'000;  // crashed users wait here as long as they are needed
   options.signal_mask_stays = true;        // nothing here blocks signals
   options.site_crash_limit = options.crash_limit =

@@ -17,10 +17,14 @@ namespace vmsrs::bench {
 constexpr std::size_t kGranuleBytes = 64;
 constexpr std::size_t kGranuleWords = kGranuleBytes / sizeof(std::uint64_t);
 
+constexpr const char* kServer = "bench";
+
+// Attaches this process as kServer.
+void attach_server(const std::string& secret_file);
+
 // vmsrs-hosted on a private socket and the engine's processor, ended with this object.
 class HostedBench {
  public:
-  static constexpr const char* kServer = "bench";
   explicit HostedBench(const std::string& storage = "64MiB");
 
   // Attaches this process, which runs on the server's processor from now on.

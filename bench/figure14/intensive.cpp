@@ -72,21 +72,17 @@ void measure(const std::string& name) {
     // measured elsewhere, and depends on how much it does before.
     Monitored::begin(++user);
     run<Kind, Monitored>(profiled, own, 0, kWords);
-    const double ratio = median_ratio(
-        rounds(kRounds),
-        [&] { return time_each(count, [&] { run<Kind, Plain>(plain, own, work, count); }); },
-        [&] {
-          return time_each(count, [&] { run<Kind, Monitored>(profiled, own, work, count); });
-        });
+    const Comparison compared = compare(
+        count, [&] { run<Kind, Plain>(plain, own, work, count); },
+        [&] { run<Kind, Monitored>(profiled, own, work, count); });
     Monitored::end();
     const bool is_short = work < 100;
     const double each =
-        instructions_of_one(is_short ? 16 : 1, is_short ? 48 : 3,
-                            [&](std::uint64_t n) { run<Kind, Plain>(plain, own, work, n); });
-    const std::string point = name + "_" + std::to_string(work);
-    report((point + "_instructions").c_str(), each / Kind::kAccesses, "",
-           "without VMSRS, on one monitored access");
-    report((point + "_ratio").c_str(), ratio, "", "time with VMSRS over time without");
+        machine != nullptr
+            ? compared.plain
+            : instructions_of_one(is_short ? 16 : 1, is_short ? 48 : 3,
+                                  [&](std::uint64_t n) { run<Kind, Plain>(plain, own, work, n); });
+    report_comparison(name + "_" + std::to_string(work), compared, Kind::kAccesses, each);
   }
 }
 

@@ -130,21 +130,19 @@ void measure(const char* mode) {
   Program monitored(memory);
   if (profile(memory, kSharedBytes, kGranuleBytes) != 0) give_up(vmsrs_error_message());
   const std::uint64_t count = count_in(kTurnNs, [&] { run<Program, Plain>(plain, 1); });
-  std::vector<double> each;
-  const double ratio = median_ratio(
-      rounds(kRounds),
-      [&] {
-        each.push_back(time_each(count, [&] { run<Program, Plain>(plain, count); }));
-        return each.back();
-      },
-      [&] { return time_each(count, [&] { run<Program, Monitored>(monitored, count); }); });
+  const Comparison compared = compare(
+      count, [&] { run<Program, Plain>(plain, count); },
+      [&] { run<Program, Monitored>(monitored, count); });
   plain.accesses = 0;
-  const auto steps = static_cast<double>(instructions([&] { run<Program, Plain>(plain, 1); }));
-  const std::string name = std::string(mode) + "_" + Program::kName;
-  report((name + "_instructions").c_str(), steps / static_cast<double>(plain.accesses), "",
-         "without VMSRS, on one monitored access");
-  report((name + "_us").c_str(), median(each) / 1e3, "us", "a request without VMSRS");
-  report((name + "_ratio").c_str(), ratio, "", "time with VMSRS over time without");
+  run<Program, Plain>(plain, 1);
+  const auto accesses = static_cast<double>(plain.accesses);
+  const double each = machine != nullptr ? compared.plain : static_cast<double>(instructions([&] {
+    run<Program, Plain>(plain, 1);
+  }));
+  report_comparison(std::string(mode) + "_" + Program::kName, compared, accesses, each);
+  if (machine == nullptr)
+    report((std::string(mode) + "_" + Program::kName + "_us").c_str(), compared.plain / 1e3, "us",
+           "a request without VMSRS");
 }
 
 void measure_all(const char* mode) {

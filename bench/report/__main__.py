@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 from . import figure14, output
-from .aims import AIMS, COMPARISONS, NAMES
+from .aims import AIMS, COMPARISONS, NAMES, NATIVE
 from .comparison import Comparison, add_curves, compare
+from .machine import Machine
 from .programs import Figure, Programs, say
 
 
@@ -45,28 +46,36 @@ def main() -> None:
     if options.names:
         print("\n".join(NAMES))
         return
-    names = options.name or list(NAMES)
+    names = options.name or list(NATIVE)
+    quick = os.environ.get("VMSRS_BENCH_QUICK") == "1"
     programs = Programs(options.build)
     figures = measure(programs, names)
     comparison = None
     if set(names) & set(COMPARISONS):
         comparison = compare(programs)
         if "curves" in names:
-            add_curves(programs, comparison, os.environ.get("VMSRS_BENCH_QUICK") == "1")
-    curves = figure14.measure(programs) if figure14.NAME in names else None
+            add_curves(programs, comparison, quick)
+    curves = []
+    if figure14.NATIVE.name in names:
+        curves.append(figure14.measure(programs))
+    if figure14.COUNTED.name in names:
+        curves.append(figure14.measure(Machine(options.build, quick)))
     output.circumstances()
     if options.keep is not None and (figures or comparison is not None):
         keep(options.keep, figures, comparison)
-    if options.keep is not None and curves is not None:
-        say(f"kept in {options.keep}: {figure14.keep(options.keep, curves)}.*")
+    for each in curves if options.keep is not None else ():
+        say(f"kept in {options.keep}: {figure14.keep(options.keep, each)}.*")
     if options.output == "json":
         # What has a name of its own is printed when it is named.
-        more = figure14.summary(curves) if options.name and curves is not None else []
+        more = [figure for each in curves if options.name for figure in figure14.summary(each)]
         output.print_json(figures, comparison, bool(options.name), more)
     else:
-        output.print_table(figures, comparison)
-        if curves is not None:
-            figure14.print_table(curves)
+        if figures or comparison is not None:
+            output.print_table(figures, comparison)
+        else:
+            print(output.circumstances())
+        for each in curves:
+            figure14.print_table(each)
     if programs.failed:
         sys.exit("failed: " + "; ".join(programs.failed))
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,14 @@ class Figure:
     value: float
     unit: str
     text: str
+
+
+def figures_of(lines: Iterable[str]) -> list[Figure]:
+    figures = []
+    for line in lines:
+        name, value, unit, text = line.split("\t")
+        figures.append(Figure(name, float(value), unit, text))
+    return figures
 
 
 def say(text: str) -> None:
@@ -47,8 +56,4 @@ class Programs:
             say(f"{command} ended with {code}" if code > 0 else f"{command} was killed")
             self.failed.append(command)
             return []
-        figures = []
-        for line in result.stdout.splitlines():
-            name, value, unit, text = line.split("\t")
-            figures.append(Figure(name, float(value), unit, text))
-        return figures
+        return figures_of(result.stdout.splitlines())

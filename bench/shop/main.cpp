@@ -84,7 +84,7 @@ class Arm {
                                       std::to_string(port)};
     if (protect) {
       words.insert(words.end(),
-                   {"--server-name", HostedBench::kServer, "--secret-file", hosted.secret_file()});
+                   {"--server-name", kServer, "--secret-file", hosted.secret_file()});
       if (scenario.mix.troublemaker)
         words.insert(words.end(), {"--inject-always", std::to_string(kTroublemaker) + ":wild"});
     }

@@ -22,6 +22,7 @@ import time
 
 CODES = {"SUCCESS": 0, "FAILURE": 1, "ERROR": 2, "CRASH": 3, "SKIP": 77}
 SILENCE_SECONDS = 90
+EMULATED = "tcg,thread=single"
 
 
 def finish(word, text=""):
@@ -35,9 +36,9 @@ def accelerator():
         with open("/sys/module/kvm_amd/parameters/nested", encoding="ascii") as file:
             nested = file.read().strip() in ("1", "Y")
         os.close(os.open("/dev/kvm", os.O_RDWR))
-        return "kvm" if nested else "tcg,thread=single"
+        return "kvm" if nested else EMULATED
     except OSError:
-        return "tcg,thread=single"
+        return EMULATED
 
 
 def parse_arguments():
@@ -56,6 +57,8 @@ def parse_arguments():
     parser.add_argument("--no-iommu", action="store_true", help="devices reach all memory")
     parser.add_argument("--device", action="append", default=[], metavar="OPTION=VALUE",
                         help="more of QEMU's options, such as device=nvme,…; may be repeated")
+    parser.add_argument("--icount", action="store_true",
+                        help="one nanosecond of the machine's time is one instruction; one processor, always TCG")
     parser.add_argument("--timeout", type=float, default=180, help="seconds")
     parser.add_argument("--log", help="the hypervisor's log; default: beside the initrd")
     parser.add_argument("--expect-failure", help="SUCCESS if the guest finds something wrong in these words")
@@ -89,9 +92,11 @@ def command_line(args, log):
     if args.secret:
         options += " secret_sha256=" + hashlib.sha256(args.secret.encode()).hexdigest()
     command = machine + [
-        "-accel", accelerator(), "-debugcon", f"file:{log}", "-device", "isa-debug-exit,iobase=0xf4",
+        "-accel", EMULATED if args.icount else accelerator(), "-debugcon", f"file:{log}", "-device", "isa-debug-exit,iobase=0xf4",
         "-kernel", args.hypervisor, "-append", options.strip(),
     ]
+    if args.icount:  # without sleep: who idles does not wait for real time
+        command += ["-icount", "shift=0,sleep=off"]
     return command + (["-initrd", ",".join(modules)] if modules else [])
 
 
@@ -99,6 +104,8 @@ def main():
     args = parse_arguments()
     if shutil.which("qemu-system-x86_64") is None:
         finish("ERROR", "no qemu-system-x86_64 (Debian package qemu-system-x86)")
+    if args.icount and (args.hypervisor is None or args.cpus != 1):
+        finish("ERROR", "--icount: with --hypervisor and --cpus 1 only")
     if args.hypervisor is None and (args.kernel is None or args.initrd is None):
         finish("ERROR", "without a hypervisor a kernel and an initrd are needed")
     if args.hypervisor is not None and not os.path.isfile(args.hypervisor):

@@ -54,6 +54,21 @@ std::uint64_t open_management() {
   return call.rdx;
 }
 
+std::uint64_t define_server(std::uint64_t token, const char* name) {
+  static constexpr std::uint8_t kHash[VMSRS_HASH_BYTES] = {  // SHA-256 of kSecret
+      0x70, 0x07, 0x9b, 0x69, 0x4b, 0x03, 0x6c, 0xc0, 0xc6, 0x38, 0x4b,
+      0xa2, 0x82, 0x6a, 0x48, 0xdc, 0xc5, 0xd8, 0xd7, 0x65, 0xdd, 0x6c,
+      0x58, 0x61, 0x06, 0x49, 0xa5, 0xe5, 0x31, 0xad, 0xad, 0x9e};
+  vmsrs_server_definition definition{};
+  std::strcpy(definition.name, name);
+  std::memcpy(definition.secret_hash, kHash, sizeof(kHash));
+  Call call{.number = VMSRS_CALL_MGMT_DEFINE,
+            .rdi = token,
+            .rsi = reinterpret_cast<std::uint64_t>(&definition)};
+  EXPECT_EQUAL(hypercall(call), std::uint64_t{VMSRS_OK});
+  return call.rdx;
+}
+
 vmsrs_stats stats(std::uint64_t token) {
   vmsrs_stats result{};
   Call call{.number = VMSRS_CALL_MGMT_STATS,

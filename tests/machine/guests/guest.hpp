@@ -28,6 +28,8 @@ std::uint64_t hypercall(Call& call);
 bool has_signature();
 // Observe and operate; ends the test if it is refused.
 std::uint64_t open_management();
+// A server that may attach with kSecret; its number.
+std::uint64_t define_server(std::uint64_t token, const char* name);
 vmsrs_stats stats(std::uint64_t token);
 vmsrs_exits exits(std::uint64_t token, std::uint64_t cpu);
 

@@ -22,21 +22,6 @@ std::string path_of(std::uint64_t server) {
   return kDirectory + std::string(2 - number.size(), '0') + number;
 }
 
-// A server that may attach with guest::kSecret (its SHA-256 as MGMT_DEFINE wants it).
-void define_server(std::uint64_t token) {
-  static constexpr std::uint8_t kHash[VMSRS_HASH_BYTES] = {
-      0x70, 0x07, 0x9b, 0x69, 0x4b, 0x03, 0x6c, 0xc0, 0xc6, 0x38, 0x4b,
-      0xa2, 0x82, 0x6a, 0x48, 0xdc, 0xc5, 0xd8, 0xd7, 0x65, 0xdd, 0x6c,
-      0x58, 0x61, 0x06, 0x49, 0xa5, 0xe5, 0x31, 0xad, 0xad, 0x9e};
-  static vmsrs_server_definition definition;
-  std::strcpy(definition.name, "windows-test");
-  std::memcpy(definition.secret_hash, kHash, sizeof(kHash));
-  guest::Call call{.number = VMSRS_CALL_MGMT_DEFINE,
-                   .rdi = token,
-                   .rsi = reinterpret_cast<std::uint64_t>(&definition)};
-  EXPECT_EQUAL(guest::hypercall(call), std::uint64_t{VMSRS_OK});
-}
-
 std::uint64_t attach() {
   static vmsrs_attach_request request;
   std::strcpy(request.name, "windows-test");
@@ -104,7 +89,7 @@ void set_device_read_only(int read_only) {
 
 void test_windows() {
   const std::uint64_t token = guest::open_management();
-  define_server(token);
+  guest::define_server(token, "windows-test");
   EXPECT_EQUAL(guest::in_child(unprivileged_server), 0);
   EXPECT_EQUAL(guest::in_child([] {
                  EXPECT(setgroups(0, nullptr) == 0 && setgid(1000) == 0 && setuid(1000) == 0);
