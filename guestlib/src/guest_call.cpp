@@ -60,14 +60,16 @@ bool touch_page(std::uint64_t address, bool writable) {
 }
 
 CallResult call(vmsrs_call number, const CallArguments& arguments, ReadOnlyRange source) {
+  std::uint64_t missing = 0;
   for (unsigned touched = 0; touched < kTouchLimit; ++touched) {
     const CallResult result = platform_call(number, arguments);
     if (result.status != VMSRS_TOUCH) return result;
+    missing = result.first;
     // A page of the source may be one of the destination too: then reading it does not help.
-    const bool writable = !inside(result.first, source) || touched >= kReadTouchLimit;
-    if (!touch_page(result.first, writable)) break;
+    const bool writable = !inside(missing, source) || touched >= kReadTouchLimit;
+    if (!touch_page(missing, writable)) break;
   }
-  return {VMSRS_BAD_ADDRESS, 0, 0};
+  return {VMSRS_BAD_ADDRESS, missing, 0};
 }
 
 CallResult call_to_end(vmsrs_call number, const CallArguments& arguments, ReadOnlyRange source) {

@@ -18,7 +18,8 @@ struct ReadOnlyRange {
 };
 
 // Repeats while the answer is TOUCH, up to a bound. A page that cannot be made present gives
-// VMSRS_BAD_ADDRESS, as would have an address that the hypervisor refuses. Async-signal-safe.
+// VMSRS_BAD_ADDRESS, as would have an address that the hypervisor refuses; `first` is then an
+// address in that page. Async-signal-safe.
 CallResult call(vmsrs_call number, const CallArguments& arguments = {}, ReadOnlyRange source = {});
 
 // Repeats while the answer is AGAIN as well; VMSRS_AGAIN is returned when the bound is reached.

@@ -115,6 +115,8 @@ bool take_kept_user(ThreadContext& context, const vmsrs_window& window, std::uin
 // The one call of a user that has stored something.
 int finish_and_keep(ThreadContext& context, std::uint64_t mode) {
   const CallResult end = end_user(VMSRS_USER_KEEP);
+  // Memory that it has stored to is gone: then nothing that it stored counts.
+  if (end.status == VMSRS_BAD_ADDRESS) crash_user(VMSRS_FAULT_WILD, end.first, 0);
   if (end.status != VMSRS_OK) return kNotFinished;
   stop_time_bound(context);
   keep_user(context, end.second, mode);

@@ -61,6 +61,7 @@ AttachedServer::AttachedServer(vmsrs_options options) {
 
 AttachedServer::~AttachedServer() {
   seam.touch_every = 0;
+  seam.without_call_buffer = false;
   seam.before_call = nullptr;
   const vmsrs_server_info info = server_info();
   BOOST_CHECK_EQUAL(info.active_users, 0u);

@@ -19,6 +19,8 @@ struct SeamState {
   std::atomic<std::uint64_t> touch_count{0};
   // Every n-th call finds a page not present, as if Linux had just taken it; 0: never.
   std::atomic<std::uint32_t> touch_every{0};
+  // As on the hypervisor: nothing is fetched for a call before it is made.
+  std::atomic<bool> without_call_buffer{false};
   // Called before each call, with all signals blocked; for interleavings. May be empty.
   std::atomic<void (*)(std::uint64_t call)> before_call{nullptr};
 };

@@ -324,6 +324,7 @@ int prepare_sparse(void*, std::size_t) { return 0; }
 void forget_region() {}
 Joined join_memory(std::uint64_t, Part, std::byte*, std::byte*&) { return Joined::kNone; }
 std::byte* call_buffer(std::size_t& bytes) {
+  if (test::seam.without_call_buffer.load()) return nullptr;
   alignas(64) static thread_local std::byte buffer[VMSRS_MAX_RANGE_BYTES];
   bytes = sizeof buffer;
   return buffer;
