@@ -129,7 +129,8 @@ void give_up_timer(ThreadContext& context) {
 void on_time_signal(int, siginfo_t* info, void* ucontext) {
   const int saved_errno = errno;
   forbid_stores(strict_key());
-  if (info->si_code == SI_TKILL && info->si_pid == control().process)
+  if (info->si_code == SI_TKILL && info->si_pid == control().process &&
+      attached_window() != nullptr)
     on_kick(*static_cast<ucontext_t*>(ucontext));
   errno = saved_errno;
   if (info->si_code != SI_TIMER) return;
@@ -142,7 +143,7 @@ void on_time_signal(int, siginfo_t* info, void* ucontext) {
   const bool of_another = user == UserOfTimer::kCrashed && sealed && cookie != cookie_of(context);
   if (user == UserOfTimer::kGone || of_another ||
       (user == UserOfTimer::kUnknown && sealed && !user_is_crashed())) {
-    // Its user has ended. A thread's own timer stays, for the next one.
+    // Its user has ended; the process may have detached. A thread's own timer stays, for the next.
     if (own)
       set_timer(info->si_timerid, 0);
     else

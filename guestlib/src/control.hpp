@@ -55,7 +55,6 @@ struct ControlBlock {
   std::uint64_t area_bytes;
   vmsrs_heap* heaps[kMaxHeaps];
   LockFunctions locks;
-  struct sigaction previous_time;
   pthread_key_t stack_key;  // the alternate stack that the library gave to a thread
   pthread_t service_thread;
   ZydisDecoder decoder;

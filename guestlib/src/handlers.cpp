@@ -122,9 +122,12 @@ int install_handlers() {
   block.time_signal = 0;
   for (int signal = SIGRTMAX - 1; signal >= SIGRTMIN && block.time_signal == 0; --signal) {
     struct sigaction present {};
-    if (kernel_sigaction(signal, nullptr, &present) == 0 && (present.sa_flags & SA_SIGINFO) == 0 &&
-        present.sa_handler == SIG_DFL)
-      block.time_signal = signal;
+    if (kernel_sigaction(signal, nullptr, &present) != 0) continue;
+    const bool is_free =
+        (present.sa_flags & SA_SIGINFO) == 0
+            ? present.sa_handler == SIG_DFL
+            : present.sa_sigaction == on_time_signal;  // since it was attached before
+    if (is_free) block.time_signal = signal;
   }
   if (block.time_signal == 0)
     return fail(VMSRS_ERROR_SYSTEM,
@@ -136,7 +139,7 @@ int install_handlers() {
   sigemptyset(&action.sa_mask);
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
   action.sa_sigaction = on_time_signal;
-  kernel_sigaction(block.time_signal, &action, &block.previous_time);
+  kernel_sigaction(block.time_signal, &action, nullptr);
   Writing writing(page, page_lock);
   for (std::size_t i = 0; i < kFaultSignalCount; ++i)
     kernel_sigaction(kFaultSignals[i], nullptr, &writing->of[i]);
@@ -146,6 +149,8 @@ int install_handlers() {
   return 0;
 }
 
+// But that of the time signal stays: a timer that was set for a user that somebody else declared
+// crashed is deleted when it rings, whenever that is, and by default its signal ends the process.
 void remove_handlers() {
   Writing writing(page, page_lock);
   writing->in_place = false;
@@ -157,7 +162,6 @@ void remove_handlers() {
         (present.sa_sigaction == on_fault || present.sa_sigaction == on_system_call))
       kernel_sigaction(kFaultSignals[i], &page.value.of[i], nullptr);
   }
-  kernel_sigaction(control().time_signal, &control().previous_time, nullptr);
 }
 
 bool is_handled(int signal) { return page.value.in_place && index_of(signal) != kFaultSignalCount; }

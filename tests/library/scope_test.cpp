@@ -29,6 +29,8 @@ struct StrictServer : AttachedServer {
   StrictServer() : AttachedServer(20, 300) {}
 };
 
+struct Unattached {};
+
 struct Mask {
   Mask() { pthread_sigmask(SIG_SETMASK, nullptr, &set); }
   bool operator==(const Mask& other) const {
@@ -296,6 +298,27 @@ BOOST_AUTO_TEST_CASE(time_bound_is_over_with_its_user) {
     }
   });
   BOOST_CHECK_EQUAL(outcome, VMSRS_FINISHED);
+}
+
+// The time of a user that somebody else declared crashed is over when its server has detached.
+BOOST_FIXTURE_TEST_CASE(over_after_detach, Unattached) {
+  {
+    StrictServer server;
+    std::atomic<std::uint64_t> number{0};
+    std::thread watchdog([&] {
+      while (number == 0) std::this_thread::yield();
+      vmsrs_user_suppress(number);
+    });
+    BOOST_CHECK_EQUAL(run([&] {
+                        number = vmsrs_user_number();
+                        while (!vmsrs_user_crashed()) std::this_thread::yield();
+                      }),
+                      VMSRS_SUPPRESSED);
+    watchdog.join();
+  }
+  const double begin = seconds_now();
+  while (seconds_now() - begin < 0.4) usleep(10'000);  // by then a signal would have ended us
+  const StrictServer again;
 }
 
 BOOST_AUTO_TEST_SUITE_END()
