@@ -11,7 +11,7 @@ ROUNDS = {"hosted": 300, "svm": 50}  # of the races
 
 def is_end(line: str) -> bool:
     """Of what is played: it has done all, and is alive until it has been looked at."""
-    return line.split() in (["roster", "waits"], ["matrix", "waits"], ["strict", "waits"])
+    return line.split() in [[server, "waits"] for server in ("roster", "matrix", "strict", "stock")]
 
 
 @dataclass
