@@ -88,9 +88,10 @@ bipbuf_t* guard_bipbuf_new(unsigned bytes) {
 }
 
 // ---- One user at a time is at work on the region: from the first lock of shared data on that it
-// takes until it has finished.
+// takes until it has finished. That lock is the gate: nobody has one of the others without it, so
+// they are not taken, and a thread knows by itself which of them it has.
 
-enum { kReplyBytes = 64 * 1024, kFetched = 16 };
+enum { kReplyBytes = 64 * 1024, kFetched = 16, kHeld = 16 };
 
 // References to an item that the thread's request has got by fetches, and that are not in the
 // item's own count.
@@ -103,7 +104,8 @@ typedef struct Fetched {
 typedef struct Request {
   bool open;
   bool at_work;    // holds the gate
-  unsigned locks;  // of shared data that it holds
+  unsigned locks;  // of shared data that it holds: the first ones of these
+  const pthread_mutex_t* held[kHeld];
   // Of a thread without one, which tidies up:
   bool tidies;
   unsigned sections;  // from a first lock to a last one, of its user
@@ -126,8 +128,7 @@ static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic unsigned waiting;  // for the gate
 enum { kSections = 64 };
 
-static void leave_gate(void* unused) {
-  (void)unused;
+static void leave_gate(void) {
   request.at_work = false;
   pthread_mutex_unlock(&gate);
 }
@@ -145,19 +146,25 @@ static void count_fetched(void);
 
 static void enter(void) {
   if (!request.fetches) count_fetched();
-  if (request.locks++ != 0 || request.at_work) return;
+  if (request.locks != 0 || request.at_work) return;
   enter_gate();
   if (!request.open) vmsrs_user_begin(0);
+}
+
+static unsigned place_of(const pthread_mutex_t* lock) {
+  unsigned i = 0;
+  while (i < request.locks && request.held[i] != lock) ++i;
+  return i;
 }
 
 static void finish(void) {
   request.sections = 0;
   vmsrs_user_end();
-  leave_gate(NULL);
+  leave_gate();
 }
 
 static void leave(void) {
-  if (--request.locks != 0 || request.open) return;
+  if (request.locks != 0 || request.open) return;
   if (!request.tidies || ++request.sections == kSections || waiting != 0) finish();
 }
 
@@ -171,18 +178,20 @@ void guard_sleep(void) {
 
 int guard_lock(pthread_mutex_t* lock) {
   enter();
-  return pthread_mutex_lock(lock);
+  if (request.locks == kHeld)
+    errx(EX_SOFTWARE, "more than %d locks of shared data at a time", kHeld);
+  request.held[request.locks++] = lock;
+  return 0;
 }
 int guard_trylock(pthread_mutex_t* lock) {
-  enter();
-  const int result = pthread_mutex_trylock(lock);
-  if (result != 0) leave();
-  return result;
+  return place_of(lock) < request.locks ? EBUSY : guard_lock(lock);
 }
 int guard_unlock(pthread_mutex_t* lock) {
-  const int result = pthread_mutex_unlock(lock);
+  const unsigned place = place_of(lock);
+  if (place == request.locks) return EPERM;  // of a request that was unwound
+  request.held[place] = request.held[--request.locks];
   leave();
-  return result;
+  return 0;
 }
 
 // One of a connection's.
@@ -218,41 +227,57 @@ item* __wrap_item_get(const char* key, size_t bytes, conn* c, bool update) {
   return item;
 }
 
-// What a fetch changes in an item that was fetched before is its place in the LRU alone. A thread's
-// requests have that done for many of them together, by a user of its own.
+// What a fetch changes in an item is that it was hit, and its place in the LRU. A thread's requests
+// have that done for many of them together, by a user of its own.
 enum { kHits = 64 };
 typedef struct Hit {
-  uint32_t hash;
   uint8_t bytes;
   char key[KEY_MAX_LENGTH];
 } Hit;
 static __thread Hit hits[kHits];
+static __thread uint32_t hit_hashes[kHits];
 static __thread unsigned hit_count;
 
 static void note_hit(const char* key, size_t bytes, uint32_t hash) {
   if (hit_count == kHits) return;  // many in one event: memcached loses some then, too
-  Hit* const hit = &hits[hit_count++];
-  hit->hash = hash;
+  Hit* const hit = &hits[hit_count];
+  hit_hashes[hit_count++] = hash;
   hit->bytes = (uint8_t)bytes;
   memcpy(hit->key, key, bytes);
 }
 
 static void bump_hits(void* argument) {
   const Event* const event = argument;
-  for (unsigned i = 0; i < kHits; ++i) {
-    item_lock(hits[i].hash);
-    item* const item = assoc_find(hits[i].key, hits[i].bytes, hits[i].hash);
-    if (item != NULL) do_item_bump(event->c, item, hits[i].hash);
-    item_unlock(hits[i].hash);
+  for (unsigned i = 0; i < hit_count; ++i) {
+    item_lock(hit_hashes[i]);
+    item* const item = assoc_find(hits[i].key, hits[i].bytes, hit_hashes[i]);
+    if (item != NULL) do_item_bump(event->c, item, hit_hashes[i]);
+    item_unlock(hit_hashes[i]);
   }
+}
+
+// For a request that may show what an item's hits are, or changes what is there.
+item* __real_item_get_locked(const char* key, size_t bytes, conn* c, bool update, uint32_t* hash);
+item* __wrap_item_get_locked(const char* key, size_t bytes, conn* c, bool update, uint32_t* hash) {
+  item* const item = __real_item_get_locked(key, bytes, c, update, hash);
+  if (item == NULL || !request.open) return item;
+  for (unsigned i = 0; i < hit_count; ++i) {
+    if (hit_hashes[i] != *hash || hits[i].bytes != bytes || memcmp(hits[i].key, key, bytes) != 0)
+      continue;
+    do_item_bump(c, item, *hash);
+    hit_hashes[i] = hit_hashes[--hit_count];
+    hits[i] = hits[hit_count];
+    --i;
+  }
+  return item;
 }
 
 // One that is there, and stays. As memcached judges.
 static bool is_plain_fetch(const conn* c, item* item, bool update) {
   return item != NULL && !item_is_flushed(item) &&
          (item->exptime == 0 || item->exptime > current_time) &&
-         (!update || (settings.lru_segmented && (item->it_flags & ITEM_FETCHED) != 0)) &&
-         settings.verbose <= 2 && (c->thread->l->eflags & LOG_FETCHERS) == 0;
+         (!update || settings.lru_segmented) && settings.verbose <= 2 &&
+         (c->thread->l->eflags & LOG_FETCHERS) == 0;
 }
 
 // Its lock is held.
@@ -297,10 +322,6 @@ static void send_all(int file, const char* from, size_t bytes) {
   }
 }
 
-static void send_reply(void* argument) {
-  send_all((int)(intptr_t)argument, request.reply, request.reply_bytes);
-}
-
 ssize_t __real_sendmsg(int file, const struct msghdr* message, int flags);
 ssize_t __wrap_sendmsg(int file, const struct msghdr* message, int flags) {
   if (!request.open || message->msg_name != NULL) return __real_sendmsg(file, message, flags);
@@ -311,11 +332,6 @@ ssize_t __wrap_sendmsg(int file, const struct msghdr* message, int flags) {
   if (request.reply == NULL) request.reply = malloc(kReplyBytes);
   if (request.reply == NULL || request.reply_bytes + bytes > kReplyBytes) {
     errno = EAGAIN;  // it is asked for as an event of its own, which has nothing to finish
-    return -1;
-  }
-  if (request.reply_bytes == 0 &&
-      (vmsrs_defer(leave_gate, NULL) != 0 || vmsrs_defer(send_reply, (void*)(intptr_t)file) != 0)) {
-    errno = ENOMEM;
     return -1;
   }
   for (size_t i = 0; i < message->msg_iovlen; ++i) {
@@ -336,14 +352,11 @@ int __wrap_event_del(struct event* event) {
   return 0;
 }
 int __real_close(int file);
-static void close_now(void* argument) { __real_close((int)(intptr_t)argument); }
-// Behind the replies that wait ("quit" comes with them); if the user crashes, finish_closing does
-// it.
+// Behind the replies that wait ("quit" comes with them).
 int __wrap_close(int file) {
-  const bool crashed = request.open && vmsrs_user_crashed();
-  if (!request.open || (!request.at_work && !crashed)) return __real_close(file);
+  if (!request.open || (!request.at_work && !vmsrs_user_crashed())) return __real_close(file);
   request.close_waits = true;
-  return crashed ? 0 : vmsrs_defer(close_now, (void*)(intptr_t)file);
+  return 0;
 }
 
 static void note(item* item) {
@@ -416,8 +429,11 @@ static int run(void (*body)(void*), Event* event) {
   request.open = false;
   if (outcome < 0) warnx("connection %d: %s", event->file, vmsrs_error_message());
   if (outcome == VMSRS_UNWOUND) request.at_work = false;  // the library has let go of it
-  if (request.at_work) leave_gate(NULL);
+  if (request.at_work) leave_gate();
   request.locks = 0;
+  if (outcome != VMSRS_FINISHED) return outcome;
+  if (request.reply_bytes != 0) send_all(event->file, request.reply, request.reply_bytes);
+  if (request.close_waits) close(event->file);
   return outcome;
 }
 
