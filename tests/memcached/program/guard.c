@@ -22,12 +22,25 @@
   112  // of a MiB each: memcached has 64, and beyond them one for each size of items
 #endif
 enum { kGranuleBytes = 64, kPages = GUARD_PAGES, kPageBytes = 1 << 20, kHeapBytes = 16 << 20 };
-__attribute__((section(".bss.guard_taken"))) uint8_t guard_taken[kPages];  // which pages are
-__attribute__((section(".bss.guard_memory"), aligned(4096))) struct {
-  char pages[kPages][kPageBytes];
-  char heap[kHeapBytes];
-} guard_memory;
-extern char protected_begin[], protected_end[];  // protected.ld
+// Of each page.
+enum PageState { kFresh, kFreshTaken, kTaken, kFree };  // fresh: zeroes still
+__attribute__((section(".bss.guard_pages"))) uint8_t guard_pages[kPages];
+__attribute__((section(".bss.guard_heap"), aligned(4096))) char guard_heap[kHeapBytes];
+__attribute__((section(".bss.guard_memory"), aligned(4096))) char guard_memory[kPages][kPageBytes];
+extern char protected_begin[];  // protected.ld
+static size_t page_count;       // of the region
+
+static size_t page_of(const void* memory) {
+  return (size_t)((const char*)memory - guard_memory[0]) / kPageBytes;
+}
+
+// Not more than memcached may use.
+static size_t pages_wanted(void) {
+  enum { kLeast = 64, kSizes = 48 };
+  const size_t most = settings.maxbytes / kPageBytes;
+  const size_t wanted = (most < kLeast ? kLeast : most) + kSizes;
+  return wanted < kPages ? wanted : kPages;
+}
 
 static bool attached;
 
@@ -36,9 +49,18 @@ static uint32_t crash_limit(void) {
   return text == NULL ? 0 : (uint32_t)strtoul(text, NULL, 10);
 }
 
+// What is announced by hand is more than one store, and what comes behind a call is stored whoever
+// has crashed meanwhile: so a user does not run on, it is taken to its end at its first fault.
+#ifdef GUARD_BY_HAND
+enum { kFaultLimit = 1 };
+#else
+enum { kFaultLimit = 0 };
+#endif
+
 static void attach(void) {
   const vmsrs_options options = {.server_name = "memcached",
                                  .secret_file = getenv("MEMCACHED_SECRET"),
+                                 .fault_limit = kFaultLimit,
                                  .signal_mask_stays = true,
                                  .suppression_limit_ms = 2000,
                                  .site_crash_limit = crash_limit(),
@@ -46,10 +68,11 @@ static void attach(void) {
   if (options.secret_file == NULL)
     errx(EX_USAGE, "MEMCACHED_SECRET: the secret's file is not named");
   const vmsrs_profile_options region = {.eager = true};
+  page_count = pages_wanted();
   if (vmsrs_attach(&options) != 0 ||
-      vmsrs_profile(protected_begin, (size_t)(protected_end - protected_begin), kGranuleBytes,
-                    &region) < 0 ||
-      vmsrs_heap_create(guard_memory.heap, kHeapBytes, false) == NULL)
+      vmsrs_profile(protected_begin, (size_t)(guard_memory[page_count] - protected_begin),
+                    kGranuleBytes, &region) < 0 ||
+      vmsrs_heap_create(guard_heap, kHeapBytes, false) == NULL)
     errx(EX_UNAVAILABLE, "%s", vmsrs_error_message());
   attached = true;
 }
@@ -61,23 +84,31 @@ void __wrap_assoc_init(int power) {
   __real_assoc_init(power);
 }
 
-// What slabs.c and assoc.c call in place of malloc() and free(). A page that a crashed user took is
-// free again, for guard_taken is restored.
+// What slabs.c and assoc.c call in place of malloc(), free() and memset(). A page that a crashed
+// user took is free again, for its state is restored.
 void* guard_malloc(size_t bytes) {
   if (bytes != kPageBytes) return vmsrs_malloc(bytes);
-  for (size_t i = 0; i < kPages; ++i)
-    if (guard_taken[i] == 0) {
-      vmsrs_store_u8(&guard_taken[i], 1);
-      return guard_memory.pages[i];
+  for (size_t i = 0; i < page_count; ++i)
+    if (guard_pages[i] == kFresh || guard_pages[i] == kFree) {
+      vmsrs_store_u8(&guard_pages[i], guard_pages[i] == kFresh ? kFreshTaken : kTaken);
+      return guard_memory[i];
     }
   return NULL;
 }
 void guard_free(void* memory) {
-  const size_t page = (size_t)((char*)memory - guard_memory.pages[0]) / kPageBytes;
+  const size_t page = page_of(memory);
   if (page < kPages)
-    vmsrs_store_u8(&guard_taken[page], 0);
+    vmsrs_store_u8(&guard_pages[page], guard_pages[page] == kFreshTaken ? kFresh : kFree);
   else
     vmsrs_free(memory);
+}
+// A page that is zeroes is not made so: that would be a store to each of its granules.
+void* guard_memset(void* memory, int byte, size_t bytes) {
+  const size_t page = page_of(memory);
+  if (page >= kPages || bytes != kPageBytes || guard_pages[page] != kFreshTaken)
+    return memset(memory, byte, bytes);
+  vmsrs_store_u8(&guard_pages[page], kTaken);
+  return memory;
 }
 
 // Entries name items, with a count in the item's head for each: they are restored together.
@@ -148,7 +179,8 @@ static void enter(void) {
   if (!request.fetches) count_fetched();
   if (request.locks != 0 || request.at_work) return;
   enter_gate();
-  if (!request.open) vmsrs_user_begin(0);
+  if (request.open) return;
+  vmsrs_user_begin(0);
 }
 
 static unsigned place_of(const pthread_mutex_t* lock) {
@@ -413,6 +445,8 @@ static Callback* event_handler;  // memcached's own
 
 static void handle(void* argument) {
   const Event* const event = argument;
+  // The rest of a value is read to its item: a store to the region like any other.
+  if (event->c->state == conn_nread) enter_gate();
   event_handler(event->file, event->which, event->c);
   count_fetched();
 }
