@@ -49,18 +49,9 @@ static uint32_t crash_limit(void) {
   return text == NULL ? 0 : (uint32_t)strtoul(text, NULL, 10);
 }
 
-// What is announced by hand is more than one store, and what comes behind a call is stored whoever
-// has crashed meanwhile: so a user does not run on, it is taken to its end at its first fault.
-#ifdef GUARD_BY_HAND
-enum { kFaultLimit = 1 };
-#else
-enum { kFaultLimit = 0 };
-#endif
-
 static void attach(void) {
   const vmsrs_options options = {.server_name = "memcached",
                                  .secret_file = getenv("MEMCACHED_SECRET"),
-                                 .fault_limit = kFaultLimit,
                                  .signal_mask_stays = true,
                                  .suppression_limit_ms = 2000,
                                  .site_crash_limit = crash_limit(),
