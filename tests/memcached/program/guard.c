@@ -77,8 +77,10 @@ void __wrap_assoc_init(int power) {
 
 // What slabs.c and assoc.c call in place of malloc(), free() and memset(). A page that a crashed
 // user took is free again, for its state is restored.
+// Without slab_reassign memcached's are as long as their chunks are together, so a little shorter.
+static bool is_page(size_t bytes) { return bytes > kPageBytes / 2 && bytes <= kPageBytes; }
 void* guard_malloc(size_t bytes) {
-  if (bytes != kPageBytes) return vmsrs_malloc(bytes);
+  if (!is_page(bytes)) return vmsrs_malloc(bytes);
   for (size_t i = 0; i < page_count; ++i)
     if (guard_pages[i] == kFresh || guard_pages[i] == kFree) {
       vmsrs_store_u8(&guard_pages[i], guard_pages[i] == kFresh ? kFreshTaken : kTaken);
@@ -96,7 +98,7 @@ void guard_free(void* memory) {
 // A page that is zeroes is not made so: that would be a store to each of its granules.
 void* guard_memset(void* memory, int byte, size_t bytes) {
   const size_t page = page_of(memory);
-  if (page >= kPages || bytes != kPageBytes || guard_pages[page] != kFreshTaken)
+  if (page >= kPages || !is_page(bytes) || guard_pages[page] != kFreshTaken)
     return memset(memory, byte, bytes);
   vmsrs_store_u8(&guard_pages[page], kTaken);
   return memory;
