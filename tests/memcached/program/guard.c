@@ -98,7 +98,7 @@ void guard_free(void* memory) {
 // A page that is zeroes is not made so: that would be a store to each of its granules.
 void* guard_memset(void* memory, int byte, size_t bytes) {
   const size_t page = page_of(memory);
-  if (page >= kPages || !is_page(bytes) || guard_pages[page] != kFreshTaken)
+  if (page >= kPages || !is_page(bytes) || guard_pages[page] != kFreshTaken || byte != 0)
     return memset(memory, byte, bytes);
   vmsrs_store_u8(&guard_pages[page], kTaken);
   return memory;
