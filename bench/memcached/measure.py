@@ -17,18 +17,20 @@ import signal
 import subprocess
 import sys
 import tempfile
+from datetime import date
 from pathlib import Path
 from statistics import median, quantiles
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/memcached"))
 from server import Memcached  # noqa: E402
 
-ARMS = ("plain", "hooks", "protected", "chosen-hooks", "chosen")
+ARMS = ("plain", "hooks", "protected", "chosen-hooks", "chosen", "one-call")
 MIXES = {"90/10": 90, "50/50": 50}  # gets, of 100 requests
 # name, of which arm, over which
 RATIOS = (("hooks everywhere", "hooks", "plain"), ("protection above them", "protected", "hooks"),
           ("in all", "protected", "plain"), ("hooks at chosen functions", "chosen-hooks", "plain"),
-          ("protection above them ", "chosen", "chosen-hooks"), ("in all ", "chosen", "plain"))
+          ("protection above them ", "chosen", "chosen-hooks"), ("in all ", "chosen", "plain"),
+          ("a call for each item that is stored", "one-call", "plain"))
 
 
 def nanoseconds(load: Path, server: Memcached, gets: int, requests: int) -> float:
@@ -82,8 +84,9 @@ def main() -> int:
             ratios = [a / b for a, b in zip(found[over, mix], found[under, mix])]
             below, _, above = quantiles(ratios, n=4)
             lines.append(f"{mix},{what.strip()}: {over} / {under},{median(ratios):.3f},{below:.3f},{above:.3f}")
+    lines.insert(0, f"# memcached, processor time of its process for a request: {date.today()}, hosted platform, "
+                    f"{options.rounds} rounds of {options.requests} requests; load average {os.getloadavg()[0]:.1f}")
     print("\n".join(lines))
-    print(f"load average {os.getloadavg()[0]:.1f}")
     if options.csv is not None:
         options.csv.write_text("\n".join(lines) + "\n", encoding="ascii")
     return 0

@@ -37,6 +37,16 @@ void touch_by_access(std::uint64_t address, bool writable) {
     static_cast<void>(*byte);
 }
 
+// The kernel's own way of touching: it gives an error where an access would give a signal.
+int populate(std::uint64_t page, std::uint64_t bytes, bool writable) {
+  const int saved_errno = errno;
+  const long result =
+      syscall(SYS_madvise, page, bytes, writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+  const int error = result == 0 ? 0 : errno;
+  errno = saved_errno;
+  return error;
+}
+
 }  // namespace
 
 bool kernel_can_populate() {
@@ -49,14 +59,14 @@ bool touch_page(std::uint64_t address, bool writable) {
     touch_by_access(address, writable);
     return true;
   }
-  // The kernel's own way of touching: it gives an error where an access would give a signal.
-  const int saved_errno = errno;
-  const long result =
-      syscall(SYS_madvise, address & ~std::uint64_t{VMSRS_PAGE_BYTES - 1},
-              std::uint64_t{VMSRS_PAGE_BYTES}, writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
-  const bool done = result == 0 || errno == EINTR || errno == EAGAIN;  // repeated by the caller
-  errno = saved_errno;
-  return done;
+  const int error =
+      populate(address & ~std::uint64_t{VMSRS_PAGE_BYTES - 1}, VMSRS_PAGE_BYTES, writable);
+  return error == 0 || error == EINTR || error == EAGAIN;  // repeated by the caller
+}
+
+bool touch_pages(std::uint64_t first, std::uint64_t bytes) {
+  const StoresAllowed allowed(strict_key());
+  return control().can_populate && populate(first, bytes, true) == 0;
 }
 
 CallResult call(vmsrs_call number, const CallArguments& arguments, ReadOnlyRange source) {

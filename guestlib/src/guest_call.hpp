@@ -28,6 +28,8 @@ CallResult call_to_end(vmsrs_call number, const CallArguments& arguments = {},
 
 // Makes the page present (and writable, if asked for) without changing it. False: it cannot be.
 bool touch_page(std::uint64_t address, bool writable);
+// The same, writable, for whole pages in one system call. False: some may not have been reached.
+bool touch_pages(std::uint64_t first, std::uint64_t bytes);
 
 // MADV_POPULATE_READ and _WRITE: Linux 5.14 and later.
 bool kernel_can_populate();

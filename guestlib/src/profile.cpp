@@ -38,8 +38,9 @@ int check_place(void* address, std::size_t bytes, unsigned granule_bytes) {
     return fail(VMSRS_ERROR_ARGUMENT,
                 "profile: %p, %zu bytes: both must be multiples of 64, and not zero", address,
                 bytes);
-  for (std::uint64_t page = first; page < first + bytes;
-       page = (page / VMSRS_PAGE_BYTES + 1) * VMSRS_PAGE_BYTES)
+  const std::uint64_t first_page = first - first % VMSRS_PAGE_BYTES;
+  if (touch_pages(first_page, first + bytes - first_page)) return 0;
+  for (std::uint64_t page = first_page; page < first + bytes; page += VMSRS_PAGE_BYTES)
     if (!touch_page(page, true))
       return fail(VMSRS_ERROR_ARGUMENT, "profile: the page at %p is not mapped, or not writable",
                   reinterpret_cast<void*>(page));

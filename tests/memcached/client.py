@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from server import Memcached, run
+from server import Client, Memcached, run
 
 FILES = 20
 
@@ -62,13 +62,24 @@ def copied(server: str, folder: Path) -> list[str]:
     return found
 
 
+def hits(port: int) -> list[str]:
+    """Whoever asks is told of an item's hits, though most of them are made up later."""
+    client = Client(port)
+    client.ask(b"set hit 0 0 2\r\nxx\r\n")
+    client.get(b"hit")
+    answer = client.ask(b"mg hit h\r\n")
+    client.ask(b"delete hit\r\n")
+    client.close()
+    return [] if answer == b"HD h1" else [f"an item that was fetched once: {answer!r}, expected b'HD h1'"]
+
+
 def main() -> int:
     build, program = Path(sys.argv[1]), Path(sys.argv[2])
     found = [f"{name} is not in the region" for name in variables_outside(program)]
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         server = Memcached(build, program, Path(name), stack)
         address = f"--servers=127.0.0.1:{server.port}"
-        found += copied(address, Path(name)) + capable(server.port)
+        found += copied(address, Path(name)) + capable(server.port) + hits(server.port)
         slap = run("memcslap", address, "--concurrency=8", "--execute-number=500", seconds=120)
         if slap.returncode != 0:
             found.append(f"memcslap: {slap.stdout}")

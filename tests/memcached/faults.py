@@ -84,16 +84,16 @@ class Play:
         request = self.maker.request(kind)
         client = Client(self._server.port)
         self._orders.give(client.port, fault, store)
+        failed, why = False, "answered"
         try:
             request.make(client, self.maker.model)
-            failed = False
         except Closed as error:
-            failed = True
+            failed, why = True, f"failed ({error})"
             self.told += "the request failed" in str(error)
         stores, site = self._orders.stores_and_site()
         self._orders.give(0)
         client.close()
-        require(failed == (site != 0), f"{kind}, store {store}: {'failed' if failed else 'answered'}, site {site:#x}")
+        require(failed == (site != 0), f"{kind}, store {store}: {why}, site {site:#x}")
         self._stores[kind] = max(self._stores.get(kind, 0), stores)
         if failed:
             self.sites.add(site)

@@ -62,8 +62,8 @@ class Maker:
         """Keys are there already for kinds that need one."""
         if len(self.model) < 20 and kind != "large":
             kind = "set new"
-        several = kind in ("get many", "incr", "pipeline")
-        key = self.key(known=kind not in ("set new", "add", "miss", "large"), small=several)
+        small = kind in ("get", "get many", "gat", "incr", "pipeline")
+        key = self.key(known=kind not in ("set new", "add", "miss", "large"), small=small)
         value, old = self.value(), self.model.get(key, b"")
         match kind:
             case "set new" | "set over":

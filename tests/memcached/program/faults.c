@@ -4,7 +4,6 @@
 #include <arpa/inet.h>
 #include <err.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -24,7 +23,7 @@ struct Order {
   uint64_t site;   // where the fault was: the address behind the hook's call, less that of main
 };
 static struct Order* order;
-static __thread bool counting;
+static __thread uint32_t counted_port;  // of the calling thread's event, if its stores are counted
 
 __attribute__((constructor)) static void map_order(void) {
   const char* const path = getenv("MEMCACHED_FAULTS");
@@ -42,10 +41,11 @@ int __wrap_vmsrs_run_user(uint64_t label, void (*body)(void*), void* argument,
                           void (*on_crash)(void*), void* on_crash_argument) {
   struct sockaddr_in peer;
   socklen_t bytes = sizeof peer;
-  counting = order->port != 0 && getpeername((int)label, (struct sockaddr*)&peer, &bytes) == 0 &&
-             ntohs(peer.sin_port) == order->port;
+  if (order->port != 0 && getpeername((int)label, (struct sockaddr*)&peer, &bytes) == 0 &&
+      ntohs(peer.sin_port) == order->port)
+    counted_port = order->port;
   const int outcome = __real_vmsrs_run_user(label, body, argument, on_crash, on_crash_argument);
-  counting = false;
+  counted_port = 0;
   return outcome;
 }
 
@@ -78,6 +78,7 @@ static void provoke(uint32_t kind) {
 }
 
 __attribute__((noinline)) static void count(const void* resume) {
+  if (order->port != counted_port) return;  // it is another request's by now
   if (++order->count != order->store) return;
   order->site = (uint64_t)resume - (uint64_t)&main;
   provoke(order->kind);
@@ -86,7 +87,7 @@ __attribute__((noinline)) static void count(const void* resume) {
 #define HOOK(name, ...)             \
   void __real_##name(__VA_ARGS__);  \
   void __wrap_##name(__VA_ARGS__) { \
-    if (__builtin_expect(counting, 0)) count(__builtin_return_address(0));
+    if (__builtin_expect(counted_port != 0, 0)) count(__builtin_return_address(0));
 #define HOOK_OF(bytes)                                                       \
   HOOK(__asan_store##bytes##_noabort, const void* at)                        \
   __attribute__((musttail)) return __real___asan_store##bytes##_noabort(at); \

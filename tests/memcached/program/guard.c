@@ -22,12 +22,25 @@
   112  // of a MiB each: memcached has 64, and beyond them one for each size of items
 #endif
 enum { kGranuleBytes = 64, kPages = GUARD_PAGES, kPageBytes = 1 << 20, kHeapBytes = 16 << 20 };
-__attribute__((section(".bss.guard_taken"))) uint8_t guard_taken[kPages];  // which pages are
-__attribute__((section(".bss.guard_memory"), aligned(4096))) struct {
-  char pages[kPages][kPageBytes];
-  char heap[kHeapBytes];
-} guard_memory;
-extern char protected_begin[], protected_end[];  // protected.ld
+// Of each page.
+enum PageState { kFresh, kFreshTaken, kTaken, kFree };  // fresh: zeroes still
+__attribute__((section(".bss.guard_pages"))) uint8_t guard_pages[kPages];
+__attribute__((section(".bss.guard_heap"), aligned(4096))) char guard_heap[kHeapBytes];
+__attribute__((section(".bss.guard_memory"), aligned(4096))) char guard_memory[kPages][kPageBytes];
+extern char protected_begin[];  // protected.ld
+static size_t page_count;       // of the region
+
+static size_t page_of(const void* memory) {
+  return (size_t)((const char*)memory - guard_memory[0]) / kPageBytes;
+}
+
+// Not more than memcached may use.
+static size_t pages_wanted(void) {
+  enum { kLeast = 64, kSizes = 48 };
+  const size_t most = settings.maxbytes / kPageBytes;
+  const size_t wanted = (most < kLeast ? kLeast : most) + kSizes;
+  return wanted < kPages ? wanted : kPages;
+}
 
 static bool attached;
 
@@ -46,10 +59,11 @@ static void attach(void) {
   if (options.secret_file == NULL)
     errx(EX_USAGE, "MEMCACHED_SECRET: the secret's file is not named");
   const vmsrs_profile_options region = {.eager = true};
+  page_count = pages_wanted();
   if (vmsrs_attach(&options) != 0 ||
-      vmsrs_profile(protected_begin, (size_t)(protected_end - protected_begin), kGranuleBytes,
-                    &region) < 0 ||
-      vmsrs_heap_create(guard_memory.heap, kHeapBytes, false) == NULL)
+      vmsrs_profile(protected_begin, (size_t)(guard_memory[page_count] - protected_begin),
+                    kGranuleBytes, &region) < 0 ||
+      vmsrs_heap_create(guard_heap, kHeapBytes, false) == NULL)
     errx(EX_UNAVAILABLE, "%s", vmsrs_error_message());
   attached = true;
 }
@@ -61,23 +75,33 @@ void __wrap_assoc_init(int power) {
   __real_assoc_init(power);
 }
 
-// What slabs.c and assoc.c call in place of malloc() and free(). A page that a crashed user took is
-// free again, for guard_taken is restored.
+// What slabs.c and assoc.c call in place of malloc(), free() and memset(). A page that a crashed
+// user took is free again, for its state is restored.
+// Without slab_reassign memcached's are as long as their chunks are together, so a little shorter.
+static bool is_page(size_t bytes) { return bytes > kPageBytes / 2 && bytes <= kPageBytes; }
 void* guard_malloc(size_t bytes) {
-  if (bytes != kPageBytes) return vmsrs_malloc(bytes);
-  for (size_t i = 0; i < kPages; ++i)
-    if (guard_taken[i] == 0) {
-      vmsrs_store_u8(&guard_taken[i], 1);
-      return guard_memory.pages[i];
+  if (!is_page(bytes)) return vmsrs_malloc(bytes);
+  for (size_t i = 0; i < page_count; ++i)
+    if (guard_pages[i] == kFresh || guard_pages[i] == kFree) {
+      vmsrs_store_u8(&guard_pages[i], guard_pages[i] == kFresh ? kFreshTaken : kTaken);
+      return guard_memory[i];
     }
   return NULL;
 }
 void guard_free(void* memory) {
-  const size_t page = (size_t)((char*)memory - guard_memory.pages[0]) / kPageBytes;
+  const size_t page = page_of(memory);
   if (page < kPages)
-    vmsrs_store_u8(&guard_taken[page], 0);
+    vmsrs_store_u8(&guard_pages[page], guard_pages[page] == kFreshTaken ? kFresh : kFree);
   else
     vmsrs_free(memory);
+}
+// A page that is zeroes is not made so: that would be a store to each of its granules.
+void* guard_memset(void* memory, int byte, size_t bytes) {
+  const size_t page = page_of(memory);
+  if (page >= kPages || !is_page(bytes) || guard_pages[page] != kFreshTaken || byte != 0)
+    return memset(memory, byte, bytes);
+  vmsrs_store_u8(&guard_pages[page], kTaken);
+  return memory;
 }
 
 // Entries name items, with a count in the item's head for each: they are restored together.
@@ -88,9 +112,10 @@ bipbuf_t* guard_bipbuf_new(unsigned bytes) {
 }
 
 // ---- One user at a time is at work on the region: from the first lock of shared data on that it
-// takes until it has finished.
+// takes until it has finished. That lock is the gate: nobody has one of the others without it, so
+// they are not taken, and a thread knows by itself which of them it has.
 
-enum { kReplyBytes = 64 * 1024, kFetched = 16 };
+enum { kReplyBytes = 64 * 1024, kFetched = 16, kHeld = 16 };
 
 // References to an item that the thread's request has got by fetches, and that are not in the
 // item's own count.
@@ -103,7 +128,8 @@ typedef struct Fetched {
 typedef struct Request {
   bool open;
   bool at_work;    // holds the gate
-  unsigned locks;  // of shared data that it holds
+  unsigned locks;  // of shared data that it holds: the first ones of these
+  const pthread_mutex_t* held[kHeld];
   // Of a thread without one, which tidies up:
   bool tidies;
   unsigned sections;  // from a first lock to a last one, of its user
@@ -126,8 +152,7 @@ static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic unsigned waiting;  // for the gate
 enum { kSections = 64 };
 
-static void leave_gate(void* unused) {
-  (void)unused;
+static void leave_gate(void) {
   request.at_work = false;
   pthread_mutex_unlock(&gate);
 }
@@ -145,19 +170,26 @@ static void count_fetched(void);
 
 static void enter(void) {
   if (!request.fetches) count_fetched();
-  if (request.locks++ != 0 || request.at_work) return;
+  if (request.locks != 0 || request.at_work) return;
   enter_gate();
-  if (!request.open) vmsrs_user_begin(0);
+  if (request.open) return;
+  vmsrs_user_begin(0);
+}
+
+static unsigned place_of(const pthread_mutex_t* lock) {
+  unsigned i = 0;
+  while (i < request.locks && request.held[i] != lock) ++i;
+  return i;
 }
 
 static void finish(void) {
   request.sections = 0;
   vmsrs_user_end();
-  leave_gate(NULL);
+  leave_gate();
 }
 
 static void leave(void) {
-  if (--request.locks != 0 || request.open) return;
+  if (request.locks != 0 || request.open) return;
   if (!request.tidies || ++request.sections == kSections || waiting != 0) finish();
 }
 
@@ -171,18 +203,20 @@ void guard_sleep(void) {
 
 int guard_lock(pthread_mutex_t* lock) {
   enter();
-  return pthread_mutex_lock(lock);
+  if (request.locks == kHeld)
+    errx(EX_SOFTWARE, "more than %d locks of shared data at a time", kHeld);
+  request.held[request.locks++] = lock;
+  return 0;
 }
 int guard_trylock(pthread_mutex_t* lock) {
-  enter();
-  const int result = pthread_mutex_trylock(lock);
-  if (result != 0) leave();
-  return result;
+  return place_of(lock) < request.locks ? EBUSY : guard_lock(lock);
 }
 int guard_unlock(pthread_mutex_t* lock) {
-  const int result = pthread_mutex_unlock(lock);
+  const unsigned place = place_of(lock);
+  if (place == request.locks) return EPERM;  // of a request that was unwound
+  request.held[place] = request.held[--request.locks];
   leave();
-  return result;
+  return 0;
 }
 
 // One of a connection's.
@@ -218,41 +252,57 @@ item* __wrap_item_get(const char* key, size_t bytes, conn* c, bool update) {
   return item;
 }
 
-// What a fetch changes in an item that was fetched before is its place in the LRU alone. A thread's
-// requests have that done for many of them together, by a user of its own.
+// What a fetch changes in an item is that it was hit, and its place in the LRU. A thread's requests
+// have that done for many of them together, by a user of its own.
 enum { kHits = 64 };
 typedef struct Hit {
-  uint32_t hash;
   uint8_t bytes;
   char key[KEY_MAX_LENGTH];
 } Hit;
 static __thread Hit hits[kHits];
+static __thread uint32_t hit_hashes[kHits];
 static __thread unsigned hit_count;
 
 static void note_hit(const char* key, size_t bytes, uint32_t hash) {
   if (hit_count == kHits) return;  // many in one event: memcached loses some then, too
-  Hit* const hit = &hits[hit_count++];
-  hit->hash = hash;
+  Hit* const hit = &hits[hit_count];
+  hit_hashes[hit_count++] = hash;
   hit->bytes = (uint8_t)bytes;
   memcpy(hit->key, key, bytes);
 }
 
 static void bump_hits(void* argument) {
   const Event* const event = argument;
-  for (unsigned i = 0; i < kHits; ++i) {
-    item_lock(hits[i].hash);
-    item* const item = assoc_find(hits[i].key, hits[i].bytes, hits[i].hash);
-    if (item != NULL) do_item_bump(event->c, item, hits[i].hash);
-    item_unlock(hits[i].hash);
+  for (unsigned i = 0; i < hit_count; ++i) {
+    item_lock(hit_hashes[i]);
+    item* const item = assoc_find(hits[i].key, hits[i].bytes, hit_hashes[i]);
+    if (item != NULL) do_item_bump(event->c, item, hit_hashes[i]);
+    item_unlock(hit_hashes[i]);
   }
+}
+
+// For a request that may show what an item's hits are, or changes what is there.
+item* __real_item_get_locked(const char* key, size_t bytes, conn* c, bool update, uint32_t* hash);
+item* __wrap_item_get_locked(const char* key, size_t bytes, conn* c, bool update, uint32_t* hash) {
+  item* const item = __real_item_get_locked(key, bytes, c, update, hash);
+  if (item == NULL || !request.open) return item;
+  for (unsigned i = 0; i < hit_count; ++i) {
+    if (hit_hashes[i] != *hash || hits[i].bytes != bytes || memcmp(hits[i].key, key, bytes) != 0)
+      continue;
+    do_item_bump(c, item, *hash);
+    hit_hashes[i] = hit_hashes[--hit_count];
+    hits[i] = hits[hit_count];
+    --i;
+  }
+  return item;
 }
 
 // One that is there, and stays. As memcached judges.
 static bool is_plain_fetch(const conn* c, item* item, bool update) {
   return item != NULL && !item_is_flushed(item) &&
          (item->exptime == 0 || item->exptime > current_time) &&
-         (!update || (settings.lru_segmented && (item->it_flags & ITEM_FETCHED) != 0)) &&
-         settings.verbose <= 2 && (c->thread->l->eflags & LOG_FETCHERS) == 0;
+         (!update || settings.lru_segmented) && settings.verbose <= 2 &&
+         (c->thread->l->eflags & LOG_FETCHERS) == 0;
 }
 
 // Its lock is held.
@@ -297,10 +347,6 @@ static void send_all(int file, const char* from, size_t bytes) {
   }
 }
 
-static void send_reply(void* argument) {
-  send_all((int)(intptr_t)argument, request.reply, request.reply_bytes);
-}
-
 ssize_t __real_sendmsg(int file, const struct msghdr* message, int flags);
 ssize_t __wrap_sendmsg(int file, const struct msghdr* message, int flags) {
   if (!request.open || message->msg_name != NULL) return __real_sendmsg(file, message, flags);
@@ -311,11 +357,6 @@ ssize_t __wrap_sendmsg(int file, const struct msghdr* message, int flags) {
   if (request.reply == NULL) request.reply = malloc(kReplyBytes);
   if (request.reply == NULL || request.reply_bytes + bytes > kReplyBytes) {
     errno = EAGAIN;  // it is asked for as an event of its own, which has nothing to finish
-    return -1;
-  }
-  if (request.reply_bytes == 0 &&
-      (vmsrs_defer(leave_gate, NULL) != 0 || vmsrs_defer(send_reply, (void*)(intptr_t)file) != 0)) {
-    errno = ENOMEM;
     return -1;
   }
   for (size_t i = 0; i < message->msg_iovlen; ++i) {
@@ -336,14 +377,11 @@ int __wrap_event_del(struct event* event) {
   return 0;
 }
 int __real_close(int file);
-static void close_now(void* argument) { __real_close((int)(intptr_t)argument); }
-// Behind the replies that wait ("quit" comes with them); if the user crashes, finish_closing does
-// it.
+// Behind the replies that wait ("quit" comes with them).
 int __wrap_close(int file) {
-  const bool crashed = request.open && vmsrs_user_crashed();
-  if (!request.open || (!request.at_work && !crashed)) return __real_close(file);
+  if (!request.open || (!request.at_work && !vmsrs_user_crashed())) return __real_close(file);
   request.close_waits = true;
-  return crashed ? 0 : vmsrs_defer(close_now, (void*)(intptr_t)file);
+  return 0;
 }
 
 static void note(item* item) {
@@ -400,6 +438,8 @@ static Callback* event_handler;  // memcached's own
 
 static void handle(void* argument) {
   const Event* const event = argument;
+  // The rest of a value is read to its item: a store to the region like any other.
+  if (event->c->state == conn_nread) enter_gate();
   event_handler(event->file, event->which, event->c);
   count_fetched();
 }
@@ -416,8 +456,11 @@ static int run(void (*body)(void*), Event* event) {
   request.open = false;
   if (outcome < 0) warnx("connection %d: %s", event->file, vmsrs_error_message());
   if (outcome == VMSRS_UNWOUND) request.at_work = false;  // the library has let go of it
-  if (request.at_work) leave_gate(NULL);
+  if (request.at_work) leave_gate();
   request.locks = 0;
+  if (outcome != VMSRS_FINISHED) return outcome;
+  if (request.reply_bytes != 0) send_all(event->file, request.reply, request.reply_bytes);
+  if (request.close_waits) close(event->file);
   return outcome;
 }
 
