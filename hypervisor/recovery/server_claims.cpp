@@ -238,9 +238,11 @@ Reply Server::load_claimed(Region& region, const Piece& piece, GuestMemory& memo
   step(Step::TL_tag);
   const Claimant claimant = granule.claimant();
   const Slot owner = owner_of_granule(claimant, region, piece.granule);
+  bool owned = false;  // by a user whose stores count: they are in memory alone
   bool shows_mirror = false;
   if (owner != kNoSlot) {
     const User& user = ledger_.users[owner];
+    owned = !user.crashed();
     shows_mirror =
         user.crashed() && !user.drained && !hole(31);  // TL_drained: nothing is changed yet
   } else if (region.heads[piece.granule] == kNoRecord) {
@@ -251,17 +253,21 @@ Reply Server::load_claimed(Region& region, const Piece& piece, GuestMemory& memo
     // TL_damaged: only a confirmed claim can have stored here, and of a crashed user's nothing
     // counts.
     const Slot confirmed = confirmed_owner(region, piece.granule, memory);
-    shows_mirror = confirmed == kNoSlot || ledger_.users[confirmed].crashed();
+    owned = confirmed != kNoSlot && !ledger_.users[confirmed].crashed();
+    shows_mirror = !owned;
   }
-  alignas(8) std::uint8_t bytes[64];
-  if (shows_mirror) {
-    copy_bytes(bytes, region.mirror_of(piece.granule), region.granule_bytes());
-  } else {
+  if (!shows_mirror) {
     const auto outcome = settle_claimed(region, piece.granule, memory, counters_.demand_restores);
     if (!outcome) return reply_for(outcome);
-    step(Step::TL_data);
-    granule.read(bytes);
+    // TL_restore: free now. Whoever claims it from here on need not have heard of its own crash.
+    if (!owned && region.heads[piece.granule] == kNoRecord) shows_mirror = !hole(43);
   }
+  step(Step::TL_data);
+  alignas(8) std::uint8_t bytes[64];
+  if (shows_mirror)
+    copy_bytes(bytes, region.mirror_of(piece.granule), region.granule_bytes());
+  else
+    granule.read(bytes);
   ++counters_.loads;
   std::uint64_t value = 0;
   copy_bytes(&value, bytes + piece.first, piece.bytes);

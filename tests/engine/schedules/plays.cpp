@@ -256,6 +256,13 @@ const std::vector<Hole>& holes() {
         .before = {{begin}, {}},
         .acts = {{store(0), store(0), end}, {load_committed(0)}}},
        kLoad},
+      {43,
+       "T_LOAD reads in memory what it has freed",
+       {.name = "declared_while_a_granule_is_freed",
+        .before = {{begin}, {begin, store(1), crash}, {}},
+        .acts = {{store(0), end}, {}, {declare(0), load(0), drain(0), report(0)}},
+        .after = {{}, {end}}},
+       kLoad},
   };
   return all;
 }
