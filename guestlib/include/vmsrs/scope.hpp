@@ -19,7 +19,6 @@ namespace detail {
 // An exception that nobody in the body catches is its user's crash, as abort() is. The end of the
 // thread (pthread_exit, cancellation) goes on: the library ends the scope on its way.
 template <typename Body>
-[[gnu::no_sanitize("null")]]  // the end of a thread is an exception without an object
 void call_body(void* body) {
 #if defined(__cpp_exceptions)
   try {
