@@ -48,6 +48,14 @@ BOOST_AUTO_TEST_CASE(promtool_finds_nothing_to_blame) {
   BOOST_TEST(finished.err == "");
 }
 
+BOOST_AUTO_TEST_CASE(free_devices_are_told_and_unknown_ones_are_not) {
+  FakeChannel channel;
+  channel.stats_now.devices = VMSRS_DEVICES_FREE;
+  BOOST_TEST(has_line(text_of(channel, {}), "vmsrs_devices_confined 0"));
+  channel.stats_now.devices = VMSRS_DEVICES_UNKNOWN;
+  BOOST_TEST(text_of(channel, {}).find("vmsrs_devices_confined") == std::string::npos);
+}
+
 BOOST_AUTO_TEST_CASE(no_start_of_suppression_without_suppression) {
   FakeChannel channel;
   channel.servers_now[0].oldest_suppression_age_ns = 0;
