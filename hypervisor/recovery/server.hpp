@@ -136,8 +136,8 @@ class Server {
   Reply user_abandon(std::uint64_t slot, std::uint64_t generation);
   // What management sees of it.
   Reply user_label(const void* text, std::uint32_t bytes, Thread thread);
-  // The caller's user is no thread's for now; it is the caller's again, or that of another thread of
-  // the same process.
+  // The caller's user is no thread's for now; it is the caller's again, or that of another thread
+  // of the same process.
   Reply user_suspend(std::uint64_t label, Thread thread);
   Reply user_resume(std::uint64_t slot, std::uint64_t generation, Thread thread);
   // The thread has died. True: it has no user any more, for that had stored nothing.
@@ -310,8 +310,8 @@ class Server {
                        std::uint64_t& restored);
   MemoryOutcome settle_claimed(Region& region, std::uint32_t index, GuestMemory& memory,
                                std::uint64_t& restored);
-  void contend(Region& region, std::uint32_t index, RecordId frozen, MappedGranule& granule,
-               GuestMemory& memory);
+  void contend(Region& region, std::uint32_t index, RecordId frozen, std::uint64_t place,
+               MappedGranule& granule, GuestMemory& memory);
   Reply record_store(Region& region, const Piece& piece, const StoreHints& hints, Slot slot,
                      MappedGranule& granule);
   Reply store_unowned(Region& region, const Piece& piece, const StoreHints& hints, Slot slot,
@@ -347,13 +347,18 @@ class Server {
   template <typename Wanted>
   void wake_slots(Wanted wanted);
 
-  // write sets (server_write_set.cpp)
+  // write sets (server_write_set.cpp); a place is an entry's index in one
+  static constexpr std::uint64_t kUnknownPlace = ~0ull;
   struct WriteSet {
     std::uint64_t count = 0, masked = 0;
     bool sound = false;
   };
   std::uint64_t area_of(Slot slot) const;
   std::uint64_t write_set_capacity() const;
+  // A write set of no more entries is committed in one call, where its granules can all be mapped.
+  static constexpr std::uint64_t kMostStaged = 20'480;
+  static constexpr std::size_t kStagingBytes = kMostStaged * sizeof(std::uint64_t);
+  static_assert(kStagingBytes >= VMSRS_MAX_RANGE_BYTES);
   std::uint64_t staged_entry(std::uint64_t i) const {
     return reinterpret_cast<const std::uint64_t*>(staging_)[i];
   }
@@ -367,7 +372,8 @@ class Server {
   template <typename Visit>
   void visit_marks(Slot slot, const Region& region, std::uint32_t index, GuestMemory& memory,
                    Visit visit);
-  void void_claim(Slot slot, const Region& region, std::uint32_t index, GuestMemory& memory);
+  void void_claim(Slot slot, const Region& region, std::uint32_t index, std::uint64_t place,
+                  GuestMemory& memory);
   Slot confirmed_owner(const Region& region, std::uint32_t index, GuestMemory& memory);
   bool holds(Slot slot, std::uint64_t entry, const Region& region,
              const MappedGranule& granule) const;
@@ -378,7 +384,8 @@ class Server {
   bool commit_handed_over(Slot slot, const HandedOver& handed_over, GuestMemory& memory);
   Reply apply_claims(Slot slot, const WriteSet& set, GuestMemory& memory);
   Reply take_claims(Slot slot, const WriteSet& set, GuestMemory& memory);
-  Reply take_claim(Slot slot, Region& region, std::uint64_t entry, GuestMemory& memory);
+  Reply take_claim(Slot slot, Region& region, std::uint64_t entry, std::uint64_t place,
+                   GuestMemory& memory);
   template <typename Visit>
   Reply visit_claims(Slot slot, const WriteSet& set, GuestMemory& memory, Visit visit);
   template <typename Visit>
@@ -448,7 +455,9 @@ class Server {
   std::uint64_t unprotected_before_attach_ = 0;
 
   Ledger ledger_;
-  std::uint8_t* staging_ = nullptr;  // VMSRS_MAX_RANGE_BYTES of hidden memory
+  // What was read of a server's memory and may not change before it is used: a range of bytes, or
+  // the entries of a write set.
+  std::uint8_t* staging_ = nullptr;  // kStagingBytes of hidden memory
   std::uint64_t areas_ = 0;          // of the process that is shown; 0: it has none
   std::uint64_t area_bytes_ = 0;     // of one; 0: no process has areas, so no region has claims
   std::uint64_t repair_began_ = 0;   // ticket of the last tag that was found damaged

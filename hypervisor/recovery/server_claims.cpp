@@ -83,8 +83,8 @@ MemoryOutcome Server::settle_claimed(Region& region, std::uint32_t index, GuestM
 
 // TS_contend: the owner's bytes are kept here from now on. It stores nothing meanwhile: it was
 // drained, or it is the caller.
-void Server::contend(Region& region, std::uint32_t index, RecordId frozen, MappedGranule& granule,
-                     GuestMemory& memory) {
+void Server::contend(Region& region, std::uint32_t index, RecordId frozen, std::uint64_t place,
+                     MappedGranule& granule, GuestMemory& memory) {
   const Slot owner = ledger_.at(frozen).slot;
   step(Step::TS_contend);
   const ByteMask mask = granule.mask();
@@ -93,7 +93,7 @@ void Server::contend(Region& region, std::uint32_t index, RecordId frozen, Mappe
   counters_.sweep_restores += granule.restore_outside(mask, region.mirror_of(index));
   ledger_.users[owner].masked_taken += masked_sum(region, index, mask);
   ledger_.unfold(frozen, mask, bytes);
-  if (!hole(35)) void_claim(owner, region, index, memory);
+  if (!hole(35)) void_claim(owner, region, index, place, memory);
   step(Step::TS_contend_tag);
   granule.set_tag(VMSRS_TAG_CONTENDED);
 }
@@ -133,7 +133,7 @@ Reply Server::store_frozen(Region& region, const Piece& piece, const StoreHints&
   const bool drained =
       hints.ticket == ledger_.at(frozen).sequence || hole(1) || (hole(10) && hints.ticket != 0);
   if (owner != slot && !drained) return {VMSRS_DRAIN, owner, ledger_.at(frozen).sequence};
-  contend(region, piece.granule, frozen, granule, memory);
+  contend(region, piece.granule, frozen, kUnknownPlace, granule, memory);
   return record_store(region, piece, hints, slot, granule);
 }
 

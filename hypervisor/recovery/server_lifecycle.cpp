@@ -14,13 +14,13 @@ void Server::initialise(Platform& platform, PagePool& pool, std::uint32_t index)
 // memory. They belong to the engine, not to the server's quota.
 Reply Server::define(const vmsrs_server_definition& definition) {
   if (!defined_) {
-    constexpr std::size_t kTables = UserTable::kBytes + VMSRS_MAX_RANGE_BYTES;
+    constexpr std::size_t kTables = UserTable::kBytes + kStagingBytes;
     constexpr auto kPages =
         static_cast<std::uint32_t>((kTables + VMSRS_PAGE_BYTES - 1) / VMSRS_PAGE_BYTES);
     const std::uint32_t page = pool_->take(kPages, kOwnerEngine);
     if (page == 0) return VMSRS_NO_STORAGE;
     staging_ = static_cast<std::uint8_t*>(pool_->address(page));
-    ledger_.users.initialise(staging_ + VMSRS_MAX_RANGE_BYTES);
+    ledger_.users.initialise(staging_ + kStagingBytes);
     defined_ = true;
     publish_everything();
   }

@@ -13,7 +13,6 @@ constexpr std::uint64_t kFetchedAhead = 16;  // granules whose lines are on thei
 constexpr std::uint64_t kScan = 1ull << 63;  // User::taken counts claims, not entries
 constexpr std::uint64_t kBegun = 1ull << 62;
 constexpr std::uint64_t kPosition = kBegun - 1;
-constexpr std::uint64_t kStagedEntries = VMSRS_MAX_RANGE_BYTES / sizeof(std::uint64_t);
 
 std::uint32_t granule_of(std::uint64_t entry) { return static_cast<std::uint32_t>(entry); }
 
@@ -60,7 +59,7 @@ MemoryOutcome Server::examine_write_set(Slot slot, WriteSet& set, GuestMemory& m
   bool sound = true;
   for (std::uint64_t done = 0; done < head.count;) {
     const std::uint64_t left = head.count - done;
-    const std::uint64_t now = left < kStagedEntries ? left : kStagedEntries;
+    const std::uint64_t now = left < kMostStaged ? left : kMostStaged;
     if (const auto outcome = read_entries(slot, done, now, memory); !outcome) return outcome;
     for (std::uint64_t i = 0; i < now; ++i) {
       sound = sound && region_of_entry(staged_entry(i), user) != nullptr;
@@ -98,7 +97,18 @@ void Server::visit_marks(Slot slot, const Region& region, std::uint32_t index, G
   }
 }
 
-void Server::void_claim(Slot slot, const Region& region, std::uint32_t index, GuestMemory& memory) {
+// The place, where it is known, saves the search.
+void Server::void_claim(Slot slot, const Region& region, std::uint32_t index, std::uint64_t place,
+                        GuestMemory& memory) {
+  const std::uint64_t unmarked =
+      vmsrs_entry(index_of(region), index, ledger_.users[slot].generation);
+  const std::uint64_t address = area_of(slot) + sizeof(vmsrs_user_area) + place * sizeof unmarked;
+  std::uint8_t* at = nullptr;
+  if (place < write_set_capacity() &&
+      memory.map(GuestVirtual{address}, sizeof unmarked, Access::kWrite, at)) {
+    auto& entry = *reinterpret_cast<std::uint64_t*>(at);
+    if (load_word(entry) == (unmarked | VMSRS_ENTRY_CONFIRMED)) return store_word(entry, unmarked);
+  }
   visit_marks(slot, region, index, memory, [](std::uint64_t& entry) {
     store_word(entry, load_word(entry) & ~VMSRS_ENTRY_CONFIRMED);
     return true;
@@ -145,7 +155,7 @@ Reply Server::commit_claims(Slot slot, const HandedOver& handed_over, GuestMemor
     return reply_for(outcome);
   const std::uint64_t pages = memory.mapped_pages();
   const bool at_once =
-      set.sound && user.taken == 0 && set.count <= kStagedEntries && 2 * set.count + 4 <= pages;
+      set.sound && user.taken == 0 && set.count <= kMostStaged && 2 * set.count + 4 <= pages;
   if (at_once)
     if (const Reply reply = apply_claims(slot, set, memory); reply.status != VMSRS_WRONG_STATE)
       return reply;
@@ -280,14 +290,16 @@ Reply Server::take_claims(Slot slot, const WriteSet& set, GuestMemory& memory) {
   User& user = ledger_.users[slot];
   if (user.taken == 0) user.taken = kBegun | (set.sound ? 0 : kScan);
   if ((user.taken & kScan) == 0 && !set.sound) user.taken = kBegun | kScan;
-  const Reply reply = visit_claims(slot, set, memory, [&](Region& region, std::uint64_t entry) {
-    return take_claim(slot, region, entry, memory);
-  });
+  const Reply reply = visit_claims(slot, set, memory,
+                                   [&](Region& region, std::uint64_t entry, std::uint64_t place) {
+                                     return take_claim(slot, region, entry, place, memory);
+                                   });
   if (!reply.ok()) return reply;
   return user.masked_taken == set.masked ? VMSRS_OK : VMSRS_WRONG_STATE;
 }
 
-Reply Server::take_claim(Slot slot, Region& region, std::uint64_t entry, GuestMemory& memory) {
+Reply Server::take_claim(Slot slot, Region& region, std::uint64_t entry, std::uint64_t place,
+                         GuestMemory& memory) {
   const std::uint32_t index = granule_of(entry);
   MappedGranule granule;
   if (const auto outcome = MappedGranule::map(region, index, memory, granule); !outcome)
@@ -296,11 +308,12 @@ Reply Server::take_claim(Slot slot, Region& region, std::uint64_t entry, GuestMe
   if (!ledger_.reserve(region, index, index, 1)) return VMSRS_NO_STORAGE;
   RecordId id = ledger_.freeze_of(region, index, slot);
   if (id == kNoRecord) id = ledger_.freeze(index_of(region), index, slot);
-  contend(region, index, id, granule, memory);
+  contend(region, index, id, place, granule, memory);
   return VMSRS_OK;
 }
 
-// Calls visit(region, entry) for all of a user's claims, a piece a call; AGAIN: there are more.
+// Calls visit(region, entry, place) for all of a user's claims, a piece a call; AGAIN: there are
+// more.
 template <typename Visit>
 Reply Server::visit_claims(Slot slot, const WriteSet& set, GuestMemory& memory, Visit visit) {
   User& user = ledger_.users[slot];
@@ -314,7 +327,7 @@ Reply Server::visit_claims(Slot slot, const WriteSet& set, GuestMemory& memory, 
     const std::uint64_t entry = staged_entry(i);
     Region* const region = region_of_entry(entry, user);
     if (region == nullptr) continue;
-    if (const Reply reply = visit(*region, entry); !reply.ok()) return reply;
+    if (const Reply reply = visit(*region, entry, first + i); !reply.ok()) return reply;
   }
   return now < left ? VMSRS_AGAIN : VMSRS_OK;
 }
@@ -344,7 +357,7 @@ Reply Server::scan_claims(Slot slot, GuestMemory& memory, Visit visit) {
       std::uint64_t entry = vmsrs_entry(index_of(region), index, user.generation);
       if (claimant.damaged() && confirmed_owner(region, index, memory) == slot)
         entry |= VMSRS_ENTRY_CONFIRMED;
-      if (const Reply reply = visit(region, entry); !reply.ok()) return reply;
+      if (const Reply reply = visit(region, entry, kUnknownPlace); !reply.ok()) return reply;
     }
     position = 0;
   }
@@ -372,21 +385,22 @@ Reply Server::collect_claims(Slot slot, GuestMemory& memory, std::uint64_t& rest
     return reply_for(outcome);
   if ((user.taken & kBegun) == 0 || ((user.taken & kScan) == 0 && !set.sound))
     user.taken = kBegun | (set.sound ? 0 : kScan);
-  return visit_claims(slot, set, memory, [&](Region& region, std::uint64_t entry) -> Reply {
-    const std::uint32_t index = granule_of(entry);
-    MappedGranule granule;
-    if (const auto outcome = MappedGranule::map(region, index, memory, granule); !outcome)
-      return reply_for(outcome);
-    if (holds(slot, entry, region, granule)) {
-      restore_granule(region, index, slot, granule, restored);
-      return VMSRS_OK;
-    }
-    if (granule.claimant().damaged()) {
-      restore_unclaimed(region, index, granule, memory);
-      return VMSRS_OK;
-    }
-    return reply_for(settle_claimed(region, index, memory, restored));
-  });
+  return visit_claims(
+      slot, set, memory, [&](Region& region, std::uint64_t entry, std::uint64_t) -> Reply {
+        const std::uint32_t index = granule_of(entry);
+        MappedGranule granule;
+        if (const auto outcome = MappedGranule::map(region, index, memory, granule); !outcome)
+          return reply_for(outcome);
+        if (holds(slot, entry, region, granule)) {
+          restore_granule(region, index, slot, granule, restored);
+          return VMSRS_OK;
+        }
+        if (granule.claimant().damaged()) {
+          restore_unclaimed(region, index, granule, memory);
+          return VMSRS_OK;
+        }
+        return reply_for(settle_claimed(region, index, memory, restored));
+      });
 }
 
 }  // namespace vmsrs::recovery

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <boost/test/unit_test.hpp>
 #include <cstring>
+#include <utility>
 
 #include "claim_shop.hpp"
 
@@ -186,6 +187,34 @@ BOOST_FIXTURE_TEST_CASE(a_large_write_set_is_committed_in_pieces, Shop) {
   BOOST_TEST((b.store_word(1, 8, 5) == Access::kDone));  // its tag still says contended
   BOOST_TEST(b.end() == VMSRS_OK);
   BOOST_TEST(mirror(8, 1) == 5u);
+}
+
+// What was taken of a granule confirms nothing any more, though the user's end is still going on.
+BOOST_FIXTURE_TEST_CASE(a_granule_that_was_taken_is_not_its_users, Shop) {
+  a.client.memory.set_mapped_pages(16);
+  BOOST_TEST(a.begin() == VMSRS_OK);
+  BOOST_TEST(c.begin() == VMSRS_OK);
+  BOOST_TEST((c.store_word(0, 0, 0xc) == Access::kDone));
+  for (std::size_t i = 0; i < 500; ++i) (void)a.store_word(1, 8 * i, i);
+  BOOST_TEST(c.crash() == VMSRS_OK);  // from now on loads are calls
+  bool between = false;
+  a.before_more = [&] {
+    if (std::exchange(between, true)) return;
+    BOOST_TEST(b.begin() == VMSRS_OK);
+    BOOST_TEST((b.store_word(1, 8, 0xb) == Access::kDone));  // every byte: nothing of a's is left
+    BOOST_TEST(b.end() == VMSRS_OK);
+    BOOST_TEST(b.begin() == VMSRS_OK);
+    claim(1, 1).tag = 0x5a;
+    region(1)[8] ^= 0xff;
+    BOOST_TEST(b.load_word(1, 8) == 0xbu);
+    BOOST_TEST(b.end() == VMSRS_OK);
+  };
+  BOOST_TEST(a.end() == VMSRS_OK);
+  BOOST_TEST(between);
+  BOOST_TEST(mirror(8, 1) == 0xbu);
+  BOOST_TEST(mirror(16, 1) == 2u);
+  bury(c);
+  BOOST_TEST(sound());
 }
 
 // ---- scribbles over the words that lie in the server's memory

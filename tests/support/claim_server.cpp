@@ -171,6 +171,8 @@ guest::CallResult ClaimThread::repeat(std::uint64_t number, std::uint64_t rdi, s
       client.memory.touch(result.rdx);
     else if (result.status != VMSRS_AGAIN)
       return {static_cast<std::uint64_t>(result.status), result.rdx, result.rsi};
+    else
+      before_more();
   }
 }
 

@@ -188,8 +188,9 @@ class ClaimThread {
   bool exposed();
 
   Client client;
-  bool hands_over = true;            // what it wrote, at its end
-  std::function<void()> before_end;  // once: after that, before USER_END
+  bool hands_over = true;                     // what it wrote, at its end
+  std::function<void()> before_end;           // once: after that, before USER_END
+  std::function<void()> before_more = [] {};  // a call has done a piece and asks to come again
   std::vector<std::byte> buffer{VMSRS_MAX_RANGE_BYTES};
   bool open = false;
   std::uint64_t slot = 0;

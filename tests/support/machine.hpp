@@ -74,7 +74,7 @@ inline std::uint64_t address_of(const void* pointer) {
 // The monitor and the engine over ordinary memory, as after boot. Only one at a time.
 class Machine {
  public:
-  static constexpr std::size_t kStorageBytes = 7u << 20;
+  static constexpr std::size_t kStorageBytes = 9u << 20;
   // Throws if the storage is too small.
   explicit Machine(std::size_t storage_bytes = kStorageBytes, bool has_secret = true);
 
