@@ -143,6 +143,12 @@ Whose whose_thread() {
   for (;;) send_to_self(SIGABRT);
 }
 
+// Where a hypervisor sees faults, it counts those of this process's users as crashes from their
+// instruction on. One that is older does not know the call, and then the signal is the first word.
+void tell_platform(std::uint32_t mode) {
+  (void)call(VMSRS_CALL_WATCH_FAULTS, {.rdi = mode == VMSRS_CONTAINMENT_ON});
+}
+
 // The operator's word counts before the process's own. It lies in the window, where no user can
 // write.
 std::uint32_t mode_in_force() {
@@ -176,6 +182,7 @@ void set_up_containment(const vmsrs_options& options) {
   writing->window_ns =
       std::uint64_t{value_or(options.crash_window_s, kDefaultWindowS)} * 1'000'000'000u;
   writing->refuses = options.site_limit_refuses;
+  tell_platform(options.containment);
 }
 
 bool contains_fault(int signal, std::uint64_t instruction) {
@@ -260,6 +267,7 @@ int vmsrs_set_containment(enum vmsrs_containment_mode mode) {
     return fail_status("vmsrs_set_containment", VMSRS_CRASHED);
   Writing writing(page, page_lock);
   writing->status.mode = mode;
+  tell_platform(mode);
   return 0;
 }
 

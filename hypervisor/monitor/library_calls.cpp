@@ -106,6 +106,9 @@ Reply region_call(const Context& c, Server& server, Thread thread) {
       return decoded<UserAreasCall>(in, [&](const UserAreasCall& call) {
         return server.user_areas_join(call.address, call.bytes, thread);
       });
+    case VMSRS_CALL_WATCH_FAULTS:
+      if (in.rdi > 1) return VMSRS_BAD_ARGUMENT;
+      return server.watch_faults(in.rdi != 0, thread);
     case VMSRS_CALL_PROFILE_FIND:
       return named(in.rdi, thread,
                    [&](const Server::RegionName& name) { return server.profile_find(name); });
@@ -200,7 +203,7 @@ Reply memory_call(const Context& c, Server& server, Thread thread) {
 }
 
 bool known(std::uint64_t call) {
-  return (call >= VMSRS_CALL_ATTACH && call <= VMSRS_CALL_USER_AREAS_JOIN) ||
+  return (call >= VMSRS_CALL_ATTACH && call <= VMSRS_CALL_WATCH_FAULTS) ||
          (call >= VMSRS_CALL_USER_BEGIN && call <= VMSRS_CALL_USER_RESUME) ||
          (call >= VMSRS_CALL_STORE && call <= VMSRS_CALL_LOAD_SAMPLED) ||
          call == VMSRS_CALL_SERVICE;

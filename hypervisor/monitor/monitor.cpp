@@ -62,6 +62,11 @@ void dispatch(const Caller& caller, CallRegisters& registers) {
   if (reply.result_count > 1) registers.rsi = reply.second;
 }
 
+void see_fault(const Caller& caller, const vmsrs_fault& fault) {
+  const recovery::Engine::Entry server = current->engine.enter(caller.address_space);
+  if (server) server->see_fault(fault, server->thread(caller.thread, *caller.memory));
+}
+
 bool end_address_space(std::uint64_t address_space) {
   Monitor& monitor = *current;
   monitor.tokens.close_all(address_space, monitor.platform);

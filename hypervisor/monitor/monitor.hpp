@@ -40,6 +40,10 @@ struct MonitorConfig {
 // One hypercall. Any CPU, any number at a time. Never fails: the status is in registers.rax.
 void dispatch(const Caller& caller, CallRegisters& registers);
 
+// For platforms that see a thread's fault before its kernel does (#DE, #UD, #GP): the thread's user
+// has crashed, if its process wants it so. `fault` names no thread.
+void see_fault(const Caller& caller, const vmsrs_fault& fault);
+
 // For platforms that see an address space end: the server that was bound to it is reaped, its
 // management tokens are void. No call of it may be under way. Was a server bound to it?
 bool end_address_space(std::uint64_t address_space);

@@ -105,6 +105,8 @@ class Server {
   Reply user_areas(std::uint64_t address, std::uint64_t bytes, Thread thread);
   // The caller's process has at this address what another process has made its areas.
   Reply user_areas_join(std::uint64_t address, std::uint64_t bytes, Thread thread);
+  // Whether see_fault() counts for the caller's process, until it detaches.
+  Reply watch_faults(bool contained, Thread thread);
 
   // ---- regions that outlive their process (server_named.cpp)
   using RegionName = char[VMSRS_NAME_BYTES];  // not empty, zeroes after its end
@@ -128,6 +130,9 @@ class Server {
                    const vmsrs_write_set& set, bool restores, Thread thread);
   Reply user_stuck(Thread thread);
   // Crashes the slot's user, of that generation, in the name of somebody else.
+  // A fault that the processor saw before the thread's kernel: if the thread has an open scope and
+  // its process contains faults, its user has crashed.
+  void see_fault(const vmsrs_fault& fault, Thread thread);
   Reply user_suppress(std::uint64_t slot, std::uint64_t generation, vmsrs_fault_kind kind);
   // No store of the user that has been crashed since `epoch` is under way any more; or, of every
   // user, none that was under way when SERVICE gave `epoch`.
@@ -221,6 +226,8 @@ class Server {
     std::uint64_t granule = 0;
   };
   struct Source;  // of a store's bytes
+  // What a process has said of its users' faults.
+  enum class WatchedFaults : std::uint8_t { kUnwatched, kLeft, kContained };
   struct Process {
     bool attached;
     std::uint32_t process_id;
@@ -228,6 +235,7 @@ class Server {
     std::uint64_t number;  // of all that ever attached
     // Guest-virtual. Of a region: if the process has joined it.
     std::uint64_t areas;  // 0: it has none
+    WatchedFaults faults;
     struct {
       std::uint64_t address, claims;
     } regions[VMSRS_MAX_REGIONS];
@@ -243,6 +251,7 @@ class Server {
   void publish_user(Slot slot);
   enum class CrashedBy { kItself, kAnother };
   void enter_suppression(Slot slot, CrashedBy by);
+  bool contains_faults(std::uint32_t process) const;
   void note_drained(User& user);
   void note_seen_to(User& user);
   void enter_stuck(User& user);

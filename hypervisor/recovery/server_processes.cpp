@@ -97,6 +97,12 @@ Reply Server::user_areas_join(std::uint64_t address, std::uint64_t bytes, Thread
   return VMSRS_OK;
 }
 
+Reply Server::watch_faults(bool contained, Thread thread) {
+  processes_[thread.id.process].faults =
+      contained ? WatchedFaults::kContained : WatchedFaults::kLeft;
+  return VMSRS_OK;
+}
+
 // ---- going
 
 Reply Server::detach(std::uint32_t process) {

@@ -117,7 +117,10 @@ Reply Server::first_word_of_crash(Slot slot, const vmsrs_fault& fault, std::uint
                                   std::uint64_t depth, const vmsrs_write_set& set) {
   User& user = ledger_.users[slot];
   const bool declared = user.crashed();
-  if (fault.kind != VMSRS_FAULT_NONE) {
+  const bool seen = user.seen && !user.heard;  // counted when it was
+  if (seen && fault.kind != VMSRS_FAULT_NONE) {
+    user.fault = fault;
+  } else if (fault.kind != VMSRS_FAULT_NONE) {
     ++counters_.faults[fault.kind];
     ++user.fault_count;
   } else if (!declared) {
@@ -139,6 +142,32 @@ Reply Server::first_word_of_crash(Slot slot, const vmsrs_fault& fault, std::uint
     request_scrub(kEveryByte);
   }
   return VMSRS_OK;
+}
+
+// The thread stands at the instruction that faulted. Whether its kernel tells it, or somebody else
+// gets the signal, is not known; it hears of its crash at its next call at the latest.
+void Server::see_fault(const vmsrs_fault& fault, Thread thread) {
+  const Slot slot = ledger_.users.find(thread.id);
+  if (slot == kNoSlot || areas_ == 0 || !contains_faults(thread.id.process)) return;
+  vmsrs_user_area area{};
+  if (ledger_.users[slot].crashed() ||
+      !thread.memory.read(GuestVirtual{area_of(slot)}, &area, sizeof area) || area.depth == 0)
+    return;
+  User& user = ledger_.users[slot];
+  user.fault = fault;
+  user.seen = true;
+  ++counters_.faults[fault.kind];
+  ++user.fault_count;
+  enter_suppression(slot, CrashedBy::kAnother);
+  user.drained = area.window != 1 && area.hook_window != 1;
+  request_scrub(kEveryByte);
+  call_for_service();
+}
+
+bool Server::contains_faults(std::uint32_t process) const {
+  const WatchedFaults own = processes_[process].faults;
+  if (containment_ == VMSRS_SERVER_OWN) return own == WatchedFaults::kContained;
+  return own != WatchedFaults::kUnwatched && containment_ == VMSRS_SERVER_CONTAIN;
 }
 
 Reply Server::user_suppress(std::uint64_t wanted, std::uint64_t generation, vmsrs_fault_kind kind) {

@@ -61,7 +61,8 @@ struct User {
   bool orphan;     // crashed, for its process is gone: collected by the others
   bool aging;      // the slot rests, and its old tags are being cleared
   bool suspended;  // no thread's: `thread` is a name that none has
-  bool telling;    // its thread's first USER_CRASH is to be repeated
+  bool seen;  // crashed by a fault that the processor saw, and of which its thread has yet to tell
+  bool telling;  // its thread's first USER_CRASH is to be repeated
   EagerWork eager_work;
   std::uint8_t swept_region;
   std::uint8_t read_count;  // places of read_from that were used, and used again

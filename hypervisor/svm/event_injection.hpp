@@ -8,6 +8,7 @@
 namespace vmsrs::svm {
 
 enum class Vector : std::uint8_t {
+  kDivideError = 0,
   kDebug = 1,
   kInvalidOpcode = 6,
   kDoubleFault = 8,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "monitor/monitor.hpp"
 #include "svm/event_injection.hpp"
 #include "svm/processor.hpp"
 
@@ -11,9 +12,12 @@ namespace vmsrs::svm {
 void handle_cpuid(Processor& processor);
 void handle_msr(Processor& processor);
 void handle_vmmcall(Processor& processor);
-void handle_general_protection(Processor& processor);
+void handle_exception(Processor& processor, Vector vector);
 // Returns the reason to count: a store to the local APIC is one of its own.
 vmsrs_exit_reason handle_nested_page_fault(Processor& processor);
+
+// The thread that the exit interrupted; its memory by its own tables, until the guest goes on.
+monitor::Caller caller_of(Processor& processor);
 
 // Gives the guest an exception; a triple fault ends the machine.
 void refuse(Processor& processor, Vector vector, std::uint32_t error_code = 0);

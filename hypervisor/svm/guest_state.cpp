@@ -27,7 +27,8 @@ constexpr std::uint64_t kCr4Pse = 1u << 4, kCr4Mce = 1u << 6, kCr4Pge = 1u << 7,
 
 void write_control(Processor& processor) {
   VmcbControl& control = processor.vmcb->control;
-  control.intercept_exceptions = kInterceptGeneralProtection;
+  control.intercept_exceptions =
+      kInterceptDivideError | kInterceptInvalidOpcode | kInterceptGeneralProtection;
   control.intercept_misc1 = kInterceptNmi | kInterceptCpuid | kInterceptInvd | kInterceptInvlpga |
                             kInterceptMsr | kInterceptShutdown;
   control.intercept_misc2 = kInterceptSvmInstructions;

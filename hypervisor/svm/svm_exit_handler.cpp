@@ -48,8 +48,14 @@ vmsrs_exit_reason svm_exit_handler(Processor& processor) {
       return VMSRS_EXIT_MSR;
     case kExitNestedPageFault:
       return handle_nested_page_fault(processor);
+    case kExitDivideError:
+      handle_exception(processor, Vector::kDivideError);
+      return VMSRS_EXIT_OTHER;
+    case kExitInvalidOpcode:
+      handle_exception(processor, Vector::kInvalidOpcode);
+      return VMSRS_EXIT_OTHER;
     case kExitGeneralProtection:
-      handle_general_protection(processor);
+      handle_exception(processor, Vector::kGeneralProtection);
       return VMSRS_EXIT_OTHER;
     case kExitNmi:
       handle_nmi(processor);

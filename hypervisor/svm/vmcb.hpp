@@ -95,7 +95,9 @@ struct alignas(4096) Vmcb {
 static_assert(sizeof(Vmcb) == 4096);
 
 // Intercepts, APM vol. 2, table B-1, offsets 00Ch, 010h, 014h.
-constexpr std::uint32_t kInterceptGeneralProtection = 1u << 13;  // offset 008h
+constexpr std::uint32_t kInterceptDivideError = 1u << 0;  // offset 008h
+constexpr std::uint32_t kInterceptInvalidOpcode = 1u << 6;
+constexpr std::uint32_t kInterceptGeneralProtection = 1u << 13;
 constexpr std::uint32_t kInterceptNmi = 1u << 1;
 constexpr std::uint32_t kInterceptCpuid = 1u << 18;
 constexpr std::uint32_t kInterceptIret = 1u << 20;
@@ -109,6 +111,8 @@ constexpr std::uint32_t kInterceptInvlpgb = 0x13;  // INVLPGB, illegal INVLPGB, 
 
 // Exit codes, APM vol. 2, appendix C. Only 32 bits mean something (QEMU leaves the rest as it was).
 enum ExitCode : std::uint32_t {
+  kExitDivideError = 0x40,
+  kExitInvalidOpcode = 0x46,
   kExitGeneralProtection = 0x4d,
   kExitNmi = 0x61,
   kExitCpuid = 0x72,

@@ -1,22 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "monitor/monitor.hpp"
 #include "svm/exit_handlers.hpp"
 #include "svm/page_table.hpp"
 #include "svm/x86.hpp"
 
 namespace vmsrs::svm {
 
+monitor::Caller caller_of(Processor& processor) {
+  const VmcbSave& save = processor.vmcb->save;
+  processor.caller_memory.begin_call({save.cr0, save.cr3, save.cr4, save.efer});
+  return {
+      .address_space = save.cr3 & kPteAddress,
+      .thread = x86::read_msr(x86::kMsrFsBase),  // still the guest's: the hypervisor has none
+      .privilege_level = static_cast<std::uint8_t>(save.cpl == 0 ? 0 : 3),
+      .memory = &processor.caller_memory,
+  };
+}
+
 // VMMCALL from any privilege level: who calls is taken from processor state, then the monitor.
 void handle_vmmcall(Processor& processor) {
   Vmcb& vmcb = *processor.vmcb;
   GeneralRegs& regs = processor.general_regs;
-  processor.caller_memory.begin_call({vmcb.save.cr0, vmcb.save.cr3, vmcb.save.cr4, vmcb.save.efer});
-  const monitor::Caller caller{
-      .address_space = vmcb.save.cr3 & kPteAddress,
-      .thread = x86::read_msr(x86::kMsrFsBase),  // still the guest's: the hypervisor has none
-      .privilege_level = static_cast<std::uint8_t>(vmcb.save.cpl == 0 ? 0 : 3),
-      .memory = &processor.caller_memory,
-  };
+  const monitor::Caller caller = caller_of(processor);
   monitor::CallRegisters call{vmcb.save.rax, regs.rdi, regs.rsi, regs.rdx,
                               regs.r10,      regs.r8,  regs.r9};
   monitor::dispatch(caller, call);

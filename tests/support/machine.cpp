@@ -24,6 +24,12 @@ Result Client::call(std::uint64_t number, std::uint64_t rdi, std::uint64_t rsi, 
   return {static_cast<vmsrs_status>(registers.rax), registers.rdx, registers.rsi};
 }
 
+void Client::see_fault(vmsrs_fault_kind kind) {
+  caller_.memory = &memory;
+  memory.begin_call();
+  monitor::see_fault(caller_, {static_cast<std::uint32_t>(kind), 0, 0, 0x400010});
+}
+
 Result Client::attach(const std::string& name, const Secret& secret, std::uint32_t process_id) {
   vmsrs_attach_request request{};
   name.copy(request.name, sizeof request.name);

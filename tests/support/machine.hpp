@@ -46,6 +46,8 @@ class Client {
                        bool eager = false);
   // USER_CRASH to its end: while it answers AGAIN.
   Result crash(vmsrs_fault_kind kind = VMSRS_FAULT_WILD);
+  // The processor has seen a fault of the thread.
+  void see_fault(vmsrs_fault_kind kind);
   // Opens a management channel with the machine's secret; the token is in RDX.
   Result open(std::uint64_t capabilities = VMSRS_OBSERVE | VMSRS_OPERATE);
   Result define(std::uint64_t token, const std::string& name, const Secret& secret,
