@@ -77,6 +77,7 @@ void fill_machine(const CpuList& cpus) {
   svm::Machine& m = svm::machine();
   m.image = layout.image;
   m.hidden = layout.hidden;
+  m.storage_begin = layout.hidden.begin + layout.own_bytes;
   m.windows = layout.windows;
   for (const MemoryRange& range : layout.linux_map) {
     if (range.type != kUsable) continue;
@@ -89,7 +90,7 @@ void fill_machine(const CpuList& cpus) {
   m.msr_permissions = msr_permissions;
   m.io_permissions = pool.take(svm::kIoPermissionBytes);
   m.tsc_per_ms = measure_tsc();
-  if (cpus.has_more) say("warning: more CPUs than the hypervisor can use; Linux gets ", cpus.count);
+  if (cpus.has_more) console::warn("more CPUs than the hypervisor can use; Linux gets ", cpus.count);
 }
 
 void build_host_tables() {
@@ -121,7 +122,7 @@ void confine_devices() {
   svm::Machine& m = svm::machine();
   m.devices_confined = svm::start_iommus(m.iommus, pool);
   if (m.devices_confined) return;
-  say("warning: ", m.iommus.count == 0 ? "no IOMMU" : "no use of the IOMMU",
+  console::warn(m.iommus.count == 0 ? "no IOMMU" : "no use of the IOMMU",
       ": whoever drives a device (root) can have it change hidden memory");
 }
 

@@ -18,7 +18,8 @@ struct Monitor {
       : platform(machine), config(c), engine(machine, storage, bytes) {}
 
   recovery::Platform& platform;
-  const MonitorConfig config;
+  MonitorConfig config;
+  recovery::SpinLock secret_lock;  // of config's
   recovery::Engine engine;
   Tokens tokens;
   Throttle attach_throttle;

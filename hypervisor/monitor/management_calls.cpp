@@ -9,6 +9,24 @@ namespace {
 
 using recovery::Reply;
 
+bool is_secret(Monitor& monitor, const std::uint8_t (&hash)[kSha256Bytes]) {
+  const recovery::LockGuard guard(monitor.secret_lock, monitor.platform);
+  const bool right = recovery::equal_secret(hash, monitor.config.secret_hash, sizeof hash);
+  return right && monitor.config.has_secret;
+}
+
+// Whoever asks has opened a channel, so there is a secret.
+Reply change_secret(const Context& c) {
+  struct {
+    std::uint8_t bytes[kSha256Bytes];
+  } hash;
+  if (const Reply reply = copy_in(*c.caller.memory, c.registers.rsi, hash); !reply.ok())
+    return reply;
+  const recovery::LockGuard guard(c.monitor.secret_lock, c.monitor.platform);
+  recovery::copy_bytes(c.monitor.config.secret_hash, hash.bytes, sizeof hash.bytes);
+  return VMSRS_OK;
+}
+
 Reply open(const Context& c) {
   Throttle& throttle = c.monitor.management_throttle;
   const std::uint64_t space = c.caller.address_space;
@@ -24,9 +42,7 @@ Reply open(const Context& c) {
   std::uint8_t hash[kSha256Bytes];
   sha256(secret.bytes, sizeof secret.bytes, hash);
   recovery::clear_bytes(&secret, sizeof secret);
-  const MonitorConfig& config = c.monitor.config;
-  const bool right = recovery::equal_secret(hash, config.secret_hash, sizeof hash);
-  if (!right || !config.has_secret) {
+  if (!is_secret(c.monitor, hash)) {
     throttle.failed(space, c.monitor.platform);
     return VMSRS_DENIED;
   }
@@ -61,6 +77,35 @@ Reply exits(const Context& c) {
   if (!c.monitor.platform.exits(static_cast<std::uint32_t>(c.registers.rsi), out))
     return VMSRS_NOT_FOUND;
   return to.write(*c.caller.memory, &out, sizeof out);
+}
+
+Reply log(const Context& c) {
+  constexpr std::uint32_t kRoom = 16;  // of one call: what fits on the hypervisor's stack
+  const OutBuffer to{c.registers.rdx, c.registers.r10};
+  vmsrs_log_line out[kRoom];
+  if (to.length < sizeof out[0]) return VMSRS_BAD_LENGTH;
+  if (const Reply reply = to.prepare(*c.caller.memory, sizeof out); !reply.ok()) return reply;
+  const std::uint64_t fit = to.length / sizeof out[0];
+  std::uint64_t cursor = c.registers.rsi;
+  const std::uint32_t count = c.monitor.platform.log_lines(
+      cursor, out, fit < kRoom ? static_cast<std::uint32_t>(fit) : kRoom);
+  if (count > 0)
+    if (const Reply reply = to.write(*c.caller.memory, out, count * sizeof out[0]); !reply.ok())
+      return reply;
+  return {VMSRS_OK, count, cursor};
+}
+
+Reply memory(const Context& c) {
+  const OutBuffer to{c.registers.rsi, c.registers.rdx};
+  vmsrs_memory_range out[VMSRS_MAX_MEMORY_RANGES];
+  if (const Reply reply = to.prepare(*c.caller.memory, sizeof out); !reply.ok()) return reply;
+  const std::uint64_t fit = to.length / sizeof out[0];
+  std::uint64_t count = c.monitor.platform.memory_ranges(out);
+  if (count > fit) count = fit;
+  if (count > 0)
+    if (const Reply reply = to.write(*c.caller.memory, out, count * sizeof out[0]); !reply.ok())
+      return reply;
+  return {VMSRS_OK, count};
 }
 
 Reply server_info(const Context& c) {
@@ -165,6 +210,10 @@ Reply allowed_call(const Context& c) {
       return check_invariants(c);
     case VMSRS_CALL_MGMT_LABEL:
       return label(c);
+    case VMSRS_CALL_MGMT_LOG:
+      return log(c);
+    case VMSRS_CALL_MGMT_MEMORY:
+      return memory(c);
     case VMSRS_CALL_MGMT_DEFINE:
       return define(c);
     case VMSRS_CALL_MGMT_COLLECT:
@@ -175,6 +224,8 @@ Reply allowed_call(const Context& c) {
       return suppress(c);
     case VMSRS_CALL_MGMT_CONTAINMENT:
       return containment(c);
+    case VMSRS_CALL_MGMT_SECRET:
+      return change_secret(c);
     default:  // the last one that needed_capability names
       return c.monitor.engine.reap(c.registers.rsi, c.registers.rdx);
   }
@@ -182,8 +233,8 @@ Reply allowed_call(const Context& c) {
 
 // 0: no such call.
 std::uint32_t needed_capability(std::uint64_t call) {
-  if (call >= VMSRS_CALL_MGMT_STATS && call <= VMSRS_CALL_MGMT_LABEL) return VMSRS_OBSERVE;
-  if (call >= VMSRS_CALL_MGMT_DEFINE && call <= VMSRS_CALL_MGMT_CONTAINMENT) return VMSRS_OPERATE;
+  if (call >= VMSRS_CALL_MGMT_STATS && call <= VMSRS_CALL_MGMT_MEMORY) return VMSRS_OBSERVE;
+  if (call >= VMSRS_CALL_MGMT_DEFINE && call <= VMSRS_CALL_MGMT_SECRET) return VMSRS_OPERATE;
   return 0;
 }
 

@@ -157,6 +157,7 @@ void Engine::stats(vmsrs_stats& out) {
   out.uptime_ns = platform_.now_ns() - start_ns_;
   out.hidden_bytes = platform_.hidden_bytes();
   out.devices = platform_.devices();
+  out.cycles_per_second = platform_.cycles_per_second();
   out.storage_bytes = pool_.capacity_bytes();
   out.storage_used_bytes = pool_.used_bytes();
   out.hidden_access_count = platform_.hidden_access_count();

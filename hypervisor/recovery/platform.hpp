@@ -33,6 +33,12 @@ class Platform {
   // in.
   virtual vmsrs_check_result check_hidden() const = 0;
   virtual std::uint64_t devices() const { return VMSRS_DEVICES_UNKNOWN; }  // enum vmsrs_devices
+  virtual std::uint64_t cycles_per_second() const { return 0; }            // 0: there are no exits
+  // Lines of the log from number `cursor` on, or the oldest that there are: how many were written
+  // to `out`; `cursor` becomes the number of the next one.
+  virtual std::uint32_t log_lines(std::uint64_t&, vmsrs_log_line*, std::uint32_t) { return 0; }
+  // All ranges, at most VMSRS_MAX_MEMORY_RANGES; returns how many.
+  virtual std::uint32_t memory_ranges(vmsrs_memory_range*) const { return 0; }
 
  protected:
   ~Platform() = default;

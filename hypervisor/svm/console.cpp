@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "svm/console.hpp"
 
+#include "svm/log_ring.hpp"
+#include "svm/processor.hpp"
 #include "svm/spin_lock.hpp"
 #include "svm/x86.hpp"
 
@@ -12,6 +14,7 @@ constexpr std::uint16_t kSerial = 0x3f8;
 constexpr std::uint8_t kSerialTransmitEmpty = 0x20;
 
 constinit svm::SpinLock line_lock;
+constinit svm::LogRing ring;
 constinit bool has_debug_console = false;
 constinit bool has_serial = false;
 constinit std::uint16_t debug_exit_port = 0;
@@ -24,6 +27,12 @@ void serial_put(char c) {
     if ((x86::in8(kSerial + 5) & kSerialTransmitEmpty) != 0) break;
   }
   x86::out8(kSerial, static_cast<std::uint8_t>(c));
+}
+
+// 0 before there are others.
+std::uint32_t this_cpu() {
+  const svm::Processor* const self = svm::processors.find(x86::cpuid(1).ebx >> 24);
+  return self != nullptr ? self->index : 0;
 }
 
 }  // namespace
@@ -55,8 +64,11 @@ void console_initialise() {
   has_serial = x86::in8(kSerial + 7) == 0x5a;
 }
 
-void emit(const Line& line, bool serial_too) {
+void emit(const Line& line, vmsrs_log_level level, bool serial_too) {
+  constexpr std::size_t kOurName = sizeof "vmsrs: " - 1;  // told by who reads the ring
+  const std::uint32_t cpu = this_cpu();
   line_lock.lock();
+  ring.add(level, cpu, x86::read_tsc(), line.text() + kOurName, line.length() - kOurName);
   for (std::size_t i = 0; i < line.length(); ++i) {
     if (has_debug_console) x86::out8(kDebugConsole, static_cast<std::uint8_t>(line.text()[i]));
     if (serial_too && has_serial) serial_put(line.text()[i]);
@@ -67,6 +79,14 @@ void emit(const Line& line, bool serial_too) {
     serial_put('\n');
   }
   line_lock.unlock();
+}
+
+bool read_log(std::uint64_t& sequence, vmsrs_log_line& line) {
+  line_lock.lock();
+  if (sequence < ring.oldest()) sequence = ring.oldest();
+  const bool found = ring.read(sequence, line);
+  line_lock.unlock();
+  return found;
 }
 
 void set_debug_exit_port(std::uint16_t port) { debug_exit_port = port; }

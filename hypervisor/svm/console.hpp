@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <vmsrs/abi.h>
+
 #include <cstddef>
 #include <cstdint>
 
-// Log lines. They go to QEMU's debug console (port 0xe9) where there is one; `say` and `stop` also
-// go to the first serial port: at boot, before Linux owns it, and when the machine ends.
-// Any CPU at any time; a line is never mixed with another CPU's.
+// Log lines. They are kept in hidden memory (MGMT_LOG) and go to QEMU's debug console (port 0xe9)
+// where there is one; all but `log` also go to the first serial port: at boot, before Linux owns
+// it, and when the machine ends. Any CPU at any time; a line is never mixed with another CPU's.
 namespace vmsrs::console {
 
 struct Hex {
@@ -32,7 +34,10 @@ class Line {
 };
 
 void console_initialise();
-void emit(const Line& line, bool serial_too);
+void emit(const Line& line, vmsrs_log_level level, bool serial_too);
+// A kept line, its `time_ns` still the processor's counter; `sequence` becomes that of the oldest
+// one if that is later. False: there is none yet.
+bool read_log(std::uint64_t& sequence, vmsrs_log_line& line);
 // Ends the machine: all other CPUs stop, then isa-debug-exit if the command line named one, else
 // halt.
 [[noreturn]] void end_machine();
@@ -45,21 +50,33 @@ void log(Parts... parts) {
   Line line;
   line.add("vmsrs: ");
   (line.add(parts), ...);
-  emit(line, false);
+  emit(line, VMSRS_LOG_INFO, false);
 }
 template <class... Parts>
 void say(Parts... parts) {
   Line line;
   line.add("vmsrs: ");
   (line.add(parts), ...);
-  emit(line, true);
+  emit(line, VMSRS_LOG_INFO, true);
 }
 template <class... Parts>
-[[noreturn]] void stop(Parts... parts) {
+void warn(Parts... parts) {
+  Line line;
+  line.add("vmsrs: warning: ");
+  (line.add(parts), ...);
+  emit(line, VMSRS_LOG_WARNING, true);
+}
+// The machine cannot go on as it is; the caller says what comes of it.
+template <class... Parts>
+void complain(Parts... parts) {
   Line line;
   line.add("vmsrs: error: ");
   (line.add(parts), ...);
-  emit(line, true);
+  emit(line, VMSRS_LOG_ERROR, true);
+}
+template <class... Parts>
+[[noreturn]] void stop(Parts... parts) {
+  complain(parts...);
   end_machine();
 }
 

@@ -18,9 +18,9 @@ void dump_and_end(const Processor& processor, const char* why) {
   const VmcbControl& control = processor.vmcb->control;
   const VmcbSave& s = processor.vmcb->save;
   const GeneralRegs& g = processor.general_regs;
-  console::say("error: CPU ", processor.index, ": ", why, ": exit ",
-               Hex{control.exit_code & 0xffffffff}, " info ", Hex{control.exit_info1}, " ",
-               Hex{control.exit_info2}, " at ", Hex{s.cs.selector}, ":", Hex{s.rip});
+  console::complain("CPU ", processor.index, ": ", why, ": exit ",
+                    Hex{control.exit_code & 0xffffffff}, " info ", Hex{control.exit_info1}, " ",
+                    Hex{control.exit_info2}, " at ", Hex{s.cs.selector}, ":", Hex{s.rip});
   console::log("  rax ", Hex{s.rax}, " rbx ", Hex{g.rbx}, " rcx ", Hex{g.rcx}, " rdx ", Hex{g.rdx});
   console::log("  rsi ", Hex{g.rsi}, " rdi ", Hex{g.rdi}, " rbp ", Hex{g.rbp}, " rsp ", Hex{s.rsp});
   console::log("  r8 ", Hex{g.r8}, " r9 ", Hex{g.r9}, " r10 ", Hex{g.r10}, " r11 ", Hex{g.r11});

@@ -211,8 +211,7 @@ bool start_iommus(const IommuList& list, PagePool& pool) {
   fill_devices(list, devices);
   for (const Iommu& iommu : list) {
     if (!units[unit_count].start(iommu, devices, pool)) {
-      console::say("warning: the IOMMU at ", console::Hex{iommu.registers.begin},
-                   " does not answer");
+      console::warn("the IOMMU at ", console::Hex{iommu.registers.begin}, " does not answer");
       return false;
     }
     ++unit_count;

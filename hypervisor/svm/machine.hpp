@@ -19,9 +19,10 @@ constexpr std::uint64_t kLocalApic = 0xfee00000;
 struct Machine {
   static constexpr std::size_t kMaxRanges = 64;
 
-  PhysicalRange image;    // the hypervisor itself
-  PhysicalRange hidden;   // its page tables and stacks, then the recovery storage
-  PhysicalRange windows;  // read-only for the guest
+  PhysicalRange image;              // the hypervisor itself
+  PhysicalRange hidden;             // its page tables and stacks, then the recovery storage
+  std::uint64_t storage_begin = 0;  // within `hidden`
+  PhysicalRange windows;            // read-only for the guest
   PhysicalRange guest_memory[kMaxRanges];
   std::size_t guest_memory_count = 0;
   IommuList iommus;

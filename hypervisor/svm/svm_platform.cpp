@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "svm/svm_platform.hpp"
 
+#include "svm/console.hpp"
 #include "svm/features.hpp"
 #include "svm/machine.hpp"
 #include "svm/processor.hpp"
@@ -18,12 +19,13 @@ void SvmPlatform::start_clock() {
 
 std::uint32_t SvmPlatform::isolation() const { return VMSRS_ISOLATION_HYPERVISOR; }
 
-std::uint64_t SvmPlatform::now_ns() const {
-  const std::uint64_t now = x86::read_tsc();
-  // Another CPU's counter may lag a little behind the one the clock was started on.
-  const std::uint64_t ticks = now > begin_tsc_ ? now - begin_tsc_ : 0;
+// Another CPU's counter may lag a little behind the one the clock was started on.
+std::uint64_t SvmPlatform::since_start_ns(std::uint64_t counter) const {
+  const std::uint64_t ticks = counter > begin_tsc_ ? counter - begin_tsc_ : 0;
   return static_cast<std::uint64_t>((Uint128{ticks} * ns_per_tick_) >> 32);
 }
+
+std::uint64_t SvmPlatform::now_ns() const { return since_start_ns(x86::read_tsc()); }
 
 std::uint64_t SvmPlatform::cycles() const { return x86::read_tsc(); }
 
@@ -73,6 +75,31 @@ bool SvmPlatform::exits(std::uint32_t cpu, vmsrs_exits& out) const {
     out.cycles[i] = exits.cycles[i].load(std::memory_order_relaxed);
   }
   return true;
+}
+
+std::uint64_t SvmPlatform::cycles_per_second() const { return machine().tsc_per_ms * 1000; }
+
+std::uint32_t SvmPlatform::log_lines(std::uint64_t& cursor, vmsrs_log_line* out,
+                                     std::uint32_t room) {
+  std::uint32_t count = 0;
+  for (; count < room && console::read_log(cursor, out[count]); ++count, ++cursor)
+    out[count].time_ns = since_start_ns(out[count].time_ns);
+  return count;
+}
+
+std::uint32_t SvmPlatform::memory_ranges(vmsrs_memory_range* out) const {
+  const Machine& m = machine();
+  std::uint32_t count = 0;
+  const auto add = [&](std::uint64_t begin, std::uint64_t end, vmsrs_memory_use use) {
+    if (begin < end && count < VMSRS_MAX_MEMORY_RANGES) out[count++] = {begin, end, use, 0};
+  };
+  add(m.image.begin, m.image.end, VMSRS_MEMORY_IMAGE);
+  add(m.hidden.begin, m.storage_begin, VMSRS_MEMORY_OWN);
+  add(m.storage_begin, m.hidden.end, VMSRS_MEMORY_STORAGE);
+  add(m.windows.begin, m.windows.end, VMSRS_MEMORY_WINDOWS);
+  for (const Iommu& iommu : m.iommus)
+    add(iommu.registers.begin, iommu.registers.end, VMSRS_MEMORY_IOMMU);
+  return count;
 }
 
 vmsrs_check_result SvmPlatform::check_hidden() const { return svm::check_hidden(); }

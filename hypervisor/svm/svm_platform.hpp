@@ -24,8 +24,13 @@ class SvmPlatform final : public recovery::Platform {
   bool exits(std::uint32_t cpu, vmsrs_exits& out) const override;
   vmsrs_check_result check_hidden() const override;
   std::uint64_t devices() const override;
+  std::uint64_t cycles_per_second() const override;
+  std::uint32_t log_lines(std::uint64_t& cursor, vmsrs_log_line* out, std::uint32_t room) override;
+  std::uint32_t memory_ranges(vmsrs_memory_range* out) const override;
 
  private:
+  std::uint64_t since_start_ns(std::uint64_t counter) const;
+
   std::uint64_t begin_tsc_ = 0;
   std::uint64_t ns_per_tick_ = 0;  // fixed point, 32 bits behind the point
 };

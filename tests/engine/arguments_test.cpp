@@ -78,7 +78,7 @@ BOOST_FIXTURE_TEST_SUITE(arguments, Fixture)
 BOOST_AUTO_TEST_CASE(unknown_calls) {
   for (const std::uint64_t call : {0x001ull,
                                    0x0ffull,
-                                   0x10cull,
+                                   0x10dull,
                                    0x10full,
                                    0x11cull,
                                    0x11full,
@@ -88,9 +88,9 @@ BOOST_AUTO_TEST_CASE(unknown_calls) {
                                    0x1ffull,
                                    0x202ull,
                                    0x20full,
-                                   0x216ull,
+                                   0x218ull,
                                    0x21full,
-                                   0x226ull,
+                                   0x227ull,
                                    0x300ull,
                                    ~0ull,
                                    1ull << 32,
@@ -370,13 +370,13 @@ BOOST_AUTO_TEST_CASE(load_that_must_restore_read_only_memory) {
 BOOST_AUTO_TEST_CASE(management_without_a_capability) {
   const std::uint64_t observe = manager.open(VMSRS_OBSERVE).rdx;
   const std::uint64_t operate = manager.open(VMSRS_OPERATE).rdx;
-  for (std::uint64_t call = VMSRS_CALL_MGMT_STATS; call <= VMSRS_CALL_MGMT_LABEL; ++call) {
+  for (std::uint64_t call = VMSRS_CALL_MGMT_STATS; call <= VMSRS_CALL_MGMT_MEMORY; ++call) {
     refuse(manager, VMSRS_DENIED, call, 0, 0, address_of(buffer), 64, 64);
     refuse(manager, VMSRS_DENIED, call, token ^ 1, 0, address_of(buffer), 64, 64);
     refuse(manager, VMSRS_DENIED, call, operate, 0, address_of(buffer), 64, 64);
     refuse(a, VMSRS_DENIED, call, token, 0, address_of(buffer), 64, 64);
   }
-  for (std::uint64_t call = VMSRS_CALL_MGMT_DEFINE; call <= VMSRS_CALL_MGMT_CONTAINMENT; ++call) {
+  for (std::uint64_t call = VMSRS_CALL_MGMT_DEFINE; call <= VMSRS_CALL_MGMT_SECRET; ++call) {
     refuse(manager, VMSRS_DENIED, call, 0, 0, kServerProcess);
     refuse(manager, VMSRS_DENIED, call, observe, 0, kServerProcess);
     refuse(a, VMSRS_DENIED, call, token, 0, kServerProcess);
@@ -390,6 +390,8 @@ BOOST_AUTO_TEST_CASE(management_buffers) {
   refuse_pointers(manager, true, [&](std::uint64_t to, vmsrs_status wanted) {
     refuse(manager, wanted, VMSRS_CALL_MGMT_STATS, token, to, 64);
     refuse(manager, wanted, VMSRS_CALL_MGMT_EXITS, token, 0, to, 64);
+    refuse(manager, wanted, VMSRS_CALL_MGMT_LOG, token, 0, to, sizeof(vmsrs_log_line));
+    refuse(manager, wanted, VMSRS_CALL_MGMT_MEMORY, token, to, 64);
     refuse(manager, wanted, VMSRS_CALL_MGMT_SERVER, token, 0, to, 64);
     refuse(manager, wanted, VMSRS_CALL_MGMT_USERS, token, 0, 0, to, sizeof(vmsrs_user_info));
     refuse(manager, wanted, VMSRS_CALL_MGMT_CHECK, token, 1, to, 64);
@@ -397,6 +399,8 @@ BOOST_AUTO_TEST_CASE(management_buffers) {
   });
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_STATS, token, at, 0);
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_EXITS, token, 0, at, 0);
+  refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_LOG, token, 0, at, 255);
+  refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_MEMORY, token, at, 0);
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_SERVER, token, 0, at, 0);
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_SERVER, token, 0, at, ~0ull);
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_USERS, token, 0, 0, at, 103);
@@ -451,6 +455,7 @@ BOOST_AUTO_TEST_CASE(cursor_of_users_may_be_anything) {
 BOOST_AUTO_TEST_CASE(definitions) {
   refuse_pointers(manager, false, [&](std::uint64_t from, vmsrs_status wanted) {
     refuse(manager, wanted, VMSRS_CALL_MGMT_DEFINE, token, from);
+    refuse(manager, wanted, VMSRS_CALL_MGMT_SECRET, token, from);
   });
   vmsrs_server_definition definition{};
   const auto refuse_it = [&] {

@@ -3,8 +3,10 @@
 #include <set>
 
 #include "fixture.hpp"
+#include "monitor/sha256.hpp"
 
 // Who may do what: secrets, throttling, tokens, attaching, dead processes.
+using namespace vmsrs;
 using namespace vmsrs::test;
 
 namespace {
@@ -163,6 +165,25 @@ BOOST_AUTO_TEST_CASE(tokens_belong_to_their_address_space) {
   BOOST_TEST(status_with(thief, token) == VMSRS_DENIED);
   BOOST_TEST(manager.call(VMSRS_CALL_MGMT_CLOSE, token).status == VMSRS_OK);
   BOOST_TEST(status_with(manager, token) == VMSRS_DENIED);
+}
+
+BOOST_AUTO_TEST_CASE(the_secret_is_changed_while_the_machine_runs) {
+  const Secret old = Machine::management_secret(), fresh = secret_of(0x77);
+  std::uint8_t hash[VMSRS_HASH_BYTES];
+  monitor::sha256(fresh.data(), fresh.size(), hash);
+  const std::uint64_t observe = manager.open(VMSRS_OBSERVE).rdx;
+  const auto change = [&](std::uint64_t by) {
+    return manager.call(VMSRS_CALL_MGMT_SECRET, by, address_of(hash)).status;
+  };
+  BOOST_TEST(change(observe) == VMSRS_DENIED);
+  BOOST_TEST(open_with(manager, old) == VMSRS_OK);
+  BOOST_TEST(change(token) == VMSRS_OK);
+  BOOST_TEST(open_with(manager, old) == VMSRS_DENIED);
+  BOOST_TEST(open_with(manager, fresh) == VMSRS_OK);
+  vmsrs_stats stats{};  // what is open stays so
+  BOOST_TEST(manager.call(VMSRS_CALL_MGMT_STATS, token, address_of(&stats), sizeof stats).status ==
+             VMSRS_OK);
+  BOOST_TEST(open_with(manager, fresh) == VMSRS_OK);
 }
 
 BOOST_AUTO_TEST_CASE(oldest_token_goes_first) {

@@ -264,4 +264,41 @@ BOOST_AUTO_TEST_CASE(service_is_called_again_after_a_while) {
   BOOST_TEST(window().status.service_request == requests + 1);
 }
 
+BOOST_AUTO_TEST_CASE(the_log_goes_on_where_it_stopped) {
+  machine.platform.set_log(5, 40);
+  vmsrs_log_line lines[20];
+  const auto read = [&](std::uint64_t cursor, std::size_t room) {
+    return manager.call(VMSRS_CALL_MGMT_LOG, token, cursor, address_of(lines),
+                        room * sizeof lines[0]);
+  };
+  Result result = read(0, 20);
+  BOOST_TEST(result.status == VMSRS_OK);
+  BOOST_TEST(result.rdx == 16u);  // of one call
+  BOOST_TEST(result.rsi == 21u);
+  BOOST_TEST(lines[0].sequence == 5u);
+  BOOST_TEST(std::string(lines[15].text, lines[15].length) == "line 20");
+  result = read(result.rsi, 3);
+  BOOST_TEST(result.rdx == 3u);
+  BOOST_TEST(result.rsi == 24u);
+  BOOST_TEST(lines[0].sequence == 21u);
+  result = read(44, 20);
+  BOOST_TEST(result.rdx == 1u);
+  result = read(result.rsi, 20);
+  BOOST_TEST(result.rdx == 0u);
+  BOOST_TEST(result.rsi == 45u);
+  BOOST_TEST(read(~0ull, 1).rdx == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(the_memory_map_is_cut_to_what_fits) {
+  vmsrs_memory_range ranges[3];
+  const auto read = [&](std::size_t bytes) {
+    return manager.call(VMSRS_CALL_MGMT_MEMORY, token, address_of(ranges), bytes).rdx;
+  };
+  BOOST_TEST(read(sizeof ranges) == 2u);
+  BOOST_TEST(ranges[1].use == static_cast<std::uint32_t>(VMSRS_MEMORY_STORAGE));
+  ranges[1].use = 77;
+  BOOST_TEST(read(2 * sizeof ranges[0] - 1) == 1u);
+  BOOST_TEST(ranges[1].use == 77u);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

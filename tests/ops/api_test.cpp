@@ -261,6 +261,43 @@ BOOST_AUTO_TEST_CASE(other_documents_are_there) {
   BOOST_TEST(stats.at("exits").size() == 2u);
 }
 
+BOOST_AUTO_TEST_CASE(the_hypervisors_log) {
+  const Json all = get("/v1/hypervisor/log").body;
+  BOOST_REQUIRE(all.at("lines").size() == 3u);  // two answers of the hypervisor's
+  BOOST_TEST(all.at("lost") == 0);              // nobody asked for older ones
+  BOOST_TEST(all.at("next") == 10);
+  const Json& warning = all.at("lines")[1];
+  BOOST_TEST(warning.at("sequence") == 8);
+  BOOST_TEST(warning.at("seconds") == 4.0);
+  BOOST_TEST(warning.at("cpu") == 1);
+  BOOST_TEST(warning.at("level") == "warning");
+  BOOST_TEST(warning.at("text") ==
+             R"(no IOMMU: whoever drives a device\x1b can have it change memory)");
+  const Json later = get("/v1/hypervisor/log?since=9").body;
+  BOOST_TEST(later.at("lines").size() == 1u);
+  BOOST_TEST(get("/v1/hypervisor/log?since=4").body.at("lost") == 3);
+  const Json end = get("/v1/hypervisor/log?since=10").body;
+  BOOST_TEST(end.at("lines").empty());
+  BOOST_TEST(end.at("next") == 10);
+  BOOST_TEST(end.at("lost") == 0);
+  for (const char* since : {"x", "-1", "1x", "99999999999999999999", ""})
+    check_error(get(std::string("/v1/hypervisor/log?since=") + since), 400, "bad_request");
+}
+
+BOOST_AUTO_TEST_CASE(the_hypervisors_memory) {
+  const Json ranges = get("/v1/hypervisor/memory").body.at("ranges");
+  BOOST_REQUIRE(ranges.size() == 4u);
+  BOOST_TEST(ranges[2].at("begin") == "0x3a200000");
+  BOOST_TEST(ranges[2].at("end") == "0x3e000000");
+  BOOST_TEST(ranges[2].at("bytes") == 0x3e00000);
+  BOOST_TEST(ranges[2].at("use") == "storage");
+  const Json exits = get("/v1/exits").body;
+  BOOST_TEST(exits.at("cycles_per_second") == 2'000'000'000);
+  BOOST_TEST(exits.at("uptime_seconds") == 3600.0);
+  fake.stats_now.cycles_per_second = 0;
+  BOOST_TEST(get("/v1/exits").body.at("cycles_per_second") == nullptr);
+}
+
 BOOST_AUTO_TEST_CASE(refusals_of_the_hypervisor_become_errors) {
   fake.stats_status = VMSRS_DENIED;
   check_error(get("/v1/status"), 403, "denied");

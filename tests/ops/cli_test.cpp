@@ -60,6 +60,9 @@ const std::vector<Words> kVerbs = {{"status"},
                                    {"users", "list", "--crashed"},
                                    {"servers", "list"},
                                    {"version"},
+                                   {"hypervisor", "log"},
+                                   {"hypervisor", "exits"},
+                                   {"hypervisor", "memory"},
                                    {"gc", "--dry-run"},
                                    {"gc", "--yes"},
                                    {"gc", "--yes", "--server", "shop", "--user", "3"},
@@ -76,7 +79,7 @@ struct BadUsage {
 const std::vector<BadUsage> kBadUsages = {
     {{},
      "a verb is missing (there are: status, users, servers, gc, scrub, containment, check, "
-     "version)"},
+     "hypervisor, version)"},
     {{"staus"}, "no verb \"staus\", did you mean \"status\"?"},
     {{"--output", "json", "chek"}, "no verb \"chek\", did you mean \"check\"?"},
     {{"users", "lst"}, "no verb \"lst\", did you mean \"list\"?"},
@@ -92,6 +95,8 @@ const std::vector<BadUsage> kBadUsages = {
     {{"scrub"}, "give --yes where nobody can be asked"},
     {{"scrub", "--user", "3"}, "--user"},
     {{"check", "surplus"}, "surplus"},
+    {{"hypervisor"}, "a verb is missing (there are: log, exits, memory)"},
+    {{"hypervisor", "log", "--since", "x"}, "--since"},
     {{"containment"}, "SERVER"},
     {{"containment", "shop", "on"}, "on not in {contain,observe,off,own}"},
 };
@@ -133,6 +138,31 @@ BOOST_AUTO_TEST_CASE(tables_tell_what_is_there) {
   BOOST_TEST(contains(users, R"(trace \x1b[2J"\x5cx1b\x00\xff )"));
   BOOST_TEST(count_lines(ctl({"users", "list", "--crashed"}).out) == 4u);
   BOOST_TEST(contains(ctl({"servers", "list"}).out, "roster"));
+}
+
+BOOST_AUTO_TEST_CASE(the_hypervisor_in_tables) {
+  const std::string log = ctl({"hypervisor", "log", "--since", "5"}).out;
+  BOOST_TEST(contains(log, "(2 lines before these are no longer kept)"));
+  BOOST_TEST(contains(log, R"(warning  no IOMMU: whoever drives a device\x1b can)"));
+  BOOST_TEST(contains(ctl({"hypervisor", "log", "--since", "10"}).out, "No line since then."));
+  const std::string exits = ctl({"hypervisor", "exits"}).out;
+  BOOST_TEST(contains(exits, "all"));
+  // 3,090 exits of 1,000 cycles in an hour of two processors of 2 GHz
+  BOOST_TEST(contains(exits, "3090000"));
+  BOOST_TEST(contains(exits, "0.000 %"));
+  fake.change([](FakeChannel& f) {
+    f.exits_now[0].cycles[0] += 144'000'000'000;  // a hundredth of 14.4e12
+  });
+  BOOST_TEST(contains(ctl({"hypervisor", "exits"}).out, "1.000 %"));
+  const std::string memory = ctl({"hypervisor", "memory"}).out;
+  BOOST_TEST(contains(memory, "0x3a200000  0x3e000000  62 MiB"));
+  BOOST_TEST(contains(memory, "recovery storage"));
+  fake.change([](FakeChannel& f) {
+    f.log_now.clear();
+    f.memory_now.clear();
+  });
+  BOOST_TEST(contains(ctl({"hypervisor", "log"}).out, "No log is kept here"));
+  BOOST_TEST(contains(ctl({"hypervisor", "memory"}).out, "there is no hypervisor"));
 }
 
 BOOST_AUTO_TEST_CASE(dry_run_changes_nothing) {

@@ -219,6 +219,24 @@ BOOST_AUTO_TEST_CASE(reload_takes_servers_and_refuses_the_rest_by_name) {
   BOOST_TEST(answers());
 }
 
+BOOST_AUTO_TEST_CASE(reload_changes_the_management_secret) {
+  Program daemon({VMSRS_VMSRSD_ON_MONITOR, "--config", configure()});
+  BOOST_REQUIRE(eventually([&] { return answers(); }));
+  const auto reloads = [&](const std::string& secret, const std::string& said) {
+    scratch.write("secret", secret);
+    daemon.signal(SIGHUP);
+    return eventually([&] { return contains(daemon.err(), said); });
+  };
+  BOOST_TEST(reloads(kSecret, "again: 0 servers"));
+  BOOST_TEST(!contains(daemon.err(), "has been changed"));
+  BOOST_TEST(reloads("no secret", "not reloaded: "));
+  BOOST_TEST(!contains(daemon.err(), "has been changed"));
+  BOOST_TEST(reloads(std::string(64, '2'),
+                     "has been changed; until the next boot. For that, put secret_sha256="
+                     "9f72ea0cf49536e3c66c787f705186df9a4378083753ae9536d65b3ad7fcddc4"));
+  BOOST_TEST(answers());
+}
+
 BOOST_AUTO_TEST_CASE(service_manager_is_told) {
   const int descriptor = ::socket(AF_UNIX, SOCK_DGRAM, 0);
   sockaddr_un address{};

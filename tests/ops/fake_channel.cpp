@@ -92,6 +92,7 @@ FakeChannel::FakeChannel() {
   stats_now.cpu_count = 2;
   stats_now.server_count = 2;
   stats_now.uptime_ns = 3600 * kSecond;
+  stats_now.cycles_per_second = 2'000'000'000;
   stats_now.hidden_bytes = 64 << 20;
   stats_now.storage_bytes = 60 << 20;
   stats_now.storage_used_bytes = 3 << 20;
@@ -101,6 +102,24 @@ FakeChannel::FakeChannel() {
   stats_now.refused_call_count = 5;
   stats_now.faults[VMSRS_FAULT_WILD] = 4;
   stats_now.faults[VMSRS_FAULT_ARITHMETIC] = 1;
+
+  const auto say = [&](std::uint64_t sequence, vmsrs_log_level level, const char* text) {
+    vmsrs_log_line line{};
+    line.sequence = sequence;
+    line.time_ns = sequence * kSecond / 2;
+    line.cpu = 1;
+    line.level = static_cast<std::uint16_t>(level);
+    line.length = static_cast<std::uint16_t>(std::strlen(text));
+    std::memcpy(line.text, text, line.length);
+    log_now.push_back(line);
+  };
+  say(7, VMSRS_LOG_INFO, "hypervisor, ABI 1.0");
+  say(8, VMSRS_LOG_WARNING, "no IOMMU: whoever drives a device\x1b can have it change memory");
+  say(9, VMSRS_LOG_ERROR, "CPU 1: guest shutdown");
+  memory_now = {{0x200000, 0x400000, VMSRS_MEMORY_IMAGE, 0},
+                {0x3a000000, 0x3a200000, VMSRS_MEMORY_OWN, 0},
+                {0x3a200000, 0x3e000000, VMSRS_MEMORY_STORAGE, 0},
+                {0x39e00000, 0x3a000000, VMSRS_MEMORY_WINDOWS, 0}};
 
   vmsrs_server_info roster{};
   std::strcpy(roster.name, "roster");
@@ -132,6 +151,24 @@ vmsrs_status FakeChannel::exits(std::uint32_t cpu, vmsrs_exits& exits) {
   if (exits_status != VMSRS_OK) return exits_status;
   if (cpu >= exits_now.size()) return VMSRS_NOT_FOUND;
   exits = exits_now[cpu];
+  return VMSRS_OK;
+}
+
+vmsrs_status FakeChannel::log(std::uint64_t cursor, std::span<vmsrs_log_line> lines,
+                              channel::LogPage& page) {
+  const std::lock_guard guard(lock_);
+  page = {0, cursor};
+  for (const vmsrs_log_line& line : log_now) {
+    if (line.sequence < cursor || page.count == std::min<std::size_t>(lines.size(), 2)) continue;
+    lines[page.count++] = line;
+    page.next_cursor = line.sequence + 1;
+  }
+  return VMSRS_OK;
+}
+
+vmsrs_status FakeChannel::memory(std::vector<vmsrs_memory_range>& ranges) {
+  const std::lock_guard guard(lock_);
+  ranges = memory_now;
   return VMSRS_OK;
 }
 
@@ -212,6 +249,12 @@ vmsrs_status FakeChannel::contain(std::uint32_t server, std::uint32_t mode) {
   const std::lock_guard guard(lock_);
   calls.push_back("contain " + std::to_string(server) + " " + std::to_string(mode));
   if (server < servers_now.size()) servers_now[server].containment = mode;
+  return VMSRS_OK;
+}
+
+vmsrs_status FakeChannel::change_secret(const std::array<std::uint8_t, VMSRS_HASH_BYTES>&) {
+  const std::lock_guard guard(lock_);
+  calls.emplace_back("change_secret");
   return VMSRS_OK;
 }
 

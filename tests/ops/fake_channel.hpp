@@ -29,6 +29,8 @@ class FakeChannel final : public channel::Channel {
   std::map<std::uint32_t, std::vector<vmsrs_user_info>> users_now;
   std::map<std::uint32_t, std::string> labels_now;  // by slot
   std::vector<vmsrs_exits> exits_now;
+  std::vector<vmsrs_log_line> log_now;  // with rising numbers
+  std::vector<vmsrs_memory_range> memory_now;
   vmsrs_check_report report_now{};
 
   int checks_pending = 0;       // so many more check calls answer VMSRS_AGAIN
@@ -44,6 +46,9 @@ class FakeChannel final : public channel::Channel {
   vmsrs_status version(channel::Version& version) override;
   vmsrs_status stats(vmsrs_stats& stats) override;
   vmsrs_status exits(std::uint32_t cpu, vmsrs_exits& exits) override;
+  vmsrs_status log(std::uint64_t cursor, std::span<vmsrs_log_line> lines,
+                   channel::LogPage& page) override;
+  vmsrs_status memory(std::vector<vmsrs_memory_range>& ranges) override;
   vmsrs_status server(std::uint32_t index, vmsrs_server_info& info) override;
   vmsrs_status users(std::uint32_t server, std::uint64_t cursor, std::span<vmsrs_user_info> records,
                      channel::UsersPage& page) override;
@@ -55,6 +60,7 @@ class FakeChannel final : public channel::Channel {
   vmsrs_status scrub(std::uint64_t server, std::uint64_t bytes,
                      channel::ScrubProgress& progress) override;
   vmsrs_status contain(std::uint32_t server, std::uint32_t mode) override;
+  vmsrs_status change_secret(const std::array<std::uint8_t, VMSRS_HASH_BYTES>& hash) override;
   vmsrs_status reap(std::uint32_t server, std::uint32_t process_id) override;
 
  private:

@@ -2,6 +2,7 @@
 #include "support/host_platform.hpp"
 
 #include <chrono>
+#include <string>
 #include <thread>
 
 namespace vmsrs::test {
@@ -43,6 +44,29 @@ bool HostPlatform::exits(std::uint32_t cpu, vmsrs_exits& out) const {
   out = vmsrs_exits{};
   out.cpu = cpu;
   return true;
+}
+
+std::uint32_t HostPlatform::log_lines(std::uint64_t& cursor, vmsrs_log_line* out,
+                                      std::uint32_t room) {
+  if (cursor < log_first_) cursor = log_first_;
+  std::uint32_t count = 0;
+  for (; count < room && cursor < log_first_ + log_count_; ++count, ++cursor) {
+    out[count] = {};
+    out[count].sequence = cursor;
+    out[count].time_ns = cursor * 1'000'000;
+    out[count].cpu = static_cast<std::uint32_t>(cursor % 2);
+    out[count].level = static_cast<std::uint16_t>(cursor % 3);
+    const std::string text = "line " + std::to_string(cursor);
+    out[count].length =
+        static_cast<std::uint16_t>(text.copy(out[count].text, sizeof out[count].text));
+  }
+  return count;
+}
+
+std::uint32_t HostPlatform::memory_ranges(vmsrs_memory_range* out) const {
+  out[0] = {0x200000, 0x400000, VMSRS_MEMORY_IMAGE, 0};
+  out[1] = {0x30000000, 0x34000000, VMSRS_MEMORY_STORAGE, 0};
+  return 2;
 }
 
 }  // namespace vmsrs::test

@@ -31,6 +31,10 @@ class HostPlatform final : public recovery::Platform {
   bool exits(std::uint32_t cpu, vmsrs_exits& out) const override;
   vmsrs_check_result check_hidden() const override { return hidden_; }
 
+  std::uint64_t cycles_per_second() const override { return 1'000'000'000; }
+  std::uint32_t log_lines(std::uint64_t& cursor, vmsrs_log_line* out, std::uint32_t room) override;
+  std::uint32_t memory_ranges(vmsrs_memory_range* out) const override;
+
   void advance_ns(std::uint64_t ns) { offset_ns_ += ns; }
   // Lets a test supply the window's memory itself; nullptr: the machine has no such window.
   void set_window(std::uint32_t server, vmsrs_window* window) { windows_[server] = window; }
@@ -39,6 +43,8 @@ class HostPlatform final : public recovery::Platform {
   void set_window_observer(std::function<void()> observer) { observer_ = std::move(observer); }
   // What a processor does that waits for a lock.
   void set_relaxer(std::function<void()> relaxer) { relaxer_ = std::move(relaxer); }
+  // What log_lines shall give: numbered from `first` on, the last at `first + count - 1`.
+  void set_log(std::uint64_t first, std::uint64_t count) { log_first_ = first, log_count_ = count; }
   // What check_hidden shall say.
   void set_hidden_result(const vmsrs_check_result& result) { hidden_ = result; }
 
@@ -48,6 +54,7 @@ class HostPlatform final : public recovery::Platform {
   std::atomic<std::uint64_t> offset_ns_{0};
   std::atomic<std::uint64_t> random_{0x9e3779b97f4a7c15ull};
   vmsrs_check_result hidden_{};
+  std::uint64_t log_first_ = 1, log_count_ = 0;
   std::function<void()> observer_;
   std::function<void()> relaxer_;
 };

@@ -138,7 +138,7 @@ LaneResult call_on_lane(const Link& link, std::uint32_t lane_number, std::uint64
     request.*buffer.pointer = reinterpret_cast<std::uint64_t>(payload);
     if (request.rax == VMSRS_CALL_MGMT_USERS)
       request.r8 = buffer.bytes;
-    else if (request.rax == VMSRS_CALL_MGMT_STATS)
+    else if (request.rax == VMSRS_CALL_MGMT_STATS || request.rax == VMSRS_CALL_MGMT_MEMORY)
       request.rdx = buffer.bytes;
     else if (request.rax == VMSRS_CALL_MGMT_LABEL)
       request.r9 = buffer.bytes;

@@ -25,10 +25,16 @@ Buffer described(const Registers& r) {
       return {Kind::kIn, &Registers::rsi, r.rdx, 0};
     case VMSRS_CALL_MGMT_OPEN:
       return {Kind::kIn, &Registers::rdi, VMSRS_SECRET_BYTES, 0};
+    case VMSRS_CALL_MGMT_SECRET:
+      return {Kind::kIn, &Registers::rsi, VMSRS_HASH_BYTES, 0};
     case VMSRS_CALL_MGMT_DEFINE:
       return {Kind::kIn, &Registers::rsi, sizeof(vmsrs_server_definition), 0};
     case VMSRS_CALL_LOAD_COMMITTED:
       return {Kind::kOut, &Registers::rdx, r.rsi, 1};
+    case VMSRS_CALL_MGMT_MEMORY:
+      return {Kind::kOut, &Registers::rsi, r.rdx, sizeof(vmsrs_memory_range)};
+    case VMSRS_CALL_MGMT_LOG:
+      return {Kind::kOut, &Registers::rdx, r.r10, sizeof(vmsrs_log_line)};
     case VMSRS_CALL_MGMT_STATS:
       return {Kind::kOut, &Registers::rsi, r.rdx, 1};
     case VMSRS_CALL_MGMT_EXITS:

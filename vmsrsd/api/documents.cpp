@@ -127,6 +127,31 @@ Json exits_document(const std::vector<vmsrs_exits>& cpus) {
   return list;
 }
 
+Json log_document(const std::vector<vmsrs_log_line>& lines) {
+  Json list = Json::array();
+  for (const vmsrs_log_line& line : lines) {
+    const auto* const text = reinterpret_cast<const std::uint8_t*>(line.text);
+    const std::size_t length = std::min<std::size_t>(line.length, sizeof line.text);
+    list.push_back({{"sequence", line.sequence},
+                    {"seconds", seconds(line.time_ns)},
+                    {"cpu", line.cpu},
+                    {"level", channel::log_level_name(line.level)},
+                    {"text", channel::label_text({text, length})}});
+  }
+  return list;
+}
+
+Json memory_document(const std::vector<vmsrs_memory_range>& ranges) {
+  Json list = Json::array();
+  for (const vmsrs_memory_range& range : ranges) {
+    list.push_back({{"begin", hexadecimal(range.begin)},
+                    {"end", hexadecimal(range.end)},
+                    {"bytes", range.end - range.begin},
+                    {"use", channel::memory_use_name(range.use)}});
+  }
+  return list;
+}
+
 Json host_document(const vmsrs_stats& stats) {
   return {{"isolation", channel::isolation_name(stats.isolation)},
           {"devices", channel::devices_name(stats.devices)},
@@ -134,6 +159,8 @@ Json host_document(const vmsrs_stats& stats) {
           {"abi", channel::dotted_version(stats.abi_version)},
           {"cpus", stats.cpu_count},
           {"uptime_seconds", seconds(stats.uptime_ns)},
+          {"cycles_per_second",
+           stats.cycles_per_second == 0 ? Json(nullptr) : Json(stats.cycles_per_second)},
           {"hidden_bytes", stats.hidden_bytes},
           {"storage_bytes", stats.storage_bytes},
           {"storage_used_bytes", stats.storage_used_bytes},

@@ -16,6 +16,8 @@ namespace vmsrs::api {
 [[nodiscard]] Json user_document(const vmsrs_user_info& info, const std::string& server,
                                  const channel::UserLabel& label);
 [[nodiscard]] Json exits_document(const std::vector<vmsrs_exits>& cpus);
+[[nodiscard]] Json log_document(const std::vector<vmsrs_log_line>& lines);
+[[nodiscard]] Json memory_document(const std::vector<vmsrs_memory_range>& ranges);
 [[nodiscard]] Json host_document(const vmsrs_stats& stats);
 [[nodiscard]] Json checks_document(const vmsrs_check_report& report,
                                    const std::vector<vmsrs_server_info>& servers);

@@ -3,6 +3,7 @@
 
 #include <httplib.h>
 
+#include <charconv>
 #include <limits>
 #include <sstream>
 
@@ -110,6 +111,16 @@ Answer post_check(Service& service, const httplib::Request& request) {
   return service.check(std::chrono::milliseconds(*timeout));
 }
 
+Answer get_log(Service& service, const httplib::Request& request) {
+  const std::string text = request.has_param("since") ? request.get_param_value("since") : "0";
+  std::uint64_t since = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, since);
+  if (error != std::errc() || stop != end)
+    return bad_request("\"since\" is not a whole number", "give the \"next\" of an earlier answer");
+  return service.log(since);
+}
+
 Answer get_users(Service& service, const httplib::Request& request) {
   std::vector<std::string> states;
   std::istringstream list(request.get_param_value("state"));
@@ -154,7 +165,12 @@ void install_routes(httplib::Server& server, Service& service) {
   get("/v1/servers", &Service::servers);
   get("/v1/exits", &Service::exits);
   get("/v1/version", &Service::version);
+  get("/v1/hypervisor/memory", &Service::memory);
   get("/v1/stats", &Service::stats);
+  server.Get("/v1/hypervisor/log",
+             [&service](const httplib::Request& request, httplib::Response& response) {
+               reply(response, get_log(service, request));
+             });
   server.Get("/v1/users", [&service](const httplib::Request& request, httplib::Response& response) {
     reply(response, get_users(service, request));
   });

@@ -206,11 +206,41 @@ Answer Service::check(std::optional<std::chrono::milliseconds> timeout) {
 }
 
 Answer Service::exits() {
+  vmsrs_stats stats;
+  if (const vmsrs_status status = channel_.stats(stats); status != VMSRS_OK) {
+    return status_answer(status, "reading the counters");
+  }
   std::vector<vmsrs_exits> cpus;
   if (const vmsrs_status status = channel::read_exits(channel_, cpus); status != VMSRS_OK) {
     return status_answer(status, "reading the exits");
   }
-  return {200, {{"cpus", exits_document(cpus)}}};
+  const Json host = host_document(stats);
+  return {200,
+          {{"uptime_seconds", host["uptime_seconds"]},
+           {"cycles_per_second", host["cycles_per_second"]},
+           {"cpus", exits_document(cpus)}}};
+}
+
+Answer Service::log(std::uint64_t since) {
+  std::vector<vmsrs_log_line> lines;
+  std::uint64_t next = 0;
+  if (const vmsrs_status status = channel::read_log(channel_, since, lines, next);
+      status != VMSRS_OK) {
+    return status_answer(status, "reading the hypervisor's log");
+  }
+  const std::uint64_t first = lines.empty() ? next : lines.front().sequence;
+  return {200,
+          {{"lines", log_document(lines)},
+           {"lost", since != 0 && first > since ? first - since : 0},
+           {"next", next}}};
+}
+
+Answer Service::memory() {
+  std::vector<vmsrs_memory_range> ranges;
+  if (const vmsrs_status status = channel_.memory(ranges); status != VMSRS_OK) {
+    return status_answer(status, "reading the hypervisor's memory map");
+  }
+  return {200, {{"ranges", memory_document(ranges)}}};
 }
 
 Answer Service::version() {

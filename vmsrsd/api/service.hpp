@@ -46,6 +46,9 @@ class Service {
   [[nodiscard]] Answer contain(const std::string& server, std::uint32_t mode);
   [[nodiscard]] Answer check(std::optional<std::chrono::milliseconds> timeout);
   [[nodiscard]] Answer exits();
+  // Of the hypervisor's log what comes from number `since` on, as far as it is kept.
+  [[nodiscard]] Answer log(std::uint64_t since);
+  [[nodiscard]] Answer memory();
   [[nodiscard]] Answer version();
   [[nodiscard]] Answer stats();
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 // The management calls of the ABI as functions: the daemon's only way to the hidden region.
 // HypercallChannel makes them, SerialChannel puts a lock around each; tests have a fake.
@@ -19,6 +20,11 @@ struct Version {
 struct UsersPage {
   std::size_t count = 0;          // records written
   std::uint64_t next_cursor = 0;  // 0 = that was the end
+};
+
+struct LogPage {
+  std::size_t count = 0;  // lines written; 0 = that was the end
+  std::uint64_t next_cursor = 0;
 };
 
 // What a program calls its user: any bytes.
@@ -46,6 +52,11 @@ class Channel {
   [[nodiscard]] virtual vmsrs_status stats(vmsrs_stats& stats) = 0;
   // VMSRS_NOT_FOUND past the last one, for both.
   [[nodiscard]] virtual vmsrs_status exits(std::uint32_t cpu, vmsrs_exits& exits) = 0;
+  // Lines from number `cursor` on, or the oldest that are kept.
+  [[nodiscard]] virtual vmsrs_status log(std::uint64_t cursor, std::span<vmsrs_log_line> lines,
+                                         LogPage& page) = 0;
+  // `ranges` becomes as long as there are.
+  [[nodiscard]] virtual vmsrs_status memory(std::vector<vmsrs_memory_range>& ranges) = 0;
   [[nodiscard]] virtual vmsrs_status server(std::uint32_t index, vmsrs_server_info& info) = 0;
   [[nodiscard]] virtual vmsrs_status users(std::uint32_t server, std::uint64_t cursor,
                                            std::span<vmsrs_user_info> records, UsersPage& page) = 0;
@@ -64,6 +75,9 @@ class Channel {
                                            ScrubProgress& progress) = 0;
   // `mode`: enum vmsrs_server_containment.
   [[nodiscard]] virtual vmsrs_status contain(std::uint32_t server, std::uint32_t mode) = 0;
+  // `hash`: SHA-256 of the secret that opens channels from now on.
+  [[nodiscard]] virtual vmsrs_status change_secret(
+      const std::array<std::uint8_t, VMSRS_HASH_BYTES>& hash) = 0;
   [[nodiscard]] virtual vmsrs_status reap(std::uint32_t server, std::uint32_t process_id) = 0;
 };
 

@@ -111,6 +111,32 @@ vmsrs_status HypercallChannel::exits(std::uint32_t cpu, vmsrs_exits& exits) {
   return read(VMSRS_CALL_MGMT_EXITS, cpu, exits);
 }
 
+vmsrs_status HypercallChannel::log(std::uint64_t cursor, std::span<vmsrs_log_line> lines,
+                                   LogPage& page) {
+  Registers registers{.rax = VMSRS_CALL_MGMT_LOG,
+                      .rdi = token_,
+                      .rsi = cursor,
+                      .rdx = address_of(lines.data()),
+                      .r10 = lines.size_bytes()};
+  const vmsrs_status status = call_to_end(registers, std::as_writable_bytes(lines));
+  page = {};
+  if (status == VMSRS_OK)
+    page = {std::min<std::size_t>(registers.rdx, lines.size()), registers.rsi};
+  return status;
+}
+
+vmsrs_status HypercallChannel::memory(std::vector<vmsrs_memory_range>& ranges) {
+  ranges.assign(VMSRS_MAX_MEMORY_RANGES, {});
+  const std::span all(ranges);
+  Registers registers{.rax = VMSRS_CALL_MGMT_MEMORY,
+                      .rdi = token_,
+                      .rsi = address_of(all.data()),
+                      .rdx = all.size_bytes()};
+  const vmsrs_status status = call_to_end(registers, std::as_writable_bytes(all));
+  ranges.resize(status == VMSRS_OK ? std::min<std::size_t>(registers.rdx, all.size()) : 0);
+  return status;
+}
+
 vmsrs_status HypercallChannel::server(std::uint32_t index, vmsrs_server_info& info) {
   return read(VMSRS_CALL_MGMT_SERVER, index, info);
 }
@@ -185,6 +211,13 @@ vmsrs_status HypercallChannel::contain(std::uint32_t server, std::uint32_t mode)
   Registers registers{
       .rax = VMSRS_CALL_MGMT_CONTAINMENT, .rdi = token_, .rsi = server, .rdx = mode};
   return call(registers);
+}
+
+vmsrs_status HypercallChannel::change_secret(
+    const std::array<std::uint8_t, VMSRS_HASH_BYTES>& hash) {
+  auto copy = hash;
+  Registers registers{.rax = VMSRS_CALL_MGMT_SECRET, .rdi = token_, .rsi = address_of(copy.data())};
+  return call_to_end(registers, bytes_of(copy));
 }
 
 vmsrs_status HypercallChannel::reap(std::uint32_t server, std::uint32_t process_id) {

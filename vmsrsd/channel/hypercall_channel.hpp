@@ -26,6 +26,8 @@ class HypercallChannel final : public Channel {
   vmsrs_status version(Version& version) override;
   vmsrs_status stats(vmsrs_stats& stats) override;
   vmsrs_status exits(std::uint32_t cpu, vmsrs_exits& exits) override;
+  vmsrs_status log(std::uint64_t cursor, std::span<vmsrs_log_line> lines, LogPage& page) override;
+  vmsrs_status memory(std::vector<vmsrs_memory_range>& ranges) override;
   vmsrs_status server(std::uint32_t index, vmsrs_server_info& info) override;
   vmsrs_status users(std::uint32_t server, std::uint64_t cursor, std::span<vmsrs_user_info> records,
                      UsersPage& page) override;
@@ -36,6 +38,7 @@ class HypercallChannel final : public Channel {
                        std::uint64_t& records_left) override;
   vmsrs_status scrub(std::uint64_t server, std::uint64_t bytes, ScrubProgress& progress) override;
   vmsrs_status contain(std::uint32_t server, std::uint32_t mode) override;
+  vmsrs_status change_secret(const std::array<std::uint8_t, VMSRS_HASH_BYTES>& hash) override;
   vmsrs_status reap(std::uint32_t server, std::uint32_t process_id) override;
 
  private:

@@ -11,6 +11,8 @@ constexpr std::uint32_t kMostCpus = 4096;
 // answers add some. More answers than this are no list.
 constexpr std::size_t kMostUserPages = 4 * (VMSRS_MAX_USERS + VMSRS_RECENT_USERS);
 constexpr std::size_t kUsersInPage = 64;
+constexpr std::size_t kLinesInPage = 16;
+constexpr std::size_t kMostLogPages = 256;  // many times what the hypervisor keeps
 
 }  // namespace
 
@@ -48,6 +50,22 @@ vmsrs_status read_exits(Channel& channel, std::vector<vmsrs_exits>& exits) {
     if (status == VMSRS_NOT_FOUND) break;
     if (status != VMSRS_OK) return status;
     exits.push_back(one);
+  }
+  return VMSRS_OK;
+}
+
+vmsrs_status read_log(Channel& channel, std::uint64_t cursor, std::vector<vmsrs_log_line>& lines,
+                      std::uint64_t& next) {
+  std::array<vmsrs_log_line, kLinesInPage> page_lines;
+  next = cursor;
+  for (std::size_t pages = 0; pages < kMostLogPages; ++pages) {
+    LogPage page;
+    const vmsrs_status status = channel.log(next, page_lines, page);
+    if (status != VMSRS_OK) return status;
+    if (page.count == 0) break;
+    lines.insert(lines.end(), page_lines.begin(),
+                 page_lines.begin() + static_cast<std::ptrdiff_t>(page.count));
+    next = page.next_cursor;
   }
   return VMSRS_OK;
 }

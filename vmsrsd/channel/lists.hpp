@@ -14,4 +14,8 @@ namespace vmsrs::channel {
                                       std::vector<vmsrs_user_info>& users);
 [[nodiscard]] vmsrs_status read_exits(Channel& channel, std::vector<vmsrs_exits>& exits);
 
+// From line `cursor` on; `next` is the number to go on with.
+[[nodiscard]] vmsrs_status read_log(Channel& channel, std::uint64_t cursor,
+                                    std::vector<vmsrs_log_line>& lines, std::uint64_t& next);
+
 }  // namespace vmsrs::channel

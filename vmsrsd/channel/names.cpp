@@ -13,6 +13,9 @@ const char* name_in(const std::array<const char*, N>& names, std::uint32_t numbe
 
 constexpr std::array<const char*, 4> kIsolationNames = {"unknown", "hypervisor", "process", "none"};
 constexpr std::array<const char*, 3> kDevicesNames = {"unknown", "confined", "free"};
+constexpr std::array<const char*, 3> kLogLevelNames = {"info", "warning", "error"};
+constexpr std::array<const char*, 6> kMemoryUseNames = {"unknown", "image",   "own",
+                                                        "storage", "windows", "iommu"};
 constexpr std::array<const char*, 4> kUserStateNames = {"collected", "active", "crashed", "stuck"};
 constexpr std::array<const char*, 5> kVerdictNames = {"ok", "violated", "pending", "unverified",
                                                       "unprotected"};
@@ -42,6 +45,8 @@ const char* isolation_name(std::uint32_t isolation) { return name_in(kIsolationN
 const char* devices_name(std::uint64_t devices) {
   return name_in(kDevicesNames, static_cast<std::uint32_t>(devices));
 }
+const char* log_level_name(std::uint32_t level) { return name_in(kLogLevelNames, level); }
+const char* memory_use_name(std::uint32_t use) { return name_in(kMemoryUseNames, use); }
 const char* user_state_name(std::uint32_t state) { return name_in(kUserStateNames, state); }
 const char* containment_name(std::uint32_t mode) { return name_in(kContainmentNames, mode); }
 std::optional<std::uint32_t> containment_called(const std::string& name) {

@@ -20,6 +20,8 @@ extern const std::array<const char*, VMSRS_CHECK_COUNT> kInvariantNames;
 [[nodiscard]] const char* fault_kind_name(std::uint32_t kind);
 [[nodiscard]] const char* isolation_name(std::uint32_t isolation);
 [[nodiscard]] const char* devices_name(std::uint64_t devices);
+[[nodiscard]] const char* log_level_name(std::uint32_t level);
+[[nodiscard]] const char* memory_use_name(std::uint32_t use);
 [[nodiscard]] const char* user_state_name(std::uint32_t state);
 // own, contain, observe, off.
 extern const std::array<const char*, 4> kContainmentNames;

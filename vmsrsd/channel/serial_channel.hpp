@@ -25,6 +25,14 @@ class SerialChannel final : public Channel {
     const std::lock_guard lock(mutex_);
     return below_.exits(cpu, exits);
   }
+  vmsrs_status log(std::uint64_t cursor, std::span<vmsrs_log_line> lines, LogPage& page) override {
+    const std::lock_guard lock(mutex_);
+    return below_.log(cursor, lines, page);
+  }
+  vmsrs_status memory(std::vector<vmsrs_memory_range>& ranges) override {
+    const std::lock_guard lock(mutex_);
+    return below_.memory(ranges);
+  }
   vmsrs_status server(std::uint32_t index, vmsrs_server_info& info) override {
     const std::lock_guard lock(mutex_);
     return below_.server(index, info);
@@ -58,6 +66,10 @@ class SerialChannel final : public Channel {
   vmsrs_status contain(std::uint32_t server, std::uint32_t mode) override {
     const std::lock_guard lock(mutex_);
     return below_.contain(server, mode);
+  }
+  vmsrs_status change_secret(const std::array<std::uint8_t, VMSRS_HASH_BYTES>& hash) override {
+    const std::lock_guard lock(mutex_);
+    return below_.change_secret(hash);
   }
   vmsrs_status reap(std::uint32_t server, std::uint32_t process_id) override {
     const std::lock_guard lock(mutex_);

@@ -20,7 +20,8 @@ void add_exits(Family family, const std::vector<vmsrs_exits>& cpus,
 bool collect_overhead(Scrape& scrape, Families& families) {
   const auto* cpus = scrape.exits();
   const auto* servers = scrape.servers();
-  if (cpus == nullptr || servers == nullptr) return false;
+  const auto* stats = scrape.stats();
+  if (cpus == nullptr || servers == nullptr || stats == nullptr) return false;
   add_exits(families.counter("vmsrs_hypervisor_exits_total",
                              "Exits from the guest into the hypervisor, by reason."),
             *cpus, &vmsrs_exits::count);
@@ -28,6 +29,14 @@ bool collect_overhead(Scrape& scrape, Families& families) {
                 "vmsrs_hypervisor_cycles_total",
                 "Processor cycles (TSC) from an exit to the next entry, by the exit's reason."),
             *cpus, &vmsrs_exits::cycles);
+  if (stats->cycles_per_second != 0) {
+    families
+        .gauge(
+            "vmsrs_tsc_hertz",
+            "Ticks a second of the counter (TSC) that vmsrs_hypervisor_cycles_total counts: over "
+            "these and vmsrs_cpus it is the share of the processors' time.")
+        .add(static_cast<double>(stats->cycles_per_second));
+  }
   add_for_servers(families.counter("vmsrs_stores_total", "Monitored stores that trapped."),
                   *servers, &vmsrs_server_info::store_count);
   add_for_servers(families.counter("vmsrs_loads_total", "Monitored loads that trapped."), *servers,

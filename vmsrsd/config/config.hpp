@@ -40,6 +40,7 @@ struct Config {
   channel::Platform platform = channel::Platform::kAuto;
   std::string hosted_socket;  // empty = of the environment, or the default
   std::string management_secret_file = "/etc/vmsrs/management.secret";
+  Digest management_hash{};  // of the secret that the hypervisor was last told or opened with
   std::string management_where = "management";  // `FILE:LINE: management`, for messages
   std::string metrics_host = "127.0.0.1";
   std::uint16_t metrics_port = 9470;

@@ -36,6 +36,13 @@ std::optional<Digest> parse_hex(std::string_view digits) {
   return bytes;
 }
 
+std::string hex(const Digest& digest) {
+  std::string digits;
+  for (const std::uint8_t byte : digest)
+    for (const int shift : {4, 0}) digits += "0123456789abcdef"[byte >> shift & 15];
+  return digits;
+}
+
 Digest sha256(const Digest& secret) {
   Digest hash;
   SHA256(secret.data(), secret.size(), hash.data());

@@ -11,6 +11,7 @@
 namespace vmsrs::config {
 
 [[nodiscard]] std::optional<Digest> parse_hex(std::string_view digits);
+[[nodiscard]] std::string hex(const Digest& digest);
 [[nodiscard]] Digest sha256(const Digest& secret);
 
 // Throws Error, with `where` in front of the message.

@@ -166,6 +166,7 @@ int open_and_serve(channel::Hypercall& hypercall, const Options& options, config
   channel::HypercallChannel channel(hypercall);
   config::Digest secret = config::management_secret(config);
   const vmsrs_status status = channel.open(secret, VMSRS_OBSERVE | VMSRS_OPERATE);
+  config.management_hash = config::sha256(secret);
   explicit_bzero(secret.data(), secret.size());
   if (status == VMSRS_DENIED) {
     return fail(ops::kExitDenied,

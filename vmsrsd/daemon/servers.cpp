@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "channel/names.hpp"
@@ -48,6 +49,22 @@ bool has_server(const config::Config& config, const std::string& name) {
                      [&](const config::Server& server) { return server.name == name; });
 }
 
+void push_secret(channel::Channel& channel, const config::Config& fresh, config::Config& config) {
+  config::Digest secret = config::management_secret(fresh);
+  const config::Digest hash = config::sha256(secret);
+  explicit_bzero(secret.data(), secret.size());
+  if (hash == config.management_hash) return;
+  if (const vmsrs_status status = channel.change_secret(hash); status != VMSRS_OK)
+    throw config::Error(
+        config.management_where +
+        ": the hypervisor does not take the new secret: " + channel::status_name(status));
+  config.management_hash = hash;
+  spdlog::warn(
+      "the management secret has been changed; until the next boot. For that, put secret_sha256={} "
+      "on the hypervisor's command line",
+      config::hex(hash));
+}
+
 }  // namespace
 
 void push_servers(channel::Channel& channel, const config::Config& config) {
@@ -74,6 +91,8 @@ void reload(channel::Channel& channel, const std::string& file, config::Config& 
   try {
     const config::Config fresh = config::load(file);
     push_servers(channel, fresh);
+    if (fresh.management_secret_file == config.management_secret_file)
+      push_secret(channel, fresh, config);
     for (const char* key : changed_keys(config, fresh)) {
       spdlog::warn("{}: refused, cannot change while vmsrsd runs: restart it", key);
     }

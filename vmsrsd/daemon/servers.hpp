@@ -11,7 +11,8 @@ namespace vmsrs::daemon {
 // server that the hypervisor refuses.
 void push_servers(channel::Channel& channel, const config::Config& config);
 
-// SIGHUP: takes over `servers` from the file; logs by name what changed otherwise and needs a new
+// SIGHUP: takes over `servers` from the file, and tells the hypervisor of a management secret that
+// has been replaced in its file; logs by name what changed otherwise and needs a new
 // start, and servers that went from the file but stay defined. A file that cannot be used is logged
 // and changes nothing.
 void reload(channel::Channel& channel, const std::string& file, config::Config& config);

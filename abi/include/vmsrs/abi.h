@@ -88,12 +88,15 @@ enum vmsrs_call {
   VMSRS_CALL_MGMT_USERS = 0x213,
   VMSRS_CALL_MGMT_CHECK = 0x214,
   VMSRS_CALL_MGMT_LABEL = 0x215,
+  VMSRS_CALL_MGMT_LOG = 0x216,
+  VMSRS_CALL_MGMT_MEMORY = 0x217,
   VMSRS_CALL_MGMT_DEFINE = 0x220,
   VMSRS_CALL_MGMT_COLLECT = 0x221,
   VMSRS_CALL_MGMT_REAP = 0x222,
   VMSRS_CALL_MGMT_SCRUB = 0x223,
   VMSRS_CALL_MGMT_SUPPRESS = 0x224,
-  VMSRS_CALL_MGMT_CONTAINMENT = 0x225
+  VMSRS_CALL_MGMT_CONTAINMENT = 0x225,
+  VMSRS_CALL_MGMT_SECRET = 0x226
 };
 
 /* ---- Statuses ----------------------------------------------------------------------------------
@@ -311,7 +314,8 @@ struct vmsrs_stats {
   uint64_t refused_call_count;  /* calls refused for their arguments */
   uint64_t faults[VMSRS_FAULT_KIND_COUNT];
   uint64_t devices; /* enum vmsrs_devices */
-  uint64_t reserved[3];
+  uint64_t cycles_per_second; /* of the counter that MGMT_EXITS counts by; 0: no exits here */
+  uint64_t reserved[2];
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_stats) == 16 + 8 * 8 + 8 * 12 + 32, "layout");
 
@@ -336,6 +340,35 @@ struct vmsrs_exits {
   uint64_t cycles[VMSRS_EXIT_REASON_COUNT]; /* TSC, from exit to the next entry */
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_exits) == 168, "layout");
+
+/* MGMT_LOG: a line of the hypervisor's own log. */
+enum vmsrs_log_level { VMSRS_LOG_INFO = 0, VMSRS_LOG_WARNING = 1, VMSRS_LOG_ERROR = 2 };
+#define VMSRS_LOG_TEXT_BYTES 232u
+struct vmsrs_log_line {
+  uint64_t sequence; /* from 1 on; the oldest are overwritten */
+  uint64_t time_ns;  /* on the clock of uptime_ns; 0: before that ran */
+  uint32_t cpu;      /* as in MGMT_EXITS */
+  uint16_t level;    /* enum vmsrs_log_level */
+  uint16_t length;   /* of the text, which has no end mark; a longer one is cut off */
+  char text[VMSRS_LOG_TEXT_BYTES];
+};
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_log_line) == 256, "layout");
+
+/* MGMT_MEMORY: physical memory that is not Linux's, or not Linux's alone. */
+enum vmsrs_memory_use {
+  VMSRS_MEMORY_IMAGE = 1,   /* the hypervisor's code and data */
+  VMSRS_MEMORY_OWN = 2,     /* its tables and stacks */
+  VMSRS_MEMORY_STORAGE = 3, /* recovery storage */
+  VMSRS_MEMORY_WINDOWS = 4, /* Linux may read it */
+  VMSRS_MEMORY_IOMMU = 5    /* registers of an IOMMU */
+};
+struct vmsrs_memory_range {
+  uint64_t begin, end;
+  uint32_t use; /* enum vmsrs_memory_use */
+  uint32_t reserved;
+};
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_memory_range) == 24, "layout");
+#define VMSRS_MAX_MEMORY_RANGES 32u
 
 /* MGMT_SERVER. */
 struct vmsrs_server_info {

@@ -2,6 +2,8 @@
 #include <cpuid.h>
 #include <signal.h>
 
+#include <string>
+
 #include "guest.hpp"
 
 // Stock Linux is up on all processors, and each of them is below the hypervisor.
@@ -53,6 +55,52 @@ void test_boot() {
   EXPECT_EQUAL(status, std::uint64_t{VMSRS_OK});
   EXPECT_EQUAL(report.results[VMSRS_CHECK_HIDDEN].verdict, std::uint32_t{VMSRS_VERDICT_OK});
   EXPECT(report.results[VMSRS_CHECK_HIDDEN].examined_count > 100);
+}
+
+// What the hypervisor has logged since it was started, and which memory it says is its own.
+void test_log_and_memory() {
+  const std::uint64_t token = guest::open_management();
+  vmsrs_log_line lines[8];
+  std::string text;
+  std::uint64_t next = 0, first = 0, last_ns = 0;
+  for (;;) {
+    guest::Call log{.number = VMSRS_CALL_MGMT_LOG,
+                    .rdi = token,
+                    .rsi = next,
+                    .rdx = reinterpret_cast<std::uint64_t>(lines),
+                    .r10 = sizeof(lines)};
+    EXPECT_EQUAL(guest::hypercall(log), std::uint64_t{VMSRS_OK});
+    if (log.rdx == 0) break;
+    if (first == 0) first = lines[0].sequence;
+    for (std::uint64_t i = 0; i < log.rdx; ++i) {
+      EXPECT(lines[i].time_ns >= last_ns);
+      last_ns = lines[i].time_ns;
+      text.append(lines[i].text, lines[i].length).append("\n");
+    }
+    next = log.rsi;
+  }
+  EXPECT_EQUAL(first, std::uint64_t{1});
+  EXPECT(text.starts_with("hypervisor, ABI "));
+  EXPECT(text.find("hidden 0x") != std::string::npos);
+  EXPECT(last_ns <= guest::stats(token).uptime_ns);
+
+  vmsrs_memory_range ranges[VMSRS_MAX_MEMORY_RANGES];
+  guest::Call memory{.number = VMSRS_CALL_MGMT_MEMORY,
+                     .rdi = token,
+                     .rsi = reinterpret_cast<std::uint64_t>(ranges),
+                     .rdx = sizeof(ranges)};
+  EXPECT_EQUAL(guest::hypercall(memory), std::uint64_t{VMSRS_OK});
+  std::uint64_t hidden = 0, storage = 0, windows = 0;
+  for (std::uint64_t i = 0; i < memory.rdx; ++i) {
+    const std::uint64_t bytes = ranges[i].end - ranges[i].begin;
+    if (ranges[i].use == VMSRS_MEMORY_WINDOWS) windows += bytes;
+    if (ranges[i].use == VMSRS_MEMORY_STORAGE) storage += bytes;
+    if (ranges[i].use <= VMSRS_MEMORY_STORAGE) hidden += bytes;
+  }
+  EXPECT_EQUAL(hidden, guest::stats(token).hidden_bytes);
+  EXPECT(storage >= guest::stats(token).storage_bytes);
+  EXPECT(windows >= VMSRS_MAX_SERVERS * VMSRS_WINDOW_BYTES);
+  EXPECT(guest::stats(token).cycles_per_second > 100'000'000);
 }
 
 // The guest's processor has no SVM, x2APIC or broadcast invalidation.

@@ -5,6 +5,7 @@
 #include "guest.hpp"
 
 void test_boot();
+void test_log_and_memory();
 void test_svm_hidden();
 void test_hidden_memory();
 void test_guest_memory();
@@ -17,6 +18,7 @@ int main(int argc, char** argv) {
   const std::string_view name = argc > 1 ? argv[1] : "";
   if (name == "boot") {
     test_boot();
+    test_log_and_memory();
     test_svm_hidden();
   } else if (name == "hidden_memory") {
     test_hidden_memory();
