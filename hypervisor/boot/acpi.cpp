@@ -39,7 +39,12 @@ struct [[gnu::packed]] MadtLocalX2Apic {
   std::uint16_t reserved;
   std::uint32_t apic_id, flags, acpi_id;
 };
-constexpr std::uint8_t kLocalApicEntry = 0, kLocalX2ApicEntry = 9;
+struct [[gnu::packed]] MadtIoApic {
+  MadtEntry entry;
+  std::uint8_t id, reserved;
+  std::uint32_t address, first_interrupt;
+};
+constexpr std::uint8_t kLocalApicEntry = 0, kIoApicEntry = 1, kLocalX2ApicEntry = 9;
 constexpr std::uint32_t kEnabled = 1;
 constexpr std::uint64_t kFourGiB = std::uint64_t{1} << 32;
 
@@ -89,21 +94,28 @@ void add_cpu(CpuList& cpus, std::uint32_t apic_id, std::uint32_t flags) {
   cpus.apic_ids[cpus.count++] = apic_id;
 }
 
-void read_madt(const Madt& madt, CpuList& cpus) {
+template <class Visitor>
+void for_each_entry(const Madt& madt, Visitor&& visit) {
   const std::uint64_t end = reinterpret_cast<std::uint64_t>(&madt) + madt.header.length;
   for (std::uint64_t address = reinterpret_cast<std::uint64_t>(&madt + 1);
        address + sizeof(MadtEntry) <= end;) {
     const auto* entry = at<MadtEntry>(address);
     if (entry->length < sizeof(MadtEntry)) return;
-    if (entry->type == kLocalApicEntry) {
+    visit(entry->type, address);
+    address += entry->length;
+  }
+}
+
+void read_madt(const Madt& madt, CpuList& cpus) {
+  for_each_entry(madt, [&](std::uint8_t type, std::uint64_t address) {
+    if (type == kLocalApicEntry) {
       const auto* local = at<MadtLocalApic>(address);
       add_cpu(cpus, local->apic_id, local->flags);
-    } else if (entry->type == kLocalX2ApicEntry) {
+    } else if (type == kLocalX2ApicEntry) {
       const auto* local = at<MadtLocalX2Apic>(address);
       add_cpu(cpus, local->apic_id, local->flags);
     }
-    address += entry->length;
-  }
+  });
 }
 
 // nullptr: there is none, or it lies where it cannot be read yet.
@@ -132,6 +144,20 @@ bool find_cpus(CpuList& cpus) {
   if (madt == nullptr) return false;
   read_madt(*reinterpret_cast<const Madt*>(madt), cpus);
   return cpus.count > 0;
+}
+
+std::size_t find_io_apics(std::uint64_t* pages, std::size_t capacity) {
+  std::size_t count = 0;
+  const Header* const madt = find_table("APIC");
+  if (madt == nullptr) return 0;
+  for_each_entry(*reinterpret_cast<const Madt*>(madt),
+                 [&](std::uint8_t type, std::uint64_t address) {
+                   if (type != kIoApicEntry) return;
+                   if (count < capacity)
+                     pages[count] = svm::align_down(at<MadtIoApic>(address)->address, svm::kPage);
+                   ++count;
+                 });
+  return count;
 }
 
 void take_iommus(svm::IommuList& iommus) {

@@ -18,6 +18,9 @@ struct CpuList {
 // False without ACPI tables. Needs the first 4 GiB mapped.
 bool find_cpus(CpuList& cpus);
 
+// Pages of the I/O APICs, of the same table: at most `capacity`; how many there are.
+std::size_t find_io_apics(std::uint64_t* pages, std::size_t capacity);
+
 // The IOMMUs that the firmware tells of (IVRS). Linux is not to find them: its copy of the table
 // gets another name. Needs the first 4 GiB mapped.
 void take_iommus(svm::IommuList& iommus);

@@ -32,6 +32,19 @@ host_drain_vector:
         popq    %rax
         iretq
 
+        .globl  host_security_vector    /* an INIT that VM_CR.R_INIT has turned into #SX */
+host_security_vector:
+        .irp    register, rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
+        pushq   %\register
+        .endr
+        cld
+        call    host_redirected_init
+        .irp    register, r11, r10, r9, r8, rdi, rsi, rdx, rcx, rax
+        popq    %\register
+        .endr
+        addq    $8, %rsp                /* the error code */
+        iretq
+
         .macro  fault_vector number, has_code
         .balign 16
         .if     \has_code == 0

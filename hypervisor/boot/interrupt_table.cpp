@@ -5,7 +5,7 @@
 #include "svm/console.hpp"
 
 extern "C" {
-extern char host_fault_vectors[], host_nmi_vector[], host_drain_vector[];
+extern char host_fault_vectors[], host_nmi_vector[], host_drain_vector[], host_security_vector[];
 [[noreturn]] void host_fault(const std::uint64_t* frame, std::uint64_t cr2);
 }
 
@@ -20,7 +20,7 @@ struct Gate {
 static_assert(sizeof(Gate) == 16);
 constexpr std::uint16_t kInterruptGate = 0x8e00;
 constexpr std::uint16_t kHostCode = 0x08;
-constexpr std::size_t kStubBytes = 16, kExceptions = 32, kNmi = 2;
+constexpr std::size_t kStubBytes = 16, kExceptions = 32, kNmi = 2, kSecurity = 30;
 
 constinit Gate table[256] = {};
 
@@ -41,6 +41,7 @@ void load_interrupt_table() {
     table[i] = gate_to(i < kExceptions ? host_fault_vectors + i * kStubBytes : host_drain_vector);
   }
   table[kNmi] = gate_to(host_nmi_vector);
+  table[kSecurity] = gate_to(host_security_vector);
   struct [[gnu::packed]] {
     std::uint16_t limit;
     std::uint64_t base;

@@ -109,6 +109,10 @@ void build_host_tables() {
     }
     m.server_windows[server] = reinterpret_cast<vmsrs_window*>(alias);
   }
+  for (std::size_t i = 0; i < m.io_apic_count; ++i) {
+    good = good && host_table.set(m.io_apics[i], m.io_apics[i] + svm::kPage,
+                                  svm::kHostFlags | svm::kPteUncached);
+  }
   for (const svm::Iommu& iommu : m.iommus) {
     good = good && host_table.set(iommu.registers.begin, iommu.registers.end,
                                   svm::kHostFlags | svm::kPteUncached);
@@ -149,7 +153,11 @@ void start_engine(const Options& options) {
   check_modules(boot_information);
   CpuList cpus;
   if (!find_cpus(cpus)) stop("no ACPI table of the processors (MADT)");
-  take_iommus(svm::machine().iommus);
+  svm::Machine& m = svm::machine();
+  m.io_apic_count = find_io_apics(m.io_apics, svm::Machine::kMaxIoApics);
+  if (m.io_apic_count > svm::Machine::kMaxIoApics)
+    stop("more I/O APICs than the hypervisor can use");
+  take_iommus(m.iommus);
 
   const LinuxKernel kernel = inspect_kernel(boot_information.modules[kKernelModule]);
   const std::uint64_t own_bytes = svm::page_table_bytes() + processor_bytes(cpus.count) +

@@ -4,6 +4,7 @@
 #include "svm/apic_store_decode.hpp"
 #include "svm/console.hpp"
 #include "svm/exit_handlers.hpp"
+#include "svm/init_messages.hpp"
 #include "svm/machine.hpp"
 #include "svm/processor_start.hpp"
 #include "svm/x86.hpp"
@@ -54,8 +55,6 @@ void intercept_command(Processor& sender, std::uint32_t command) {
   }
 }
 
-bool is_lvt(std::uint32_t offset) { return offset >= kApicLvtTimer && offset <= kApicLvtError; }
-
 void forward(Processor& processor, std::uint32_t offset, std::uint32_t value) {
   if (offset == kApicCommandLow) {
     const std::uint32_t mode = value & kIpiModeMask;
@@ -64,9 +63,9 @@ void forward(Processor& processor, std::uint32_t offset, std::uint32_t value) {
       return;
     }
   }
-  if (offset == kApicId) return;  // CPUs are known by it
-  if (is_lvt(offset) && (value & kIpiModeMask) == kIpiInit) {
-    console::log("dropped a local vector table entry that would deliver an INIT");
+  if (!may_store_to_apic(offset, value)) {
+    console::log("dropped a store to the local APIC, ", console::Hex{offset}, ": ",
+                 console::Hex{value});
     return;
   }
   apic_write(offset, value);
@@ -94,6 +93,29 @@ void handle_apic_store(Processor& processor, std::uint64_t offset) {
   const auto at = static_cast<std::uint32_t>(offset);
   const std::uint32_t before = store.exchange_register == nullptr ? 0 : apic_read(at);
   forward(processor, at, store.value);
+  if (store.exchange_register != nullptr) *store.exchange_register = before;
+  skip_instruction(*processor.vmcb, store.length);
+}
+
+void handle_io_apic_store(Processor& processor, std::uint64_t address) {
+  static constinit SpinLock lock;  // an index and its data are two stores
+  ApicStore store;
+  if ((address & 15) != 0 || !decode_apic_store(processor, store)) {
+    refuse(processor, Vector::kGeneralProtection);
+    return;
+  }
+  auto* const registers = reinterpret_cast<volatile std::uint32_t*>(align_down(address, kPage));
+  const auto offset = static_cast<std::uint32_t>(address & kPageMask);
+  lock.lock();
+  const std::uint32_t index = registers[0];
+  const std::uint32_t before = registers[offset / sizeof(*registers)];
+  const bool allowed = may_store_to_io_apic(offset, index, store.value);
+  if (allowed) registers[offset / sizeof(*registers)] = store.value;
+  lock.unlock();
+  if (!allowed) {
+    console::log("dropped a store to an I/O APIC, ", console::Hex{offset}, ", index ", index, ": ",
+                 console::Hex{store.value});
+  }
   if (store.exchange_register != nullptr) *store.exchange_register = before;
   skip_instruction(*processor.vmcb, store.length);
 }

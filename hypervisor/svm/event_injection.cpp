@@ -44,7 +44,8 @@ bool inject_exception(Vmcb& vmcb, Vector vector, std::uint32_t error_code) {
     }
   }
   const bool real_mode = (vmcb.save.cr0 & x86::kCr0Pe) == 0;  // pushes no error codes
-  const bool has_code = !real_mode && (number == 8 || (number >= 10 && number <= 14));
+  const bool has_code =
+      !real_mode && (number == 8 || (number >= 10 && number <= 14) || number == 30);
   vmcb.control.event_injection = kEventValid | kEventException | number |
                                  (has_code ? kEventErrorCode | std::uint64_t{error_code} << 32 : 0);
   return true;

@@ -13,6 +13,7 @@ enum class Vector : std::uint8_t {
   kInvalidOpcode = 6,
   kDoubleFault = 8,
   kGeneralProtection = 13,
+  kSecurity = 30,
 };
 
 // First thing after an exit: an event whose delivery the exit interrupted is injected again, unless

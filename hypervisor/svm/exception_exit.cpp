@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "monitor/monitor.hpp"
 #include "svm/exit_handlers.hpp"
+#include "svm/init_messages.hpp"
 #include "svm/instruction_fetch.hpp"
+#include "svm/processor_start.hpp"
 #include "svm/x86.hpp"
 
 namespace vmsrs::svm {
@@ -48,23 +50,33 @@ vmsrs_fault_kind kind_of(Vector vector) {
 
 // #DE, #UD, #GP. From user code they are the fault of the thread's user, if it has one, and its
 // crash counts before the guest's kernel hears of it. Then the guest gets what it would have got.
-// EFER.SVME is set behind its back, so an SVM instruction in ring 3 ends in #GP before its
-// intercept is looked at; on the processor that the guest believes to have it would be #UD.
+// EFER.SVME is set behind its back, so an SVM instruction in ring 3, or with a bad address in
+// ring 0, ends in #GP before its intercept is looked at; on the processor that the guest believes
+// to have it would be #UD.
 void handle_exception(Processor& processor, Vector vector) {
   const Vmcb& vmcb = *processor.vmcb;
   const auto code = static_cast<std::uint32_t>(vmcb.control.exit_info1);
-  if (vmcb.save.cpl == 3) {
-    bool emulated = false;
-    if (vector == Vector::kGeneralProtection) {
-      const InstructionBytes bytes = fetch_instruction(vmcb);
-      if (is_svm_instruction(bytes)) vector = Vector::kInvalidOpcode;
-      emulated = vector == Vector::kGeneralProtection && may_be_emulated(bytes);
-    }
-    if (!emulated)
-      monitor::see_fault(caller_of(processor),
-                         {static_cast<std::uint32_t>(kind_of(vector)), 0, 0, vmcb.save.rip});
+  bool emulated = false;
+  if (vector == Vector::kGeneralProtection) {
+    const InstructionBytes bytes = fetch_instruction(vmcb);
+    if (is_svm_instruction(bytes)) vector = Vector::kInvalidOpcode;
+    emulated = vector == Vector::kGeneralProtection && may_be_emulated(bytes);
+  }
+  if (vmcb.save.cpl == 3 && !emulated) {
+    monitor::see_fault(caller_of(processor),
+                       {static_cast<std::uint32_t>(kind_of(vector)), 0, 0, vmcb.save.rip});
   }
   refuse(processor, vector, code);
+}
+
+// #SX. A guest's own: on with it.
+void handle_security_exception(Processor& processor) {
+  const std::uint64_t code = processor.vmcb->control.exit_info1;
+  if (what_is(code) == SecurityException::kRedirectedInit) {
+    take_redirected_init(processor);
+  } else {
+    refuse(processor, Vector::kSecurity, static_cast<std::uint32_t>(code));
+  }
 }
 
 }  // namespace vmsrs::svm

@@ -13,6 +13,7 @@ void handle_cpuid(Processor& processor);
 void handle_msr(Processor& processor);
 void handle_vmmcall(Processor& processor);
 void handle_exception(Processor& processor, Vector vector);
+void handle_security_exception(Processor& processor);
 // Returns the reason to count: a store to the local APIC is one of its own.
 vmsrs_exit_reason handle_nested_page_fault(Processor& processor);
 

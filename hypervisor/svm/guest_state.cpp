@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "svm/features.hpp"
 #include "svm/machine.hpp"
+#include "svm/msr_permissions.hpp"
 #include "svm/page_table.hpp"
 #include "svm/processor_start.hpp"
 #include "svm/x86.hpp"
+
+extern "C" bool host_read_msr(std::uint32_t msr, std::uint64_t* result);  // boot/host_vectors.S
 
 namespace vmsrs::svm {
 namespace {
@@ -27,8 +30,8 @@ constexpr std::uint64_t kCr4Pse = 1u << 4, kCr4Mce = 1u << 6, kCr4Pge = 1u << 7,
 
 void write_control(Processor& processor) {
   VmcbControl& control = processor.vmcb->control;
-  control.intercept_exceptions =
-      kInterceptDivideError | kInterceptInvalidOpcode | kInterceptGeneralProtection;
+  control.intercept_exceptions = kInterceptDivideError | kInterceptInvalidOpcode |
+                                 kInterceptGeneralProtection | kInterceptSecurity;
   control.intercept_misc1 = kInterceptNmi | kInterceptCpuid | kInterceptInvd | kInterceptInvlpga |
                             kInterceptMsr | kInterceptShutdown;
   control.intercept_misc2 = kInterceptSvmInstructions;
@@ -77,6 +80,13 @@ void enable_svm(Processor& processor) {
   x86::write_msr(x86::kMsrEfer, x86::read_msr(x86::kMsrEfer) | x86::kEferSvme);
   x86::write_msr(x86::kMsrVmHsavePa, value(host_physical(processor.host_save_area)));
   asm volatile("clgi" ::: "memory");
+  // An INIT that comes past the traps (a device's message) becomes #SX instead of ending guest
+  // mode.
+  x86::write_msr(x86::kMsrVmCr, x86::read_msr(x86::kMsrVmCr) | x86::kVmCrRedirectInit);
+  for (std::uint32_t i = 0; i <= 0xff; ++i) {
+    const std::uint32_t msr = x86::kMsrMtrrBase0 + i;
+    if (is_memory_type_msr(msr)) static_cast<void>(host_read_msr(msr, &processor.memory_types[i]));
+  }
   // The nearer the host's CR4 is to Linux's, the less a processor must throw away at each exit.
   std::uint64_t cr4 = x86::kCr4Pae | kCr4Pse | kCr4Pge | kCr4Mce;
   if (features().smep) cr4 |= kCr4Smep;

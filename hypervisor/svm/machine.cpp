@@ -35,7 +35,12 @@ bool build_nested_tables(PagePool& pool) {
               m.nested.set(m.hidden.begin, m.hidden.end, kAbsent) &&
               m.nested.set(m.windows.begin, m.windows.end, kNestedReadOnlyFlags) &&
               // Stores to the local APIC trap for ever: see apic.hpp.
-              m.nested.set(kLocalApic, apic_end, kNestedReadOnlyFlags | kPteUncached);
+              m.nested.set(kLocalApic, apic_end, kNestedReadOnlyFlags | kPteUncached) &&
+              m.nested.set(apic_end, kMessagesEnd, kAbsent);
+  for (std::size_t i = 0; i < m.io_apic_count; ++i) {
+    good = good &&
+           m.nested.set(m.io_apics[i], m.io_apics[i] + kPage, kNestedReadOnlyFlags | kPteUncached);
+  }
   for (const Iommu& iommu : m.iommus) {
     good = good && m.nested.set(iommu.registers.begin, iommu.registers.end, kAbsent);
   }
@@ -58,6 +63,8 @@ vmsrs_check_result check_hidden() {
   if (open > 0 && result.violation_count == 0) result.detail = VMSRS_DETAIL_DEVICES_FREE;
   result.examined_count += m.iommus.count;
   result.violation_count += open;
+  if (result.violation_count == 0 && m.redirected_init_count == 0)
+    result.detail = VMSRS_DETAIL_INIT_UNVERIFIED;
   result.verdict = result.violation_count == 0 ? VMSRS_VERDICT_OK : VMSRS_VERDICT_VIOLATED;
   return result;
 }

@@ -13,6 +13,9 @@
 namespace vmsrs::svm {
 
 constexpr std::uint64_t kLocalApic = 0xfee00000;
+// A device's interrupt message is a write to this range. A processor's own store there may become
+// one, too (in QEMU it does), so processors reach the local APIC's page only.
+constexpr std::uint64_t kMessagesEnd = kLocalApic + 0x100000;
 
 // What every CPU must know of the machine. Filled on the boot CPU before any guest runs, constant
 // afterwards but for the two counters.
@@ -26,6 +29,9 @@ struct Machine {
   PhysicalRange guest_memory[kMaxRanges];
   std::size_t guest_memory_count = 0;
   IommuList iommus;
+  static constexpr std::size_t kMaxIoApics = 16;
+  std::uint64_t io_apics[kMaxIoApics] = {};  // their pages
+  std::size_t io_apic_count = 0;
   bool devices_confined = false;  // to what the nested tables map, by the IOMMUs
   PageTable nested;
   std::uint64_t host_cr3 = 0;
@@ -36,6 +42,7 @@ struct Machine {
 
   std::atomic<std::uint64_t> hidden_access_count{0};
   std::atomic<std::uint64_t> window_write_count{0};
+  std::atomic<std::uint64_t> redirected_init_count{0};
 
   // Does [begin, end) reach into what nobody but the hypervisor may touch?
   bool reaches_hidden(std::uint64_t begin, std::uint64_t end) const {
@@ -45,6 +52,12 @@ struct Machine {
     return image.overlaps(begin, end) || hidden.overlaps(begin, end);
   }
   bool is_hidden(std::uint64_t address) const { return reaches_hidden(address, address + 1); }
+  bool is_io_apic(std::uint64_t page) const {
+    for (std::size_t i = 0; i < io_apic_count; ++i) {
+      if (io_apics[i] == page) return true;
+    }
+    return false;
+  }
   // Plain memory of the guest: not hidden, not a window, not a device.
   bool owned_by_guest(GuestPhysical address) const {
     for (std::size_t i = 0; i < guest_memory_count; ++i) {
@@ -57,7 +70,7 @@ struct Machine {
 Machine& machine();
 
 // Builds the nested tables: the whole physical address space at its own addresses, but for the
-// hidden ranges (absent), the windows and the local APIC's page (read-only).
+// hidden ranges (absent), the windows, the local APIC's page and the I/O APICs' (read-only).
 [[nodiscard]] bool build_nested_tables(PagePool& pool);
 // Bytes of page tables that build_nested_tables and the host's tables need at most.
 std::uint64_t page_table_bytes();

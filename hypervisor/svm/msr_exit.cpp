@@ -19,10 +19,14 @@ bool write_efer(Vmcb& vmcb, std::uint64_t wanted) {
   return true;
 }
 
-bool read_msr(const Vmcb& vmcb, std::uint32_t msr, std::uint64_t& result) {
+bool read_msr(const Processor& processor, std::uint32_t msr, std::uint64_t& result) {
+  if (is_memory_type_msr(msr)) {
+    result = processor.memory_types[msr - x86::kMsrMtrrBase0];
+    return true;
+  }
   switch (msr) {
     case x86::kMsrEfer:
-      result = vmcb.save.efer & ~x86::kEferSvme;
+      result = processor.vmcb->save.efer & ~x86::kEferSvme;
       return true;
     case x86::kMsrVmCr:
       result = x86::kVmCrSvmDisabled | x86::kVmCrLock;
@@ -38,7 +42,12 @@ bool is_present_value(std::uint32_t msr, std::uint64_t wanted) {
   return host_read_msr(msr, &present) && present == wanted;
 }
 
-bool write_msr(Vmcb& vmcb, std::uint32_t msr, std::uint64_t wanted) {
+bool write_msr(Processor& processor, std::uint32_t msr, std::uint64_t wanted) {
+  Vmcb& vmcb = *processor.vmcb;
+  if (is_memory_type_msr(msr)) {
+    processor.memory_types[msr - x86::kMsrMtrrBase0] = wanted;
+    return true;
+  }
   switch (msr) {
     case x86::kMsrEfer:
       return write_efer(vmcb, wanted);
@@ -60,10 +69,10 @@ void handle_msr(Processor& processor) {
   bool done = false;
   if (vmcb.control.exit_info1 == 1) {
     const std::uint64_t wanted = (processor.general_regs.rdx << 32) | (vmcb.save.rax & 0xffffffff);
-    done = write_msr(vmcb, msr, wanted);
+    done = write_msr(processor, msr, wanted);
   } else {
     std::uint64_t result = 0;
-    done = read_msr(vmcb, msr, result);
+    done = read_msr(processor, msr, result);
     if (done) {
       vmcb.save.rax = result & 0xffffffff;
       processor.general_regs.rdx = result >> 32;

@@ -12,8 +12,9 @@ constexpr std::uint64_t kFaultWrite = 1u << 1;
 }  // namespace
 
 // #NPF (APM vol. 2, 15.25.6). The tables never change, so each one is either a store to the local
-// APIC or something that the guest may not do. The answer to the latter is #GP: it has no
-// page-fault address to be "repaired" at, where an injected #PF would only be tried again for ever.
+// APIC or an I/O APIC, or something that the guest may not do. The answer to the latter is #GP: it
+// has no page-fault address to be "repaired" at, where an injected #PF would only be tried again
+// for ever.
 vmsrs_exit_reason handle_nested_page_fault(Processor& processor) {
   const VmcbControl& control = processor.vmcb->control;
   const std::uint64_t address = control.exit_info2;
@@ -21,6 +22,10 @@ vmsrs_exit_reason handle_nested_page_fault(Processor& processor) {
   Machine& m = machine();
   if (align_down(address, kPage) == kLocalApic && write) {
     handle_apic_store(processor, address & kPageMask);
+    return VMSRS_EXIT_APIC;
+  }
+  if (write && m.is_io_apic(align_down(address, kPage))) {
+    handle_io_apic_store(processor, address);
     return VMSRS_EXIT_APIC;
   }
   if (m.is_hidden(address)) {

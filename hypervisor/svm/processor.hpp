@@ -41,6 +41,11 @@ struct alignas(kPage) Processor {
   ExitStatistics exits;
   CallerMemory caller_memory;
 
+  // The guest's memory type range registers (MSRs 0x200 to 0x2ff): what it has written, and without
+  // effect. The real ones stay as the firmware left them; one of them over hidden memory would part
+  // the caches from what is in it.
+  std::uint64_t memory_types[0x100];
+
   bool nmi_blocked;  // an NMI was injected and its IRET has not been seen
   bool nmi_pending;
 

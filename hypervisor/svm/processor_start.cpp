@@ -3,9 +3,13 @@
 
 #include "svm/apic.hpp"
 #include "svm/console.hpp"
+#include "svm/machine.hpp"
 #include "svm/x86.hpp"
 
-extern "C" void host_sleep();  // boot/host_vectors.S
+extern "C" {
+void host_sleep();  // boot/host_vectors.S
+void host_redirected_init();
+}
 
 namespace vmsrs::svm {
 
@@ -53,6 +57,11 @@ void request_start_up(Processor& target, std::uint8_t vector) {
   target.request_lock.unlock();
 }
 
+void take_redirected_init(Processor& target) {
+  machine().redirected_init_count.fetch_add(1, std::memory_order_relaxed);
+  target.init_request = target.init_request || !target.waits_for_sipi;
+}
+
 void stop_other_processors() {
   for (std::uint32_t i = 0; i < processors.count; ++i) {
     Processor& target = *processors.list[i];
@@ -92,3 +101,10 @@ void obey_requests(Processor& processor) {
 }
 
 }  // namespace vmsrs::svm
+
+// On the way from STGI to CLGI, from host_vectors.S.
+void host_redirected_init() {
+  using namespace vmsrs::svm;
+  if (Processor* const self = processors.find(apic_read(kApicId) >> 24))
+    take_redirected_init(*self);
+}

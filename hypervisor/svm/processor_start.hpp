@@ -21,6 +21,8 @@ void enter_real_mode(Processor& processor, std::uint8_t vector);
 void request_init(Processor& target);
 void request_start_up(Processor& target, std::uint8_t vector);
 void stop_other_processors();
+// An INIT of this CPU that came past the traps and was caught: counts it, and makes it a request.
+void take_redirected_init(Processor& target);
 
 // On the CPU itself, before every entry. After an INIT it stays in here until the start-up IPI
 // comes.

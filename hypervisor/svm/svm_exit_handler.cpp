@@ -57,6 +57,9 @@ vmsrs_exit_reason svm_exit_handler(Processor& processor) {
     case kExitGeneralProtection:
       handle_exception(processor, Vector::kGeneralProtection);
       return VMSRS_EXIT_OTHER;
+    case kExitSecurity:
+      handle_security_exception(processor);
+      return VMSRS_EXIT_INIT;
     case kExitNmi:
       handle_nmi(processor);
       return VMSRS_EXIT_NMI;

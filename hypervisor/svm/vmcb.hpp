@@ -98,6 +98,7 @@ static_assert(sizeof(Vmcb) == 4096);
 constexpr std::uint32_t kInterceptDivideError = 1u << 0;  // offset 008h
 constexpr std::uint32_t kInterceptInvalidOpcode = 1u << 6;
 constexpr std::uint32_t kInterceptGeneralProtection = 1u << 13;
+constexpr std::uint32_t kInterceptSecurity = 1u << 30;
 constexpr std::uint32_t kInterceptNmi = 1u << 1;
 constexpr std::uint32_t kInterceptCpuid = 1u << 18;
 constexpr std::uint32_t kInterceptIret = 1u << 20;
@@ -114,6 +115,7 @@ enum ExitCode : std::uint32_t {
   kExitDivideError = 0x40,
   kExitInvalidOpcode = 0x46,
   kExitGeneralProtection = 0x4d,
+  kExitSecurity = 0x5e,
   kExitNmi = 0x61,
   kExitCpuid = 0x72,
   kExitIret = 0x74,

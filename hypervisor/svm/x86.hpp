@@ -70,12 +70,22 @@ inline void write_back_caches() { asm volatile("wbinvd" ::: "memory"); }
 // Model-specific registers by their names in the AMD manual (APM vol. 2, appendix A).
 constexpr std::uint32_t kMsrTsc = 0x10;
 constexpr std::uint32_t kMsrApicBase = 0x1b;
+constexpr std::uint32_t kMsrTscAdjust = 0x3b;
+constexpr std::uint32_t kMsrMtrrBase0 =
+    0x200;  // .. kMsrMtrrDefault, the page attribute table among them
+constexpr std::uint32_t kMsrMtrrDefault = 0x2ff;
+constexpr std::uint32_t kMsrPat = 0x277;
+constexpr std::uint32_t kMsrX2Apic = 0x800;  // .. 0x8ff
 constexpr std::uint32_t kMsrEfer = 0xc0000080;
 constexpr std::uint32_t kMsrFsBase = 0xc0000100;
 constexpr std::uint32_t kMsrSyscfg = 0xc0010010;
 constexpr std::uint32_t kMsrIorrBase0 = 0xc0010016;  // .. IORR_MASK1 = +3
 constexpr std::uint32_t kMsrTopMem = 0xc001001a;
 constexpr std::uint32_t kMsrTopMem2 = 0xc001001d;
+constexpr std::uint32_t kMsrPatchLoader = 0xc0010020;
+constexpr std::uint32_t kMsrSmiOnIo = 0xc0010050;  // .. TRAP_CTL = +4, trigger address = +6
+constexpr std::uint32_t kMsrMmioConfig = 0xc0010058;
+constexpr std::uint32_t kMsrRmpBase = 0xc0010132;  // .. RMP_END = +1
 constexpr std::uint32_t kMsrSmmBase = 0xc0010111;  // .. SMM_ADDR +1, SMM_MASK +2
 constexpr std::uint32_t kMsrVmCr = 0xc0010114;
 constexpr std::uint32_t kMsrIgnne = 0xc0010115;
@@ -93,6 +103,7 @@ constexpr std::uint64_t kEferMcommit = 1u << 17;
 constexpr std::uint64_t kEferUaie = 1u << 20;
 constexpr std::uint64_t kEferAutoIbrs = 1u << 21;
 
+constexpr std::uint64_t kVmCrRedirectInit = 1u << 1;
 constexpr std::uint64_t kVmCrSvmDisabled = 1u << 4;
 constexpr std::uint64_t kVmCrLock = 1u << 3;
 

@@ -234,6 +234,17 @@ BOOST_AUTO_TEST_CASE(free_devices_are_told_in_words) {
              "no IOMMU keeps devices from hidden memory");
 }
 
+BOOST_AUTO_TEST_CASE(what_nobody_has_seen_is_told_and_is_no_violation) {
+  fake.report_now.results[VMSRS_CHECK_HIDDEN] = {VMSRS_VERDICT_OK, VMSRS_MAX_SERVERS, 12, 0,
+                                                 VMSRS_DETAIL_INIT_UNVERIFIED};
+  const Reply reply = post("/v1/check");
+  BOOST_TEST(reply.body.at("ok") == true);
+  BOOST_TEST(reply.body.at("checks")[0].at("verdict") == "ok");
+  BOOST_TEST(reply.body.at("checks")[0].at("first_detail").is_null());
+  BOOST_TEST(reply.body.at("checks")[0].at("reason") ==
+             "unverified: that a device's INIT is stopped (docs/hardware.md)");
+}
+
 BOOST_AUTO_TEST_CASE(unprotected_server_is_named_and_is_no_violation) {
   fake.report_now.results[VMSRS_CHECK_STORAGE] = {VMSRS_VERDICT_UNPROTECTED, 1, 12, 0, 14};
   const Reply reply = post("/v1/check");

@@ -224,6 +224,9 @@ Json checks_document(const vmsrs_check_report& report,
     if (i == VMSRS_CHECK_HIDDEN && result.verdict == VMSRS_VERDICT_VIOLATED &&
         result.detail == VMSRS_DETAIL_DEVICES_FREE)
       check["reason"] = "no IOMMU keeps devices from hidden memory";
+    if (i == VMSRS_CHECK_HIDDEN && result.verdict == VMSRS_VERDICT_OK &&
+        result.detail == VMSRS_DETAIL_INIT_UNVERIFIED)
+      check["reason"] = "unverified: that a device's INIT is stopped (docs/hardware.md)";
     list.push_back(std::move(check));
   }
   return list;

@@ -462,6 +462,8 @@ enum vmsrs_verdict {
 };
 /* Detail of VMSRS_CHECK_HIDDEN: devices are free (enum vmsrs_devices), or an IOMMU is off. */
 #define VMSRS_DETAIL_DEVICES_FREE (~(uint64_t)0)
+/* The same where it holds: nobody has seen yet that this processor stops an INIT that a device sends. */
+#define VMSRS_DETAIL_INIT_UNVERIFIED (~(uint64_t)0 - 1)
 struct vmsrs_check_result {
   uint32_t verdict; /* enum vmsrs_verdict */
   uint32_t server;  /* where it was violated first, or unprotected */
