@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Boots kernel and initramfs in QEMU, on the hypervisor or without, and reports what the guest found.
 
-The guest prints one line `RESULT: SUCCESS`, `RESULT: SKIP why` or `RESULT: FAILURE why` on its serial
-port. What this script prints last, and its exit code:
+The guest prints one line `RESULT: SUCCESS`, `RESULT: SKIP why`, `RESULT: FAILURE why` or `RESULT: ERROR why`
+on its serial port. What this script prints last, and its exit code:
   SUCCESS 0   the guest said so (or, with --expect-stop, the hypervisor refused in these words)
   FAILURE 1   the guest found something wrong
-  ERROR   2   the test itself could not be run (no QEMU, a file is missing)
+  ERROR   2   the test itself could not be run (no QEMU, a file is missing, no such test)
   CRASH   3   no result: the machine ended, hung past the time limit, or the hypervisor stopped
   SKIP   77   the guest said that this cannot be shown here
 """
@@ -173,7 +173,7 @@ def watch(qemu, args, begin, silence):
                     continue
                 print(line, flush=True)
                 heard = heard or not line.startswith("vmsrs:")
-                if match := re.search(r"RESULT: (SUCCESS|SKIP|FAILURE)\s*(.*)", line):
+                if match := re.search(r"RESULT: (SUCCESS|SKIP|FAILURE|ERROR)\s*(.*)", line):
                     if args.expect_stop:
                         return "FAILURE", "the guest ran, but the hypervisor should have refused"
                     if args.expect_failure:
