@@ -35,7 +35,7 @@ void intercept_command(Processor& sender, std::uint32_t command) {
   if (is_init && deassert) return;  // means nothing to any processor of this century
   const std::uint32_t shorthand = (command >> 18) & 3;
   if (shorthand == kShorthandNone && (command & kIpiLogical) != 0) {
-    console::log("dropped an INIT or start-up IPI with a logical destination");
+    console::log_guest("dropped an INIT or start-up IPI with a logical destination");
     return;
   }
   const std::uint32_t destination = apic_read(kApicCommandHigh) >> 24;
@@ -64,8 +64,8 @@ void forward(Processor& processor, std::uint32_t offset, std::uint32_t value) {
     }
   }
   if (!may_store_to_apic(offset, value)) {
-    console::log("dropped a store to the local APIC, ", console::Hex{offset}, ": ",
-                 console::Hex{value});
+    console::log_guest("dropped a store to the local APIC, ", console::Hex{offset}, ": ",
+                       console::Hex{value});
     return;
   }
   apic_write(offset, value);
@@ -113,8 +113,8 @@ void handle_io_apic_store(Processor& processor, std::uint64_t address) {
   if (allowed) registers[offset / sizeof(*registers)] = store.value;
   lock.unlock();
   if (!allowed) {
-    console::log("dropped a store to an I/O APIC, ", console::Hex{offset}, ", index ", index, ": ",
-                 console::Hex{store.value});
+    console::log_guest("dropped a store to an I/O APIC, ", console::Hex{offset}, ", index ", index,
+                       ": ", console::Hex{store.value});
   }
   if (store.exchange_register != nullptr) *store.exchange_register = before;
   skip_instruction(*processor.vmcb, store.length);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "svm/console.hpp"
 
+#include <atomic>
+
 #include "svm/log_ring.hpp"
 #include "svm/processor.hpp"
 #include "svm/spin_lock.hpp"
@@ -87,6 +89,13 @@ bool read_log(std::uint64_t& sequence, vmsrs_log_line& line) {
   const bool found = ring.read(sequence, line);
   line_lock.unlock();
   return found;
+}
+
+bool may_log_guest() {
+  constexpr std::uint32_t kMost = 100;
+  static constinit std::atomic<std::uint32_t> count{0};
+  return count.load(std::memory_order_relaxed) < kMost &&
+         count.fetch_add(1, std::memory_order_relaxed) < kMost;
 }
 
 void set_debug_exit_port(std::uint16_t port) { debug_exit_port = port; }

@@ -52,6 +52,12 @@ void log(Parts... parts) {
   (line.add(parts), ...);
   emit(line, VMSRS_LOG_INFO, false);
 }
+// About what the guest does, and could do for ever: the first hundred lines.
+bool may_log_guest();
+template <class... Parts>
+void log_guest(Parts... parts) {
+  if (may_log_guest()) log(parts...);
+}
 template <class... Parts>
 void say(Parts... parts) {
   Line line;

@@ -33,7 +33,8 @@ vmsrs_exit_reason handle_nested_page_fault(Processor& processor) {
   } else if (m.windows.contains(address)) {
     m.window_write_count.fetch_add(1, std::memory_order_relaxed);
   } else {
-    console::log("refused an access to ", console::Hex{address}, ", which is mapped for nobody");
+    console::log_guest("refused an access to ", console::Hex{address},
+                       ", which is mapped for nobody");
   }
   refuse(processor, Vector::kGeneralProtection);
   return VMSRS_EXIT_NESTED_PAGE_FAULT;

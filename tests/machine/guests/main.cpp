@@ -13,6 +13,7 @@ void test_windows();
 void test_offline();
 void test_devices();
 void test_free_devices();
+void test_fuzz();
 
 int main(int argc, char** argv) {
   const std::string_view name = argc > 1 ? argv[1] : "";
@@ -32,6 +33,8 @@ int main(int argc, char** argv) {
     test_devices();
   } else if (name == "free_devices") {
     test_free_devices();
+  } else if (name == "fuzz") {
+    test_fuzz();
   } else {
     std::printf("RESULT: FAILURE no test named '%s'\n", argc > 1 ? argv[1] : "");
     return 0;
