@@ -320,6 +320,7 @@ void case_shutdown() {
 void case_mtrr() {
   constexpr uint32_t kDefault = 0x2ff, kBase = 0x200, kMask = 0x201, kFixed64K = 0x250;
   const Ranges& r = ranges();
+  const uint64_t before = exits(cpu_number()).count[VMSRS_EXIT_MSR];
   const uint64_t was = read_msr(kDefault);
   EXPECT_VECTOR(kNone, "reading the default memory type");
   // Uncached: what the hypervisor holds in caches would be lost for it. It keeps its own.
@@ -331,6 +332,8 @@ void case_mtrr() {
   write_msr(kFixed64K, 0);
   expect_equal(read_msr(kBase), r.hidden, "the range reads back");
   expect_equal(read_msr(kDefault), 0xc00, "the default reads back");
+  expect(exits(cpu_number()).count[VMSRS_EXIT_MSR] >= before + 7,
+         "none of it reached the processor's own");
   check_hypervisor();
   write_msr(kDefault, was);
   // The second processor's are its own.

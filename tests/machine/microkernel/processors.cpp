@@ -222,7 +222,10 @@ void expect_unharmed(const char* what) {
 
 void case_init_messages() {
   need_two();
-  start_processor(1, live);
+  start_processor(1, [] {
+    apic(0xd0) = 2u << 24;  // a logical destination that is its own
+    live();
+  });
   expect_unharmed("the second processor");
   // The interrupt command register: all forms that could name it but by its number.
   apic(kApicDestination) = 2u << 24;  // logical
