@@ -12,6 +12,7 @@
 #include "svm/features.hpp"
 #include "svm/machine.hpp"
 #include "svm/msr_permissions.hpp"
+#include "svm/port_permissions.hpp"
 #include "svm/processor_start.hpp"
 #include "svm/svm_exit_handler.hpp"
 #include "svm/svm_platform.hpp"
@@ -88,7 +89,9 @@ void fill_machine(const CpuList& cpus) {
   auto* const msr_permissions = static_cast<std::uint8_t*>(pool.take(svm::kMsrPermissionBytes));
   svm::fill_msr_permissions(msr_permissions);
   m.msr_permissions = msr_permissions;
-  m.io_permissions = pool.take(svm::kIoPermissionBytes);
+  auto* const io_permissions = static_cast<std::uint8_t*>(pool.take(svm::kIoPermissionBytes));
+  svm::fill_port_permissions(io_permissions);
+  m.io_permissions = io_permissions;
   m.tsc_per_ms = measure_tsc();
   if (cpus.has_more) console::warn("more CPUs than the hypervisor can use; Linux gets ", cpus.count);
 }

@@ -11,6 +11,7 @@ namespace vmsrs::svm {
 
 void handle_cpuid(Processor& processor);
 void handle_msr(Processor& processor);
+void handle_port(Processor& processor);
 void handle_vmmcall(Processor& processor);
 void handle_exception(Processor& processor, Vector vector);
 void handle_security_exception(Processor& processor);

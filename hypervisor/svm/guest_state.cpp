@@ -33,7 +33,7 @@ void write_control(Processor& processor) {
   control.intercept_exceptions = kInterceptDivideError | kInterceptInvalidOpcode |
                                  kInterceptGeneralProtection | kInterceptSecurity;
   control.intercept_misc1 = kInterceptNmi | kInterceptCpuid | kInterceptInvd | kInterceptInvlpga |
-                            kInterceptMsr | kInterceptShutdown;
+                            kInterceptPorts | kInterceptMsr | kInterceptShutdown;
   control.intercept_misc2 = kInterceptSvmInstructions;
   control.intercept_misc3 = features().invlpgb ? kInterceptInvlpgb : 0;
   control.iopm_base = reinterpret_cast<std::uint64_t>(machine().io_permissions);

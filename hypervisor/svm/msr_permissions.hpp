@@ -6,7 +6,6 @@
 namespace vmsrs::svm {
 
 constexpr std::uint64_t kMsrPermissionBytes = 8192;  // APM vol. 2, 15.11
-constexpr std::uint64_t kIoPermissionBytes = 12288;  // APM vol. 2, 15.10.1
 
 // Fills the MSR permission map: which MSR accesses of the guest exit.
 void fill_msr_permissions(std::uint8_t* map);

@@ -46,6 +46,9 @@ vmsrs_exit_reason svm_exit_handler(Processor& processor) {
     case kExitMsr:
       handle_msr(processor);
       return VMSRS_EXIT_MSR;
+    case kExitPort:
+      handle_port(processor);
+      return VMSRS_EXIT_OTHER;
     case kExitNestedPageFault:
       return handle_nested_page_fault(processor);
     case kExitDivideError:

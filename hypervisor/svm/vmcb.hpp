@@ -104,6 +104,7 @@ constexpr std::uint32_t kInterceptCpuid = 1u << 18;
 constexpr std::uint32_t kInterceptIret = 1u << 20;
 constexpr std::uint32_t kInterceptInvd = 1u << 22;
 constexpr std::uint32_t kInterceptInvlpga = 1u << 26;
+constexpr std::uint32_t kInterceptPorts = 1u << 27;
 constexpr std::uint32_t kInterceptMsr = 1u << 28;
 constexpr std::uint32_t kInterceptShutdown = 1u << 31;
 constexpr std::uint32_t kInterceptSvmInstructions =
@@ -121,6 +122,7 @@ enum ExitCode : std::uint32_t {
   kExitIret = 0x74,
   kExitInvd = 0x76,
   kExitInvlpga = 0x7a,
+  kExitPort = 0x7b,
   kExitMsr = 0x7c,
   kExitShutdown = 0x7f,
   kExitVmrun = 0x80,

@@ -39,6 +39,9 @@ inline std::uint64_t read_tsc() {
 inline void out8(std::uint16_t port, std::uint8_t v) {
   asm volatile("outb %0, %1" ::"a"(v), "Nd"(port));
 }
+inline void out16(std::uint16_t port, std::uint16_t v) {
+  asm volatile("outw %0, %1" ::"a"(v), "Nd"(port));
+}
 inline void out32(std::uint16_t port, std::uint32_t v) {
   asm volatile("outl %0, %1" ::"a"(v), "Nd"(port));
 }

@@ -277,6 +277,42 @@ void case_page_tables() {
   }
 }
 
+// QEMU's firmware configuration writes to memory by itself, and no IOMMU stands before it.
+void case_firmware_dma() {
+  out16(0x510, 0);
+  if (in8(0x511) != 'Q') skip("no firmware configuration (QEMU's) here");
+  const uint64_t window = ranges().windows;
+  struct {
+    uint32_t control, length;  // big-endian: select the signature and read it, 64 bytes
+    uint64_t address;
+  } static command;
+  const uint64_t before = at64(window);
+  for (const uint64_t target : {window, ranges().hidden, ranges().image}) {
+    command.control = __builtin_bswap32(0x0a);
+    command.length = __builtin_bswap32(64);
+    command.address = __builtin_bswap64(target);
+    out32(0x514, 0);
+    out32(0x518, __builtin_bswap32(static_cast<uint32_t>(reinterpret_cast<uint64_t>(&command))));
+    wait_ms(1);
+    expect_equal(command.control, __builtin_bswap32(0x0a), "the command was carried out");
+  }
+  expect_equal(at64(window), before, "a window");
+  // Other widths and forms, and what it says of itself.
+  const uint64_t self = reinterpret_cast<uint64_t>(&command);
+  out16(0x51a, static_cast<uint16_t>(self));
+  out8(0x51b, static_cast<uint8_t>(self));
+  uint32_t told = 0;
+  asm volatile("inl %1, %0" : "=a"(told) : "Nd"(uint16_t{0x514}));
+  expect_equal(told, 0xffffffff, "its signature");
+  ATTEMPT("outsl", ::"S"(self), "d"(uint16_t{0x518}) : "memory");
+  EXPECT_VECTOR(kGeneralProtection, "OUTS");
+  expect_equal(command.control, __builtin_bswap32(0x0a), "the command was carried out");
+  // What goes by single bytes is left as it was.
+  out16(0x510, 0);
+  expect_equal(in8(0x511), 'Q', "the signature by bytes");
+  expect_equal(in8(0x511), 'E', "the signature by bytes");
+}
+
 // Nothing can be delivered once the root itself is hidden: the machine ends, in the hypervisor.
 void case_page_tables_root() {
   asm volatile("movq %0, %%cr3" ::"r"(ranges().hidden) : "memory");

@@ -27,6 +27,7 @@ void case_apic_stores();
 void case_init_messages();
 void case_mtrr();
 void case_fuzz();
+void case_firmware_dma();
 void case_page_tables_root();
 void case_descriptor_table();
 void case_interrupt_table();
@@ -138,6 +139,7 @@ constexpr Case kCases[] = {
     {"svm_instructions", case_svm_instructions},
     {"hypercalls", case_hypercalls},
     {"memory", case_memory},
+    {"firmware_dma", case_firmware_dma},
     {"page_tables_root", case_page_tables_root},
     {"page_tables", case_page_tables},
     {"apic_stores", case_apic_stores},

@@ -116,6 +116,12 @@ inline uint8_t in8(uint16_t port) {
 inline void out8(uint16_t port, uint8_t value) {
   asm volatile("outb %0, %1" ::"a"(value), "Nd"(port));
 }
+inline void out16(uint16_t port, uint16_t value) {
+  asm volatile("outw %0, %1" ::"a"(value), "Nd"(port));
+}
+inline void out32(uint16_t port, uint32_t value) {
+  asm volatile("outl %0, %1" ::"a"(value), "Nd"(port));
+}
 inline volatile uint32_t& at32(uint64_t address) {
   return *reinterpret_cast<volatile uint32_t*>(address);
 }
