@@ -55,6 +55,9 @@ void test_boot() {
   EXPECT_EQUAL(status, std::uint64_t{VMSRS_OK});
   EXPECT_EQUAL(report.results[VMSRS_CHECK_HIDDEN].verdict, std::uint32_t{VMSRS_VERDICT_OK});
   EXPECT(report.results[VMSRS_CHECK_HIDDEN].examined_count > 100);
+  // No device has sent an INIT, so nobody has seen what becomes of one.
+  EXPECT_EQUAL(std::uint64_t{report.results[VMSRS_CHECK_HIDDEN].detail},
+               std::uint64_t{VMSRS_DETAIL_INIT_UNVERIFIED});
 }
 
 // What the hypervisor has logged since it was started, and which memory it says is its own.
