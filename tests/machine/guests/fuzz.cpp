@@ -213,7 +213,8 @@ class Fuzzer {
     guest::Call c = below(3) == 0 ? any() : meant();
     std::uint64_t* const arguments[] = {&c.rdi, &c.rsi, &c.rdx, &c.r10, &c.r8, &c.r9};
     if (below(4) == 0) *arguments[below(6)] = word();
-    if (c.number == VMSRS_CALL_MGMT_CLOSE && c.rdi == token_) return;
+    const bool ends_it = c.number == VMSRS_CALL_MGMT_CLOSE || c.number == VMSRS_CALL_MGMT_SECRET;
+    if (ends_it && c.rdi == token_) return;
     if (guest::hypercall_once(c) == VMSRS_OK) ++accepted_;
   }
 
