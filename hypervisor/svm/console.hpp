@@ -5,7 +5,8 @@
 #include <cstdint>
 
 // Log lines. They go to QEMU's debug console (port 0xe9) where there is one; `say` and `stop` also
-// go to the first serial port: at boot, before Linux owns it, and when the machine ends.
+// go to the first serial port: at boot, before Linux owns it, and when the machine ends. At boot to
+// the screen too.
 // Any CPU at any time; a line is never mixed with another CPU's.
 namespace vmsrs::console {
 
@@ -16,7 +17,7 @@ struct Hex {
 class Line {
  public:
   void put(char c) {
-    if (length_ < sizeof(text_)) text_[length_++] = c;
+    if (length_ + 1 < sizeof(text_)) text_[length_++] = c;
   }
   void add(const char* text);
   void add(char* text) { add(static_cast<const char*>(text)); }
@@ -27,12 +28,17 @@ class Line {
   std::size_t length() const { return length_; }
 
  private:
-  char text_[400];
+  char text_[400] = {};
   std::size_t length_ = 0;
 };
 
 void console_initialise();
 void emit(const Line& line, bool serial_too);
+// Shows a line; nullptr from the moment on that Linux owns the screen.
+void set_screen(void (*show_line)(const char* text, std::size_t length));
+// What `stop` does, once, instead of ending the machine. `problem` ends with a NUL.
+void set_fallback(void (*fallback)(const char* problem));
+[[noreturn]] void give_up(const char* problem);
 // Ends the machine: all other CPUs stop, then isa-debug-exit if the command line named one, else
 // halt.
 [[noreturn]] void end_machine();
@@ -57,10 +63,11 @@ void say(Parts... parts) {
 template <class... Parts>
 [[noreturn]] void stop(Parts... parts) {
   Line line;
-  line.add("vmsrs: error: ");
+  constexpr const char* kPrefix = "vmsrs: error: ";
+  line.add(kPrefix);
   (line.add(parts), ...);
   emit(line, true);
-  end_machine();
+  give_up(line.text() + __builtin_strlen(kPrefix));
 }
 
 }  // namespace vmsrs::console

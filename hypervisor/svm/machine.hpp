@@ -55,6 +55,10 @@ struct Machine {
 
 Machine& machine();
 
+// Behind the last address that the tables reach on this processor: there is no use for memory
+// above.
+std::uint64_t mapped_end();
+
 // Builds the nested tables: the whole physical address space at its own addresses, but for the
 // hidden ranges (absent), the windows and the local APIC's page (read-only).
 [[nodiscard]] bool build_nested_tables(PagePool& pool);

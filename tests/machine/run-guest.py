@@ -18,11 +18,13 @@ import selectors
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 CODES = {"SUCCESS": 0, "FAILURE": 1, "ERROR": 2, "CRASH": 3, "SKIP": 77}
 SILENCE_SECONDS = 90
 EMULATED = "tcg,thread=single"
+UEFI_FIRMWARE = "/usr/share/ovmf/OVMF.fd"
 
 
 def finish(word, text=""):
@@ -54,6 +56,8 @@ def parse_arguments():
     parser.add_argument("--memory", type=int, default=1024, help="MiB")
     parser.add_argument("--cpu", default="EPYC,+svm,+npt")
     parser.add_argument("--machine", default="q35")
+    parser.add_argument("--grub", choices=["bios", "uefi"], help="by GRUB from a disk, under this firmware")
+    parser.add_argument("--multiboot", choices=["1", "2"], default="2", help="GRUB's protocol")
     parser.add_argument("--no-iommu", action="store_true", help="devices reach all memory")
     parser.add_argument("--device", action="append", default=[], metavar="OPTION=VALUE",
                         help="more of QEMU's options, such as device=nvme,…; may be repeated")
@@ -73,9 +77,10 @@ def command_line(args, log):
             break
         if not os.path.isfile(name):
             finish("ERROR", f"no such file: {name}")
-        modules.append(name.replace(",", ",,"))
-    # no_timer_check: on a busy host an emulated timer may look dead to Linux's boot-time check.
-    linux_options = f"console=ttyS0 panic=-1 no_timer_check {args.append}".strip()
+        modules.append(name)
+    # no_timer_check: on a busy host an emulated timer may look dead to Linux's boot-time check. cpus: for the
+    # test program, in its environment.
+    linux_options = f"console=ttyS0 panic=-1 no_timer_check cpus={args.cpus} {args.append}".strip()
     machine = ["qemu-system-x86_64", "-machine", args.machine, "-cpu", args.cpu, "-smp", str(args.cpus),
                "-m", str(args.memory), "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"]
     if args.hypervisor is None:
@@ -86,18 +91,41 @@ def command_line(args, log):
         machine += ["-device", "amd-iommu"]
     for option in args.device:
         machine += ["-" + option.split("=", 1)[0], option.split("=", 1)[1]]
-    if modules:
-        modules[0] += " " + linux_options.replace(",", ",,")
     options = f"debug_exit=0xf4 {args.hypervisor_options}"
     if args.secret:
         options += " secret_sha256=" + hashlib.sha256(args.secret.encode()).hexdigest()
-    command = machine + [
-        "-accel", EMULATED if args.icount else accelerator(), "-debugcon", f"file:{log}", "-device", "isa-debug-exit,iobase=0xf4",
-        "-kernel", args.hypervisor, "-append", options.strip(),
-    ]
+    options = options.strip()
+    machine += ["-accel", EMULATED if args.icount else accelerator(), "-debugcon", f"file:{log}",
+                "-device", "isa-debug-exit,iobase=0xf4"]
     if args.icount:  # without sleep: who idles does not wait for real time
-        command += ["-icount", "shift=0,sleep=off"]
-    return command + (["-initrd", ",".join(modules)] if modules else [])
+        machine += ["-icount", "shift=0,sleep=off"]
+    if args.grub is not None:
+        disk = os.path.splitext(log)[0] + ".iso"
+        make_disk(disk, args, modules, options, linux_options)
+        firmware = ["-bios", UEFI_FIRMWARE] if args.grub == "uefi" else []
+        return machine + firmware + ["-cdrom", disk]
+    # QEMU's own loader: modules separated by commas, the kernel's options behind its name.
+    names = [name.replace(",", ",,") for name in modules]
+    if names:
+        names[0] += " " + linux_options.replace(",", ",,")
+    return machine + ["-kernel", args.hypervisor, "-append", options] + (["-initrd", ",".join(names)] if names else [])
+
+
+def make_disk(disk, args, modules, options, linux_options):
+    """A disk from which GRUB starts hypervisor and modules, under a BIOS or UEFI."""
+    hypervisor, module = ("multiboot2", "module2") if args.multiboot == "2" else ("multiboot", "module")
+    with tempfile.TemporaryDirectory() as folder:
+        os.makedirs(os.path.join(folder, "boot/grub"))
+        lines = ["serial", "terminal_output serial", "insmod all_video", f"{hypervisor} /boot/hypervisor {options}"]
+        shutil.copy(args.hypervisor, os.path.join(folder, "boot/hypervisor"))
+        for name, source in zip(("kernel", "initrd", "windows"), modules):
+            shutil.copy(source, os.path.join(folder, "boot", name))
+            lines.append(f"{module} /boot/{name} {linux_options if name == 'kernel' else ''}".strip())
+        with open(os.path.join(folder, "boot/grub/grub.cfg"), "w", encoding="ascii") as file:
+            file.write("\n".join(lines + ["boot", ""]))
+        made = subprocess.run(["grub-mkrescue", "-o", disk, folder], capture_output=True, text=True, check=False)
+        if made.returncode != 0:
+            finish("ERROR", f"grub-mkrescue: {made.stderr.strip()}")
 
 
 def main():
@@ -110,6 +138,12 @@ def main():
         finish("ERROR", "without a hypervisor a kernel and an initrd are needed")
     if args.hypervisor is not None and not os.path.isfile(args.hypervisor):
         finish("ERROR", f"no such file: {args.hypervisor}")
+    if args.grub is not None:
+        for program in ("grub-mkrescue", "xorriso", "mformat"):
+            if shutil.which(program) is None:
+                finish("ERROR", f"no {program} (Debian packages grub-common, xorriso, mtools)")
+        if args.grub == "uefi" and not os.path.isfile(UEFI_FIRMWARE):
+            finish("ERROR", f"no {UEFI_FIRMWARE} (Debian package ovmf)")
     word, text = run(args, SILENCE_SECONDS)
     if word == "SILENT":
         # A known defect (docs/hypervisor.md, "Known defect"): it must be seen, and not hide the rest.
@@ -150,6 +184,7 @@ def watch(qemu, args, begin, silence):
     itself has said nothing for `silence` seconds."""
     pending = b""
     heard = False
+    loaded = args.grub is None  # what firmware and boot loader say is not the guest's word
     stopped = None
     with selectors.DefaultSelector() as selector:
         selector.register(qemu.stdout, selectors.EVENT_READ)
@@ -172,7 +207,8 @@ def watch(qemu, args, begin, silence):
                 if "TCG doesn't support requested feature" in line:
                     continue
                 print(line, flush=True)
-                heard = heard or not line.startswith("vmsrs:")
+                loaded = loaded or line.startswith("vmsrs:")
+                heard = heard or (loaded and not line.startswith("vmsrs:"))
                 if match := re.search(r"RESULT: (SUCCESS|SKIP|FAILURE)\s*(.*)", line):
                     if args.expect_stop:
                         return "FAILURE", "the guest ran, but the hypervisor should have refused"
