@@ -27,8 +27,8 @@ svm::PhysicalRange place(MemoryMap& map, std::uint64_t bytes, std::uint64_t alig
   const std::uint64_t size = align_up(bytes, alignment);
   const std::uint64_t begin = map.find_top(size, alignment, limit);
   if (begin == 0) {
-    console::stop("too little memory: no place for ", what, " of ", size >> 20, " MiB below ",
-                  limit >> 20, " MiB; usable in all: ", map.usable_bytes() >> 20,
+    console::stop("too little memory: no place in one piece for ", what, " of ", size >> 20,
+                  " MiB; free in all: ", map.usable_bytes() >> 20,
                   " MiB; give the machine more memory or the hypervisor a smaller hidden=");
   }
   must(map.set(begin, begin + size, kPlaced));
