@@ -196,7 +196,8 @@ void start_engine(const Options& options) {
   build_host_tables();
   start_engine(options);
   start_processors(cpus, pool);
-  // Nothing stops any more: from here on Linux could not be started without the hypervisor.
+  // From here on Linux could not be started without the hypervisor.
+  console::set_fallback(nullptr);
   confine_devices();
   hide_iommus(root);
   const std::uint32_t boot_params =
@@ -211,7 +212,6 @@ void start_engine(const Options& options) {
       "-", Hex{layout.windows.end}, ", ", svm::processors.count, " CPUs, ",
       svm::machine().iommus.count, " IOMMUs");
   console::set_screen(nullptr);
-  console::set_fallback(nullptr);
   svm::run_guest(self);
 }
 
