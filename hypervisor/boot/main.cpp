@@ -83,7 +83,7 @@ std::uint64_t storage_bytes(const Options& options) {
   return share < kMostHidden ? share : kMostHidden;
 }
 
-// The boot loader's entry code maps 4 GiB.
+// entry.S has mapped 4 GiB; hidden memory may lie above.
 void map_own_memory() {
   const auto memory = reinterpret_cast<std::uint64_t>(first_table_memory);
   pool = svm::PagePool({memory, memory + sizeof(first_table_memory)});
