@@ -1,19 +1,25 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Fetches Debian's cloud kernel for guests, without installing it: OUTDIR/vmlinuz and
+# Fetches Debian's cloud or generic kernel for guests, without installing it: OUTDIR/vmlinuz and
 # OUTDIR/modules/VERSION with the modules that the guest needs and their dependencies.
-# Usage: fetch-kernel.sh OUTDIR        Does nothing when OUTDIR is complete already.
+# Usage: fetch-kernel.sh OUTDIR [cloud | generic]        Does nothing when OUTDIR is complete already.
 set -eu
 
 # What the guest loads: the window device and its file system, the network of the demo.
 wanted='nd_e820 nd_pmem crc32c_generic ext4 virtio_net virtio_pci failover net_failover'
 
 fail() { echo "fetch-kernel: error: $*" >&2; exit 1; }
-[ $# -eq 1 ] || { echo "usage: fetch-kernel.sh OUTDIR" >&2; exit 2; }
+usage() { echo "usage: fetch-kernel.sh OUTDIR [cloud | generic]" >&2; exit 2; }
+case ${2:-cloud} in
+  cloud) flavour=cloud-amd64 ;;
+  generic) flavour=amd64 ;;
+  *) usage ;;
+esac
+case $# in 1 | 2) ;; *) usage ;; esac
 out=$1
 case $out in /*) ;; *) out=$PWD/$out ;; esac
 if [ -f "$out/complete" ] && [ "$(cat "$out/complete")" = "$wanted" ] && [ -s "$out/vmlinuz" ]; then
-  exit 0
+  case $(cat "$out/version") in *[0-9]-"$flavour") exit 0 ;; esac
 fi
 command -v apt-get >/dev/null || fail "needs Debian's apt-get"
 command -v dpkg-deb >/dev/null || fail "needs Debian's dpkg-deb"
@@ -25,8 +31,8 @@ trap 'rm -rf "$work"' EXIT INT TERM
 chmod 755 "$work"
 
 resolve() {
-  apt-cache depends --no-recommends --no-suggests linux-image-cloud-amd64 2>/dev/null |
-    sed -n 's/^ *Depends: *\(linux-image-[0-9].*-cloud-amd64\)$/\1/p' | head -n 1
+  apt-cache depends --no-recommends --no-suggests "linux-image-$flavour" 2>/dev/null |
+    sed -n "s/^ *Depends: *\\(linux-image-[0-9].*-$flavour\\)\$/\\1/p" | head -n 1
 }
 package=$(resolve)
 if [ -z "$package" ]; then
@@ -34,7 +40,7 @@ if [ -z "$package" ]; then
   apt-get -q update >"$work/log" 2>&1 || true
   package=$(resolve)
 fi
-[ -n "$package" ] || fail "no package linux-image-cloud-amd64: is this Debian, with its main archive?" \
+[ -n "$package" ] || fail "no package linux-image-$flavour: is this Debian, with its main archive?" \
   "$(grep -m1 '^[EW]:' "$work/log" 2>/dev/null || true)"
 
 download() { (cd "$work" && apt-get -q download "$package") >"$work/log" 2>&1; }

@@ -12,7 +12,8 @@ study_packages=(python3 python3-matplotlib qemu-user)
 test_packages=(
   libboost-test-dev libevent-dev libmemcached-tools dpkg-dev sqlite3 xz-utils shellcheck procps systemd
   spin gcc tcc clang libclang-rt-14-dev make man-db mandoc socat xxd openssl
-  qemu-user python3-matplotlib)
+  qemu-user python3-matplotlib
+  grub-common grub-pc-bin grub-efi-amd64-bin ovmf xorriso mtools)
 
 # Prints those of the named packages that are not installed.
 missing_packages() { # package...

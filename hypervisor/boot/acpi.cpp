@@ -119,8 +119,9 @@ void read_madt(const Madt& madt, CpuList& cpus) {
 }
 
 // nullptr: there is none, or it lies where it cannot be read yet.
-Header* find_table(const char* signature) {
-  const Rsdp* rsdp = find_rsdp();
+Header* find_table(const RootPointer& root_pointer, const char* signature) {
+  const auto* rsdp = reinterpret_cast<const Rsdp*>(root_pointer.data);
+  if (root_pointer.bytes == 0) rsdp = find_rsdp();
   if (rsdp == nullptr) return nullptr;
   const bool wide = rsdp->revision >= 2 && rsdp->xsdt != 0 && rsdp->xsdt < kFourGiB;
   const auto* root = at<Header>(wide ? rsdp->xsdt : rsdp->rsdt);
@@ -137,18 +138,23 @@ Header* find_table(const char* signature) {
   return nullptr;
 }
 
+Header* find_ivrs(const RootPointer& root) {
+  Header* const table = find_table(root, "IVRS");
+  return table != nullptr && sums_to_zero(table, table->length) ? table : nullptr;
+}
+
 }  // namespace
 
-bool find_cpus(CpuList& cpus) {
-  const Header* const madt = find_table("APIC");
+bool find_cpus(const RootPointer& root, CpuList& cpus) {
+  const Header* const madt = find_table(root, "APIC");
   if (madt == nullptr) return false;
   read_madt(*reinterpret_cast<const Madt*>(madt), cpus);
   return cpus.count > 0;
 }
 
-std::size_t find_io_apics(std::uint64_t* pages, std::size_t capacity) {
+std::size_t find_io_apics(const RootPointer& root, std::uint64_t* pages, std::size_t capacity) {
   std::size_t count = 0;
-  const Header* const madt = find_table("APIC");
+  const Header* const madt = find_table(root, "APIC");
   if (madt == nullptr) return 0;
   for_each_entry(*reinterpret_cast<const Madt*>(madt),
                  [&](std::uint8_t type, std::uint64_t address) {
@@ -160,10 +166,15 @@ std::size_t find_io_apics(std::uint64_t* pages, std::size_t capacity) {
   return count;
 }
 
-void take_iommus(svm::IommuList& iommus) {
-  Header* const table = find_table("IVRS");
-  if (table == nullptr || !sums_to_zero(table, table->length)) return;
+void find_iommus(const RootPointer& root, svm::IommuList& iommus) {
+  const Header* const table = find_ivrs(root);
+  if (table == nullptr) return;
   read_ivrs(reinterpret_cast<const std::uint8_t*>(table), table->length, iommus);
+}
+
+void hide_iommus(const RootPointer& root) {
+  Header* const table = find_ivrs(root);
+  if (table == nullptr) return;
   constexpr char kOtherFirstLetter = 'X';
   table->checksum =
       static_cast<std::uint8_t>(table->checksum + table->signature[0] - kOtherFirstLetter);

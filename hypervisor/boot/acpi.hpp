@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "boot/multiboot.hpp"
 #include "svm/iommu.hpp"
 
 namespace vmsrs::boot {
@@ -15,14 +16,16 @@ struct CpuList {
   bool has_more = false;  // past the capacity, or with numbers that only x2APIC reaches
 };
 
-// False without ACPI tables. Needs the first 4 GiB mapped.
-bool find_cpus(CpuList& cpus);
+// False without ACPI tables. These need the first 4 GiB mapped; `root`: from the boot loader, else
+// it is searched for where a BIOS has it.
+bool find_cpus(const RootPointer& root, CpuList& cpus);
 
 // Pages of the I/O APICs, of the same table: at most `capacity`; how many there are.
-std::size_t find_io_apics(std::uint64_t* pages, std::size_t capacity);
+std::size_t find_io_apics(const RootPointer& root, std::uint64_t* pages, std::size_t capacity);
 
-// The IOMMUs that the firmware tells of (IVRS). Linux is not to find them: its copy of the table
-// gets another name. Needs the first 4 GiB mapped.
-void take_iommus(svm::IommuList& iommus);
+// The IOMMUs that the firmware tells of (IVRS).
+void find_iommus(const RootPointer& root, svm::IommuList& iommus);
+// Linux is not to find them: its copy of the table gets another name.
+void hide_iommus(const RootPointer& root);
 
 }  // namespace vmsrs::boot

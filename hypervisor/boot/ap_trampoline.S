@@ -26,7 +26,7 @@ ap_protected:
         movl    %eax, %ss
         movl    $0x20, %eax             /* CR4.PAE */
         movl    %eax, %cr4
-        movl    ap_start_cr3, %eax
+        movl    $boot_pml4, %eax        /* the real one may lie above 4 GiB */
         movl    %eax, %cr3
         movl    $0xc0000080, %ecx       /* EFER.LME */
         rdmsr
@@ -45,6 +45,8 @@ ap_trampoline_end:
         .code64
 ap_long_mode:
         lgdt    boot_gdt_pointer
+        movq    ap_start_cr3, %rax
+        movq    %rax, %cr3
         xorl    %eax, %eax
         movl    %eax, %fs
         movl    %eax, %gs

@@ -1,12 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Multiboot 1 header and the way from 32-bit protected mode to hypervisor_main in long mode. */
+ * Multiboot headers and the way from 32-bit protected mode to hypervisor_main in long mode. */
 #define MULTIBOOT_MAGIC 0x1BADB002
 #define MULTIBOOT_FLAGS 3 /* modules on page boundaries, memory map wanted */
+#define MULTIBOOT2_MAGIC 0xE85250D6
+#define MULTIBOOT2_BYTES (multiboot2_end - multiboot2_begin)
+#define TAG_END 0
+#define TAG_INFORMATION_REQUEST 1
+#define TAG_ALIGNED_MODULES 6
+#define MEMORY_MAP 6
 
         .section .multiboot, "a"
         .balign 4
         .long MULTIBOOT_MAGIC, MULTIBOOT_FLAGS, -(MULTIBOOT_MAGIC + MULTIBOOT_FLAGS)
+
+        .balign 8
+multiboot2_begin:
+        .long MULTIBOOT2_MAGIC, 0, MULTIBOOT2_BYTES, -(MULTIBOOT2_MAGIC + MULTIBOOT2_BYTES)
+        .short TAG_INFORMATION_REQUEST, 0
+        .long 12, MEMORY_MAP
+        .balign 8
+        .short TAG_ALIGNED_MODULES, 0
+        .long 8
+        .short TAG_END, 0
+        .long 8
+multiboot2_end:
 
         .text
         .code32
@@ -104,6 +122,7 @@ boot_gdt_pointer:
 
         .bss
         .balign 4096
+        .globl  boot_pml4
 boot_pml4:      .skip 4096
 boot_pdpt:      .skip 4096
 boot_pd:        .skip 4 * 4096

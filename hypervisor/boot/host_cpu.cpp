@@ -20,7 +20,6 @@ extern std::uint64_t ap_start_cr3, ap_start_stack, ap_start_argument;
 namespace vmsrs::boot {
 namespace {
 
-constexpr std::uint64_t kTrampoline = 0x8000;
 constexpr std::uint64_t kStackBytes = 64 << 10;
 
 svm::Processor& make_processor(std::uint32_t index, std::uint32_t apic_id, svm::PagePool& pool) {
@@ -50,7 +49,7 @@ void start(svm::Processor& processor) {
   wait_us(10000, tsc_per_ms);
   for (int i = 0; i < 2 && !processor.started; ++i) {
     svm::send_ipi(processor.apic_id,
-                  svm::kIpiStartUp | static_cast<std::uint32_t>(kTrampoline >> 12));
+                  svm::kIpiStartUp | static_cast<std::uint32_t>(kTrampoline.begin >> 12));
     wait_us(200, tsc_per_ms);
   }
   constexpr int kPatienceMs = 10000;
@@ -92,7 +91,7 @@ void start_processors(const CpuList& cpus, svm::PagePool& pool) {
   svm::Processor& self = make_processor(0, own_id, pool);
   self.started = true;
   const auto bytes = static_cast<std::size_t>(ap_trampoline_end - ap_trampoline_begin);
-  __builtin_memcpy(reinterpret_cast<void*>(kTrampoline), ap_trampoline_begin, bytes);
+  __builtin_memcpy(reinterpret_cast<void*>(kTrampoline.begin), ap_trampoline_begin, bytes);
   for (std::uint32_t i = 0; i < cpus.count; ++i) {
     if (cpus.apic_ids[i] == own_id) continue;
     start(make_processor(svm::processors.count, cpus.apic_ids[i], pool));

@@ -4,9 +4,13 @@
 #include <cstdint>
 
 #include "boot/acpi.hpp"
+#include "svm/address.hpp"
 #include "svm/page_pool.hpp"
 
 namespace vmsrs::boot {
+
+// The page in which the other CPUs begin, in real mode (ap_trampoline.S).
+constexpr svm::PhysicalRange kTrampoline{0x8000, 0x9000};
 
 // This CPU's interrupt table: the same one for all.
 void load_interrupt_table();

@@ -19,8 +19,17 @@ struct Layout {
   MemoryMap linux_map;  // what Linux is told
 };
 
-// Chooses; writes nothing. Stops with a clear line if memory does not suffice.
-void choose_layout(const BootInformation& information, const LinuxKernel& kernel,
-                   std::uint64_t storage_bytes, std::uint64_t own_bytes, Layout& layout);
+struct HiddenMemory {
+  std::uint64_t own_bytes, storage_bytes;
+  std::uint64_t place;  // 0: as high as it can
+  std::uint64_t limit;  // no use of memory above
+};
+
+// These choose and write nothing. They stop with a clear line if memory does not suffice. The
+// kernel goes where it prefers, or elsewhere if it can be moved.
+void choose_layout(const BootInformation& information, const HiddenMemory& hidden,
+                   LinuxKernel& kernel, Layout& layout);
+// For Linux without the hypervisor.
+void choose_native_layout(const BootInformation& information, LinuxKernel& kernel, Layout& layout);
 
 }  // namespace vmsrs::boot

@@ -10,16 +10,19 @@ namespace {
 constexpr std::uint32_t kHeaderBegin = 0x1f1;
 constexpr std::uint32_t kSetupSectors = 0x1f1, kBootFlag = 0x1fe, kJump = 0x201, kMagic = 0x202,
                         kVersion = 0x206, kLoadFlags = 0x211, kInitrdMax = 0x22c,
-                        kCommandLineSize = 0x238, kPreferredAddress = 0x258, kInitSize = 0x260;
+                        kAlignment = 0x230, kRelocatable = 0x234, kCommandLineSize = 0x238,
+                        kPreferredAddress = 0x258, kInitSize = 0x260;
 constexpr std::uint32_t kE820Count = 0x1e8, kVideoMode = 0x1fa, kLoaderType = 0x210,
                         kCode32Start = 0x214, kRamdiskImage = 0x218, kRamdiskSize = 0x21c,
-                        kCommandLinePointer = 0x228, kE820Table = 0x2d0;
+                        kCommandLinePointer = 0x228, kE820Table = 0x2d0, kRootPointer = 0x70;
 constexpr std::uint16_t kOldestVersion = 0x20a;  // the first with pref_address and init_size
 
-// Below 1 MiB: boot_params, the command line, and the segment table that the protocol asks for.
-constexpr std::uint64_t kBootParams = 0x90000;
+// boot_params, the command line, the segment table that the protocol asks for (native_entry.S has
+// its place too), the ACPI root pointer.
+constexpr std::uint64_t kBootParams = kBootParameters.begin;
 constexpr std::uint64_t kCommandLine = 0x91000;
 constexpr std::uint64_t kSegments = 0x92000;
+constexpr std::uint64_t kRootPointerCopy = 0x93000;
 
 template <class T>
 T get(const std::uint8_t* from, std::uint32_t offset) {
@@ -37,6 +40,32 @@ struct [[gnu::packed]] E820Entry {
   std::uint32_t type;
 };
 static_assert(sizeof(E820Entry) == 20);
+
+// boot_params.screen_info (Linux's include/uapi/linux/screen_info.h).
+void put_screen(const Screen& screen, bool uefi, std::uint8_t* params) {
+  constexpr std::uint8_t kVga = 1, kVesaPixels = 0x23, kEfiPixels = 0x70;
+  if (screen.kind == Screen::Kind::kText) {
+    constexpr std::uint8_t kTextMode = 3, kGlyphHeight = 16;
+    put(params, 0x06, kTextMode);
+    put(params, 0x07, static_cast<std::uint8_t>(screen.width));
+    put(params, 0x0e, static_cast<std::uint8_t>(screen.height));
+    put(params, 0x0f, kVga);
+    put(params, 0x10, std::uint16_t{kGlyphHeight});
+  }
+  if (screen.kind != Screen::Kind::kPixels) return;
+  constexpr std::uint32_t kBaseHas64Bits = 2;
+  const std::uint32_t bytes = screen.pitch * screen.height;
+  put(params, 0x0f, uefi ? kEfiPixels : kVesaPixels);
+  put(params, 0x12, static_cast<std::uint16_t>(screen.width));
+  put(params, 0x14, static_cast<std::uint16_t>(screen.height));
+  put(params, 0x16, std::uint16_t{screen.bits});
+  put(params, 0x18, static_cast<std::uint32_t>(screen.address));
+  put(params, 0x1c, uefi ? bytes : (bytes + 0xffff) >> 16);
+  put(params, 0x24, static_cast<std::uint16_t>(screen.pitch));
+  __builtin_memcpy(params + 0x26, screen.colours, sizeof(screen.colours));
+  put(params, 0x36, kBaseHas64Bits);
+  put(params, 0x3a, static_cast<std::uint32_t>(screen.address >> 32));
+}
 
 }  // namespace
 
@@ -59,6 +88,9 @@ LinuxKernel inspect_kernel(const Module& module) {
   kernel.load_address = get<std::uint64_t>(image, kPreferredAddress);
   const std::uint64_t init_size = get<std::uint32_t>(image, kInitSize);
   kernel.needed_bytes = init_size > kernel.code_bytes ? init_size : kernel.code_bytes;
+  if (get<std::uint8_t>(image, kRelocatable) != 0) {
+    kernel.alignment = get<std::uint32_t>(image, kAlignment);
+  }
   kernel.initrd_limit = std::uint64_t{get<std::uint32_t>(image, kInitrdMax)} + 1;
   kernel.command_line_bytes = get<std::uint32_t>(image, kCommandLineSize);
   kernel.setup_header_bytes = kMagic + get<std::uint8_t>(image, kJump) - kHeaderBegin;
@@ -69,8 +101,12 @@ LinuxKernel inspect_kernel(const Module& module) {
   return kernel;
 }
 
-std::uint32_t load_kernel(const LinuxKernel& kernel, svm::PhysicalRange initrd,
-                          std::uint64_t initrd_bytes, const MemoryMap& map,
+bool LinuxKernel::takes_command_line(std::uint64_t length) const {
+  return length <= command_line_bytes && length < kSegments - kCommandLine;
+}
+
+std::uint32_t load_kernel(const LinuxKernel& kernel, const BootInformation& information,
+                          svm::PhysicalRange initrd, const MemoryMap& map,
                           const char* command_line) {
   // The module may lie over the kernel's place: the boot loader knew nothing of it.
   __builtin_memmove(reinterpret_cast<void*>(kernel.load_address),
@@ -83,13 +119,19 @@ std::uint32_t load_kernel(const LinuxKernel& kernel, svm::PhysicalRange initrd,
   put<std::uint16_t>(params, kVideoMode, 0xffff);
   put(params, kCode32Start, static_cast<std::uint32_t>(kernel.load_address));
   put(params, kRamdiskImage, static_cast<std::uint32_t>(initrd.begin));
-  put(params, kRamdiskSize, static_cast<std::uint32_t>(initrd_bytes));
+  put(params, kRamdiskSize, static_cast<std::uint32_t>(information.modules[kInitrdModule].bytes()));
   put(params, kCommandLinePointer, static_cast<std::uint32_t>(kCommandLine));
   const std::size_t length = __builtin_strlen(command_line);
-  if (length > kernel.command_line_bytes || length >= kSegments - kCommandLine) {
+  if (!kernel.takes_command_line(length)) {
     console::stop("the kernel's command line is longer than it takes");
   }
   __builtin_memcpy(reinterpret_cast<void*>(kCommandLine), command_line, length + 1);
+  const RootPointer& root = information.root_pointer;
+  if (root.bytes > 0) {
+    __builtin_memcpy(reinterpret_cast<void*>(kRootPointerCopy), root.data, root.bytes);
+    put(params, kRootPointer, kRootPointerCopy);
+  }
+  put_screen(information.screen, information.uefi, params);
 
   std::uint32_t at = kE820Table;
   for (const MemoryRange& range : map) {

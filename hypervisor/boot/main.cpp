@@ -4,7 +4,9 @@
 #include "boot/layout.hpp"
 #include "boot/linux_loader.hpp"
 #include "boot/multiboot.hpp"
+#include "boot/native_boot.hpp"
 #include "boot/options.hpp"
+#include "boot/processor_problem.hpp"
 #include "boot/windows.hpp"
 #include "monitor/monitor.hpp"
 #include "svm/apic.hpp"
@@ -30,8 +32,6 @@ using console::stop;
 constexpr std::uint64_t kFourGiB = std::uint64_t{1} << 32;
 // Where the host sees each server's window in one piece, whatever frames the image has it in.
 constexpr std::uint64_t kWindowAlias = std::uint64_t{1} << 45;
-constexpr std::uint64_t kApicBaseX2Apic = 1u << 10;
-constexpr std::uint64_t kApicBaseAddress = 0x000ffffffffff000;
 
 // Too large for the stack, and needed only until Linux runs.
 constinit BootInformation boot_information;
@@ -39,22 +39,24 @@ constinit Layout layout;
 constinit WindowFrames window_frames;
 constinit svm::PagePool pool;
 constinit svm::PageTable host_table;
+// Tables for the time until the host's own ones stand, in hidden memory that they must reach.
+constinit svm::PageTable first_table;
+alignas(svm::kPage) constinit std::uint8_t first_table_memory[16 * svm::kPage] = {};
 constinit svm::SvmPlatform platform;
 
 void check_processor() {
   svm::detect_features();
-  if (!svm::features().svm) stop("this processor has no SVM (AMD-V)");
-  if (svm::features().svm_disabled) stop("SVM (AMD-V) is switched off in the firmware's setup");
   const std::uint64_t apic_base = x86::read_msr(x86::kMsrApicBase);
-  if ((apic_base & kApicBaseX2Apic) != 0 || (apic_base & kApicBaseAddress) != svm::kLocalApic) {
-    stop("the firmware left the local APIC in x2APIC mode or at an unusual address");
-  }
+  if (const char* problem = processor_problem(svm::features(), apic_base)) stop(problem);
 }
 
 void parse(const BootInformation& information, Options& options) {
   const OptionError error = parse_options(information.options.c_str(), options);
   // Even a wrong command line may say how to end.
   console::set_debug_exit_port(options.debug_exit_port);
+  if (options.native_fallback) {
+    console::set_fallback([](const char* problem) { boot_natively(boot_information, problem); });
+  }
   if (error.what != nullptr) stop("bad option '", error.word, "': ", error.what);
 }
 
@@ -72,6 +74,27 @@ void copy_module(const Module& module, svm::PhysicalRange to) {
   __builtin_memset(reinterpret_cast<void*>(to.begin), 0, to.bytes());
   __builtin_memcpy(reinterpret_cast<void*>(to.begin), reinterpret_cast<const void*>(module.begin),
                    module.bytes());
+}
+
+std::uint64_t storage_bytes(const Options& options) {
+  if (options.hidden_percent == 0) return options.hidden_bytes;
+  const std::uint64_t all = boot_information.memory.usable_bytes();
+  const std::uint64_t share = svm::align_down(all / 100 * options.hidden_percent, svm::kLargePage);
+  if (share < kLeastHidden) stop("hidden=", options.hidden_percent, "% is less than 4M");
+  return share < kMostHidden ? share : kMostHidden;
+}
+
+// entry.S has mapped 4 GiB; hidden memory may lie above.
+void map_own_memory() {
+  const auto memory = reinterpret_cast<std::uint64_t>(first_table_memory);
+  pool = svm::PagePool({memory, memory + sizeof(first_table_memory)});
+  const std::uint64_t begin = layout.hidden.begin;
+  if (!first_table.initialise(pool, svm::features().huge_pages) ||
+      !first_table.set(0, kFourGiB, svm::kHostFlags) ||
+      !first_table.set(begin, begin + layout.own_bytes, svm::kHostFlags)) {
+    stop("the hypervisor's own memory is used up");
+  }
+  x86::write_cr3(value(first_table.root()));
 }
 
 void fill_machine(const CpuList& cpus) {
@@ -93,7 +116,8 @@ void fill_machine(const CpuList& cpus) {
   svm::fill_port_permissions(io_permissions);
   m.io_permissions = io_permissions;
   m.tsc_per_ms = measure_tsc();
-  if (cpus.has_more) console::warn("more CPUs than the hypervisor can use; Linux gets ", cpus.count);
+  if (cpus.has_more)
+    console::warn("more CPUs than the hypervisor can use; Linux gets ", cpus.count);
 }
 
 void build_host_tables() {
@@ -130,7 +154,7 @@ void confine_devices() {
   m.devices_confined = svm::start_iommus(m.iommus, pool);
   if (m.devices_confined) return;
   console::warn(m.iommus.count == 0 ? "no IOMMU" : "no use of the IOMMU",
-      ": whoever drives a device (root) can have it change hidden memory");
+                ": whoever drives a device (root) can have it change hidden memory");
 }
 
 void start_engine(const Options& options) {
@@ -147,38 +171,51 @@ void start_engine(const Options& options) {
 
 [[noreturn]] void boot(std::uint32_t magic, std::uint64_t information) {
   console::console_initialise();
-  say("hypervisor, ABI ", std::uint64_t{VMSRS_ABI_MAJOR}, ".", std::uint64_t{VMSRS_ABI_MINOR});
+  console::set_screen(show_line);
   load_interrupt_table();
-  copy_multiboot(magic, information, boot_information);
+  if (const char* problem = copy_multiboot(magic, information, boot_information)) stop(problem);
+  use_screen(boot_information.screen, kFourGiB);
+  say("hypervisor, ABI ", std::uint64_t{VMSRS_ABI_MAJOR}, ".", std::uint64_t{VMSRS_ABI_MINOR},
+      boot_information.uefi ? ", UEFI" : "");
   Options options;
   parse(boot_information, options);
   check_processor();
   check_modules(boot_information);
   CpuList cpus;
-  if (!find_cpus(cpus)) stop("no ACPI table of the processors (MADT)");
+  const RootPointer& root = boot_information.root_pointer;
+  if (!find_cpus(root, cpus)) stop("no ACPI table of the processors (MADT)");
   svm::Machine& m = svm::machine();
-  m.io_apic_count = find_io_apics(m.io_apics, svm::Machine::kMaxIoApics);
+  m.io_apic_count = find_io_apics(root, m.io_apics, svm::Machine::kMaxIoApics);
   if (m.io_apic_count > svm::Machine::kMaxIoApics)
     stop("more I/O APICs than the hypervisor can use");
-  take_iommus(m.iommus);
+  find_iommus(root, m.iommus);
 
-  const LinuxKernel kernel = inspect_kernel(boot_information.modules[kKernelModule]);
+  LinuxKernel kernel = inspect_kernel(boot_information.modules[kKernelModule]);
+  if (!kernel.takes_command_line(boot_information.linux_options.length())) {
+    stop("the kernel's command line is longer than it takes");
+  }
   const std::uint64_t own_bytes = svm::page_table_bytes() + processor_bytes(cpus.count) +
                                   svm::kMsrPermissionBytes + svm::kIoPermissionBytes +
                                   svm::iommu_bytes(svm::machine().iommus);
-  choose_layout(boot_information, kernel, options.hidden_bytes, own_bytes, layout);
+  choose_layout(boot_information,
+                {own_bytes, storage_bytes(options), options.hidden_place, svm::mapped_end()},
+                kernel, layout);
   copy_module(boot_information.modules[kWindowsModule], layout.windows);
   copy_module(boot_information.modules[kInitrdModule], layout.initrd);
   adopt_windows(layout.windows, window_frames);
 
+  map_own_memory();
   fill_machine(cpus);
   build_host_tables();
-  confine_devices();
-  start_processors(cpus, pool);
   start_engine(options);
+  start_processors(cpus, pool);
+  // From here on Linux could not be started without the hypervisor.
+  console::set_fallback(nullptr);
+  confine_devices();
+  hide_iommus(root);
   const std::uint32_t boot_params =
-      load_kernel(kernel, layout.initrd, boot_information.modules[kInitrdModule].bytes(),
-                  layout.linux_map, boot_information.linux_options.c_str());
+      load_kernel(kernel, boot_information, layout.initrd, layout.linux_map,
+                  boot_information.linux_options.c_str());
 
   svm::Processor& self = *svm::processors.list[0];
   svm::enable_svm(self);
@@ -187,6 +224,7 @@ void start_engine(const Options& options) {
       Hex{layout.image.begin}, "-", Hex{layout.image.end}, ", windows ", Hex{layout.windows.begin},
       "-", Hex{layout.windows.end}, ", ", svm::processors.count, " CPUs, ",
       svm::machine().iommus.count, " IOMMUs");
+  console::set_screen(nullptr);
   svm::run_guest(self);
 }
 

@@ -5,11 +5,28 @@ namespace vmsrs::boot {
 
 bool MemoryMap::add(MemoryRange range) {
   if (range.begin >= range.end) return true;
+  std::size_t at = count_;
+  while (at > 0 && ranges_[at - 1].begin > range.begin) --at;
+  const auto joins = [&](const MemoryRange& left, const MemoryRange& right) {
+    return left.end == right.begin && left.type == right.type;
+  };
+  if (at > 0 && joins(ranges_[at - 1], range)) {
+    range.begin = ranges_[--at].begin;
+    remove(at);
+  }
+  if (at < count_ && joins(range, ranges_[at])) {
+    range.end = ranges_[at].end;
+    remove(at);
+  }
   if (count_ == kCapacity) return false;
-  std::size_t at = count_++;
-  for (; at > 0 && ranges_[at - 1].begin > range.begin; --at) ranges_[at] = ranges_[at - 1];
+  for (std::size_t i = count_++; i > at; --i) ranges_[i] = ranges_[i - 1];
   ranges_[at] = range;
   return true;
+}
+
+void MemoryMap::remove(std::size_t at) {
+  --count_;
+  for (; at < count_; ++at) ranges_[at] = ranges_[at + 1];
 }
 
 bool MemoryMap::set(std::uint64_t begin, std::uint64_t end, std::uint32_t type) {

@@ -17,7 +17,7 @@ struct MemoryRange {
   std::uint32_t type;
 };
 
-// Ranges of physical memory, in order, never overlapping.
+// Ranges of physical memory, in order, never overlapping; neighbours of one type are one range.
 class MemoryMap {
  public:
   static constexpr std::size_t kCapacity = 120;  // boot_params holds 128
@@ -38,6 +38,7 @@ class MemoryMap {
 
  private:
   bool add(MemoryRange range);
+  void remove(std::size_t at);
 
   MemoryRange ranges_[kCapacity] = {};
   std::size_t count_ = 0;

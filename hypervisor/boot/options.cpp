@@ -6,8 +6,7 @@
 namespace vmsrs::boot {
 namespace {
 
-constexpr std::uint64_t kLeastHidden = std::uint64_t{4} << 20;
-constexpr std::uint64_t kMostHidden = std::uint64_t{2} << 30;
+constexpr std::uint64_t kAligned = std::uint64_t{2} << 20;
 
 bool ends_word(char c) { return c == '\0' || c == ' '; }
 
@@ -18,21 +17,27 @@ int hex_digit(char c) {
   return -1;
 }
 
-bool parse_size(const char* text, std::uint64_t& bytes) {
-  bytes = 0;
+// A size, or a share of memory: 1 to 90 %.
+bool parse_hidden(const char* text, Options& options) {
+  std::uint64_t number = 0;
   if (ends_word(*text)) return false;
   for (; *text >= '0' && *text <= '9'; ++text) {
-    if (bytes > (std::uint64_t{1} << 50)) return false;
-    bytes = bytes * 10 + static_cast<std::uint64_t>(*text - '0');
+    if (number > kMostHidden) return false;
+    number = number * 10 + static_cast<std::uint64_t>(*text - '0');
+  }
+  if (*text == '%' && ends_word(text[1])) {
+    options.hidden_percent = static_cast<std::uint32_t>(number);
+    return number >= 1 && number <= 90;
   }
   unsigned shift = 0;
   if (*text == 'K' || *text == 'k') shift = 10;
   if (*text == 'M' || *text == 'm') shift = 20;
   if (*text == 'G' || *text == 'g') shift = 30;
   if (shift != 0) ++text;
-  if (!ends_word(*text) || bytes > (kMostHidden >> shift)) return false;
-  bytes <<= shift;
-  return bytes >= kLeastHidden;
+  if (!ends_word(*text) || number > (kMostHidden >> shift)) return false;
+  options.hidden_percent = 0;
+  options.hidden_bytes = number << shift;
+  return options.hidden_bytes >= kLeastHidden;
 }
 
 bool parse_hash(const char* text, std::uint8_t (&hash)[32]) {
@@ -46,33 +51,49 @@ bool parse_hash(const char* text, std::uint8_t (&hash)[32]) {
   return ends_word(*text);
 }
 
-bool parse_port(const char* text, std::uint16_t& port) {
+// `0x` and hexadecimal digits, at most `most`.
+bool parse_address(const char* text, std::uint64_t most, std::uint64_t& number) {
   const char* digits = after_prefix(text, "0x");
   if (digits == nullptr || ends_word(*digits)) return false;
-  unsigned number = 0;
+  number = 0;
   for (; !ends_word(*digits); ++digits) {
     const int digit = hex_digit(*digits);
-    if (digit < 0 || number > 0xfff) return false;
+    if (digit < 0 || number > (most >> 4)) return false;
     number = number << 4 | static_cast<unsigned>(digit);
   }
-  port = static_cast<std::uint16_t>(number);
-  return port != 0;
+  return number != 0;
 }
 
 const char* parse_word(const char* word, Options& options) {
+  constexpr std::uint64_t kLastAddress = (std::uint64_t{1} << 52) - 1;
   if (const char* v = after_prefix(word, "hidden=")) {
-    return parse_size(v, options.hidden_bytes) ? nullptr
-                                               : "expected hidden=SIZE, 4M to 2G, such as 64M";
+    return parse_hidden(v, options)
+               ? nullptr
+               : "expected hidden=SIZE, 4M to 448G, such as 64M, or hidden=N%, 1% to 90%";
+  }
+  if (const char* v = after_prefix(word, "hidden_at=")) {
+    return parse_address(v, kLastAddress, options.hidden_place) &&
+                   options.hidden_place % kAligned == 0
+               ? nullptr
+               : "expected hidden_at=0xADDRESS, a multiple of 2 MiB";
   }
   if (const char* v = after_prefix(word, "secret_sha256=")) {
     options.has_secret = true;
     return parse_hash(v, options.secret_hash) ? nullptr
                                               : "expected secret_sha256= and 64 hexadecimal digits";
   }
-  if (const char* v = after_prefix(word, "debug_exit=")) {
-    return parse_port(v, options.debug_exit_port) ? nullptr : "expected debug_exit=0xPORT";
+  if (const char* v = after_prefix(word, "fallback=")) {
+    const char* const rest = after_prefix(v, "native");
+    options.native_fallback = rest != nullptr && ends_word(*rest);
+    return options.native_fallback ? nullptr : "expected fallback=native";
   }
-  return "unknown option; there are hidden=, secret_sha256=, debug_exit=";
+  if (const char* v = after_prefix(word, "debug_exit=")) {
+    std::uint64_t port = 0;
+    if (!parse_address(v, 0xffff, port)) return "expected debug_exit=0xPORT";
+    options.debug_exit_port = static_cast<std::uint16_t>(port);
+    return nullptr;
+  }
+  return "unknown option; there are hidden=, hidden_at=, secret_sha256=, fallback=, debug_exit=";
 }
 
 }  // namespace
@@ -82,12 +103,13 @@ OptionError parse_options(const char* text, Options& options) {
   while (*text != '\0') {
     while (*text == ' ') ++text;
     if (*text == '\0') break;
-    error.what = parse_word(text, options);
+    const char* const what = parse_word(text, options);
+    const bool is_first = what != nullptr && error.what == nullptr;
+    if (is_first) error.what = what;
     std::uint64_t length = 0;
     for (; !ends_word(*text); ++text) {
-      if (error.what != nullptr && length + 1 < sizeof(error.word)) error.word[length++] = *text;
+      if (is_first && length + 1 < sizeof(error.word)) error.word[length++] = *text;
     }
-    if (error.what != nullptr) return error;
   }
   return error;
 }

@@ -7,20 +7,30 @@ namespace vmsrs::boot {
 
 // The hypervisor's command line: words `name=value`.
 //   hidden=SIZE          recovery storage, bytes or with K, M, G; default 64M, at least 4M
+//   hidden=N%            the same as a share of memory
+//   hidden_at=ADDRESS    where hidden memory begins, hexadecimal; default: as high as it can
 //   secret_sha256=HEX    SHA-256 of the management secret; without it management is closed
+//   fallback=native      on a problem at boot: Linux without the hypervisor
 //   debug_exit=PORT      an isa-debug-exit device to end with, for QEMU
 struct Options {
   std::uint64_t hidden_bytes = std::uint64_t{64} << 20;
+  std::uint32_t hidden_percent = 0;  // if it is not 0, instead of bytes
+  std::uint64_t hidden_place = 0;    // 0: anywhere
   std::uint8_t secret_hash[32] = {};
   bool has_secret = false;
+  bool native_fallback = false;
   std::uint16_t debug_exit_port = 0;
 };
+
+constexpr std::uint64_t kLeastHidden = std::uint64_t{4} << 20;
+constexpr std::uint64_t kMostHidden = std::uint64_t{448} << 30;  // what the engine can number
 
 struct OptionError {
   const char* what = nullptr;  // nullptr: no error
   char word[48] = {};          // where it was
 };
 
+// All words are read, whatever is wrong with one of them; the error is the first one's.
 OptionError parse_options(const char* text, Options& options);
 
 }  // namespace vmsrs::boot

@@ -13,12 +13,15 @@ class Text {
   // False if it does not fit; then it is cut.
   [[nodiscard]] bool assign(const char* from) {
     length_ = 0;
+    text_[0] = '\0';
+    return add(from);
+  }
+  [[nodiscard]] bool add(const char* from) {
     for (; *from != '\0'; ++from) {
       if (length_ == Size) return false;
       text_[length_++] = *from;
       text_[length_] = '\0';
     }
-    text_[length_] = '\0';
     return true;
   }
   const char* c_str() const { return text_; }

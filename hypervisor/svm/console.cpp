@@ -22,6 +22,10 @@ constinit bool has_serial = false;
 constinit std::uint16_t debug_exit_port = 0;
 using StopOthers = void (*)();
 constinit StopOthers stop_other_cpus = nullptr;
+using ShowLine = void (*)(const char*, std::size_t);
+constinit ShowLine screen = nullptr;
+using Fallback = void (*)(const char*);
+constinit Fallback fallback = nullptr;
 
 void serial_put(char c) {
   // Bounded: a port that never empties must not hold the machine.
@@ -71,6 +75,7 @@ void emit(const Line& line, vmsrs_log_level level, bool serial_too) {
   const std::uint32_t cpu = this_cpu();
   line_lock.lock();
   ring.add(level, cpu, x86::read_tsc(), line.text() + kOurName, line.length() - kOurName);
+  if (serial_too && screen != nullptr) screen(line.text(), line.length());
   for (std::size_t i = 0; i < line.length(); ++i) {
     if (has_debug_console) x86::out8(kDebugConsole, static_cast<std::uint8_t>(line.text()[i]));
     if (serial_too && has_serial) serial_put(line.text()[i]);
@@ -99,6 +104,16 @@ bool may_log_guest() {
 }
 
 void set_debug_exit_port(std::uint16_t port) { debug_exit_port = port; }
+void set_screen(ShowLine show_line) { screen = show_line; }
+void set_fallback(Fallback to) { fallback = to; }
+
+void give_up(const char* problem) {
+  const Fallback instead = fallback;
+  fallback = nullptr;
+  if (instead != nullptr) instead(problem);
+  end_machine();
+}
+
 void set_stop_others(void (*stop_others)()) { stop_other_cpus = stop_others; }
 
 void end_machine() {

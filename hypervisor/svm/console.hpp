@@ -8,7 +8,8 @@
 
 // Log lines. They are kept in hidden memory (MGMT_LOG) and go to QEMU's debug console (port 0xe9)
 // where there is one; all but `log` also go to the first serial port: at boot, before Linux owns
-// it, and when the machine ends. Any CPU at any time; a line is never mixed with another CPU's.
+// it, and when the machine ends; at boot to the screen too. Any CPU at any time; a line is never
+// mixed with another CPU's.
 namespace vmsrs::console {
 
 struct Hex {
@@ -18,7 +19,7 @@ struct Hex {
 class Line {
  public:
   void put(char c) {
-    if (length_ < sizeof(text_)) text_[length_++] = c;
+    if (length_ + 1 < sizeof(text_)) text_[length_++] = c;
   }
   void add(const char* text);
   void add(char* text) { add(static_cast<const char*>(text)); }
@@ -29,7 +30,7 @@ class Line {
   std::size_t length() const { return length_; }
 
  private:
-  char text_[400];
+  char text_[400] = {};
   std::size_t length_ = 0;
 };
 
@@ -38,6 +39,11 @@ void emit(const Line& line, vmsrs_log_level level, bool serial_too);
 // A kept line, its `time_ns` still the processor's counter; `sequence` becomes that of the oldest
 // one if that is later. False: there is none yet.
 bool read_log(std::uint64_t& sequence, vmsrs_log_line& line);
+// Shows a line; nullptr from the moment on that Linux owns the screen.
+void set_screen(void (*show_line)(const char* text, std::size_t length));
+// What `stop` does, once, instead of ending the machine. `problem` ends with a NUL.
+void set_fallback(void (*fallback)(const char* problem));
+[[noreturn]] void give_up(const char* problem);
 // Ends the machine: all other CPUs stop, then isa-debug-exit if the command line named one, else
 // halt.
 [[noreturn]] void end_machine();
@@ -72,18 +78,20 @@ void warn(Parts... parts) {
   (line.add(parts), ...);
   emit(line, VMSRS_LOG_WARNING, true);
 }
-// The machine cannot go on as it is; the caller says what comes of it.
+// The machine cannot go on as it is; the caller says what comes of it. Returns the line.
+constexpr const char* kErrorPrefix = "vmsrs: error: ";
 template <class... Parts>
-void complain(Parts... parts) {
+Line complain(Parts... parts) {
   Line line;
-  line.add("vmsrs: error: ");
+  line.add(kErrorPrefix);
   (line.add(parts), ...);
   emit(line, VMSRS_LOG_ERROR, true);
+  return line;
 }
 template <class... Parts>
 [[noreturn]] void stop(Parts... parts) {
-  complain(parts...);
-  end_machine();
+  const Line line = complain(parts...);
+  give_up(line.text() + __builtin_strlen(kErrorPrefix));
 }
 
 }  // namespace vmsrs::console

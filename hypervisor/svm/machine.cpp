@@ -19,10 +19,11 @@ std::uint64_t mapped_bits() {
 
 Machine& machine() { return the_machine; }
 
+std::uint64_t mapped_end() { return std::uint64_t{1} << mapped_bits(); }
+
 std::uint64_t page_table_bytes() {
-  const std::uint64_t reach = std::uint64_t{1} << mapped_bits();
-  std::uint64_t pages = 128 + (reach >> 39);  // root, splits, level 3
-  if (!features().huge_pages) pages += reach >> 30;
+  std::uint64_t pages = 128 + (mapped_end() >> 39);  // root, splits, level 3
+  if (!features().huge_pages) pages += mapped_end() >> 30;
   return 2 * pages * kPage;
 }
 
@@ -30,7 +31,7 @@ bool build_nested_tables(PagePool& pool) {
   Machine& m = the_machine;
   if (!m.nested.initialise(pool, features().huge_pages)) return false;
   const std::uint64_t apic_end = kLocalApic + kPage;
-  bool good = m.nested.set(0, std::uint64_t{1} << mapped_bits(), kNestedFlags) &&
+  bool good = m.nested.set(0, mapped_end(), kNestedFlags) &&
               m.nested.set(m.image.begin, m.image.end, kAbsent) &&
               m.nested.set(m.hidden.begin, m.hidden.end, kAbsent) &&
               m.nested.set(m.windows.begin, m.windows.end, kNestedReadOnlyFlags) &&

@@ -69,6 +69,10 @@ struct Machine {
 
 Machine& machine();
 
+// Behind the last address that the tables reach on this processor: there is no use for memory
+// above.
+std::uint64_t mapped_end();
+
 // Builds the nested tables: the whole physical address space at its own addresses, but for the
 // hidden ranges (absent), the windows, the local APIC's page and the I/O APICs' (read-only).
 [[nodiscard]] bool build_nested_tables(PagePool& pool);

@@ -12,17 +12,21 @@ on its serial port. What this script prints last, and its exit code:
 """
 import argparse
 import hashlib
+import json
 import os
 import re
 import selectors
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 CODES = {"SUCCESS": 0, "FAILURE": 1, "ERROR": 2, "CRASH": 3, "SKIP": 77}
 SILENCE_SECONDS = 90
 EMULATED = "tcg,thread=single"
+UEFI_FIRMWARE = "/usr/share/ovmf/OVMF.fd"
 
 
 def finish(word, text=""):
@@ -54,6 +58,8 @@ def parse_arguments():
     parser.add_argument("--memory", type=int, default=1024, help="MiB")
     parser.add_argument("--cpu", default="EPYC,+svm,+npt")
     parser.add_argument("--machine", default="q35")
+    parser.add_argument("--grub", choices=["bios", "uefi"], help="by GRUB from a disk, under this firmware")
+    parser.add_argument("--multiboot", choices=["1", "2"], default="2", help="GRUB's protocol")
     parser.add_argument("--no-iommu", action="store_true", help="devices reach all memory")
     parser.add_argument("--device", action="append", default=[], metavar="OPTION=VALUE",
                         help="more of QEMU's options, such as device=nvme,…; may be repeated")
@@ -62,6 +68,9 @@ def parse_arguments():
     parser.add_argument("--timeout", type=float, default=180, help="seconds")
     parser.add_argument("--log", help="the hypervisor's log; default: beside the initrd")
     parser.add_argument("--expect-failure", help="SUCCESS if the guest finds something wrong in these words")
+    parser.add_argument("--expect-said", help="the hypervisor must have said these words when the guest succeeds")
+    parser.add_argument("--expect-fallback", help="the hypervisor refuses with these words, Linux starts without it")
+    parser.add_argument("--screen", action="store_true", help="with --expect-stop: the words are on the screen too")
     parser.add_argument("--expect-stop", help="SUCCESS if the hypervisor refuses with these words")
     return parser.parse_args()
 
@@ -73,9 +82,10 @@ def command_line(args, log):
             break
         if not os.path.isfile(name):
             finish("ERROR", f"no such file: {name}")
-        modules.append(name.replace(",", ",,"))
-    # no_timer_check: on a busy host an emulated timer may look dead to Linux's boot-time check.
-    linux_options = f"console=ttyS0 panic=-1 no_timer_check {args.append}".strip()
+        modules.append(name)
+    # no_timer_check: on a busy host an emulated timer may look dead to Linux's boot-time check. cpus: for the
+    # test program, in its environment.
+    linux_options = f"console=ttyS0 panic=-1 no_timer_check cpus={args.cpus} {args.append}".strip()
     machine = ["qemu-system-x86_64", "-machine", args.machine, "-cpu", args.cpu, "-smp", str(args.cpus),
                "-m", str(args.memory), "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"]
     if args.hypervisor is None:
@@ -86,18 +96,47 @@ def command_line(args, log):
         machine += ["-device", "amd-iommu"]
     for option in args.device:
         machine += ["-" + option.split("=", 1)[0], option.split("=", 1)[1]]
-    if modules:
-        modules[0] += " " + linux_options.replace(",", ",,")
-    options = f"debug_exit=0xf4 {args.hypervisor_options}"
+    options = args.hypervisor_options
+    if args.screen:  # must still be there when it is looked at
+        machine += ["-vga", "std", "-qmp", f"unix:{monitor_of(log)},server=on,wait=off"]
+    else:
+        options += " debug_exit=0xf4"
+    if args.expect_fallback:
+        options += " fallback=native"
     if args.secret:
         options += " secret_sha256=" + hashlib.sha256(args.secret.encode()).hexdigest()
-    command = machine + [
-        "-accel", EMULATED if args.icount else accelerator(), "-debugcon", f"file:{log}", "-device", "isa-debug-exit,iobase=0xf4",
-        "-kernel", args.hypervisor, "-append", options.strip(),
-    ]
+    options = options.strip()
+    machine += ["-accel", EMULATED if args.icount else accelerator(), "-debugcon", f"file:{log}",
+                "-device", "isa-debug-exit,iobase=0xf4"]
     if args.icount:  # without sleep: who idles does not wait for real time
-        command += ["-icount", "shift=0,sleep=off"]
-    return command + (["-initrd", ",".join(modules)] if modules else [])
+        machine += ["-icount", "shift=0,sleep=off"]
+    if args.grub is not None:
+        disk = os.path.splitext(log)[0] + ".iso"
+        make_disk(disk, args, modules, options, linux_options)
+        firmware = ["-bios", UEFI_FIRMWARE] if args.grub == "uefi" else []
+        return machine + firmware + ["-cdrom", disk]
+    # QEMU's own loader: modules separated by commas, the kernel's options behind its name.
+    names = [name.replace(",", ",,") for name in modules]
+    if names:
+        names[0] += " " + linux_options.replace(",", ",,")
+    return machine + ["-kernel", args.hypervisor, "-append", options] + (["-initrd", ",".join(names)] if names else [])
+
+
+def make_disk(disk, args, modules, options, linux_options):
+    """A disk from which GRUB starts hypervisor and modules, under a BIOS or UEFI."""
+    hypervisor, module = ("multiboot2", "module2") if args.multiboot == "2" else ("multiboot", "module")
+    with tempfile.TemporaryDirectory() as folder:
+        os.makedirs(os.path.join(folder, "boot/grub"))
+        lines = ["serial", "terminal_output serial", "insmod all_video", f"{hypervisor} /boot/hypervisor {options}"]
+        shutil.copy(args.hypervisor, os.path.join(folder, "boot/hypervisor"))
+        for name, source in zip(("kernel", "initrd", "windows"), modules):
+            shutil.copy(source, os.path.join(folder, "boot", name))
+            lines.append(f"{module} /boot/{name} {linux_options if name == 'kernel' else ''}".strip())
+        with open(os.path.join(folder, "boot/grub/grub.cfg"), "w", encoding="ascii") as file:
+            file.write("\n".join(lines + ["boot", ""]))
+        made = subprocess.run(["grub-mkrescue", "-o", disk, folder], capture_output=True, text=True, check=False)
+        if made.returncode != 0:
+            finish("ERROR", f"grub-mkrescue: {made.stderr.strip()}")
 
 
 def main():
@@ -110,6 +149,12 @@ def main():
         finish("ERROR", "without a hypervisor a kernel and an initrd are needed")
     if args.hypervisor is not None and not os.path.isfile(args.hypervisor):
         finish("ERROR", f"no such file: {args.hypervisor}")
+    if args.grub is not None:
+        for program in ("grub-mkrescue", "xorriso", "mformat"):
+            if shutil.which(program) is None:
+                finish("ERROR", f"no {program} (Debian packages grub-common, xorriso, mtools)")
+        if args.grub == "uefi" and not os.path.isfile(UEFI_FIRMWARE):
+            finish("ERROR", f"no {UEFI_FIRMWARE} (Debian package ovmf)")
     word, text = run(args, SILENCE_SECONDS)
     if word == "SILENT":
         # A known defect (docs/hypervisor.md, "Known defect"): it must be seen, and not hide the rest.
@@ -128,7 +173,7 @@ def run(args, silence):
     with subprocess.Popen(command_line(args, log), stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as qemu:
         try:
-            word, text = watch(qemu, args, begin, silence)
+            word, text = watch(qemu, args, log, begin, silence)
         finally:
             qemu.kill()
     print(f"-- {time.monotonic() - begin:.1f} s" +
@@ -139,17 +184,75 @@ def run(args, silence):
     return word, text
 
 
+def monitor_of(log):
+    return os.path.splitext(log)[0] + ".monitor"
+
+
+def screen_text(log):
+    """What stands on the machine's screen, as text."""
+    dump = os.path.splitext(log)[0] + ".screen"
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(monitor_of(log))
+        with connection.makefile("rw") as monitor:
+            monitor.readline()
+            for command, arguments in (("qmp_capabilities", {}),
+                                       ("pmemsave", {"val": 0xb8000, "size": 80 * 25 * 2, "filename": dump + ".text"}),
+                                       ("screendump", {"filename": dump})):
+                monitor.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+                monitor.flush()
+                monitor.readline()
+    with open(dump + ".text", "rb") as file:
+        cells = file.read()
+    if b"v" in cells[:2]:
+        return cells[::2].decode("ascii", errors="replace")
+    return pixel_text(dump)
+
+
+def pixel_text(dump):
+    """The same of a frame buffer, by the hypervisor's own glyphs: in capitals."""
+    with open(os.path.join(os.path.dirname(__file__), "../../hypervisor/boot/screen.cpp"), encoding="ascii") as file:
+        table = file.read().split("kGlyphs[64] = {", 1)[1].split("}", 1)[0]
+    glyphs = {int(word, 8): chr(32 + i) for i, word in enumerate(re.findall(r"\d+", table))}
+    with open(dump, "rb") as file:
+        _, sizes, _, pixels = file.read().split(b"\n", 3)
+    width, height = map(int, sizes.split())
+    text = ""
+    for top in range(0, height - 23, 24):
+        for left in range(0, width - 11, 12):
+            bits = 0
+            for y in range(5):
+                for x in range(3):
+                    at = (top + 3 * y + 1) * width + left + 3 * x + 1
+                    bits = bits << 1 | (pixels[3 * at] > 127)
+            text += glyphs.get(bits, "\0")
+    return text
+
+
+def judged_stop(args, log, stopped):
+    """Of a hypervisor that refuses, and is to."""
+    if args.expect_stop not in stopped:
+        return "FAILURE", f"expected '{args.expect_stop}', got: {stopped}"
+    if not args.screen:
+        return "SUCCESS", ""
+    text = screen_text(log)
+    if args.expect_stop in text or args.expect_stop.upper() in text:
+        return "SUCCESS", ""
+    return "FAILURE", f"not on the screen: '{args.expect_stop}', but '{' '.join(text.split())[:200]}'"
+
+
 def judged_failure(expected, word, text):
     if word == "FAILURE" and expected in text:
         return "SUCCESS", ""
     return "FAILURE", f"expected the failure '{expected}', got: {word} {text}"
 
 
-def watch(qemu, args, begin, silence):
+def watch(qemu, args, log, begin, silence):
     """The result word and what goes with it, as soon as one of the lines says so. SILENT: the guest
     itself has said nothing for `silence` seconds."""
     pending = b""
     heard = False
+    loaded = args.grub is None  # what firmware and boot loader say is not the guest's word
+    said = ""
     stopped = None
     with selectors.DefaultSelector() as selector:
         selector.register(qemu.stdout, selectors.EVENT_READ)
@@ -172,19 +275,24 @@ def watch(qemu, args, begin, silence):
                 if "TCG doesn't support requested feature" in line:
                     continue
                 print(line, flush=True)
-                heard = heard or not line.startswith("vmsrs:")
+                if line.startswith("vmsrs:"):
+                    loaded = True
+                    said += line
+                heard = heard or (loaded and not line.startswith("vmsrs:"))
                 if match := re.search(r"RESULT: (SUCCESS|SKIP|FAILURE|ERROR)\s*(.*)", line):
                     if args.expect_stop:
                         return "FAILURE", "the guest ran, but the hypervisor should have refused"
+                    if args.expect_fallback and args.expect_fallback not in (stopped or ""):
+                        return "FAILURE", f"expected a fallback after '{args.expect_fallback}', got: {stopped}"
+                    if args.expect_said and args.expect_said not in said:
+                        return "FAILURE", f"expected the hypervisor to say '{args.expect_said}', got: {said}"
                     if args.expect_failure:
                         return judged_failure(args.expect_failure, match.group(1), match.group(2))
                     return match.group(1), match.group(2)
                 if match := re.search(r"vmsrs: error: (.*)", line):
                     stopped = match.group(1)
                     if args.expect_stop:
-                        if args.expect_stop in stopped:
-                            return "SUCCESS", ""
-                        return "FAILURE", f"expected '{args.expect_stop}', got: {stopped}"
+                        return judged_stop(args, log, stopped)
 
 
 if __name__ == "__main__":

@@ -343,5 +343,15 @@ BOOST_AUTO_TEST_CASE(dead_server_is_reaped_and_may_come_back) {
   BOOST_TEST(channel.reap(0, kNoProcess) == VMSRS_WRONG_STATE);
 }
 
+// What the hypervisor leaves on Linux's command line when it gives up is what the operator reads.
+BOOST_AUTO_TEST_CASE(no_hypervisor_and_why) {
+  const std::string plain = "no VMSRS hypervisor is running below this Linux";
+  BOOST_TEST(channel::no_hypervisor("BOOT_IMAGE=/vmlinuz root=/dev/vda1 quiet") == plain);
+  BOOST_TEST(channel::no_hypervisor("vmsrs.fallback=\"too little memory: no place\" quiet") ==
+             plain + " (it gave up at boot: too little memory: no place)");
+  BOOST_TEST(channel::no_hypervisor("vmsrs.fallback=\"cut off") ==
+             plain + " (it gave up at boot: cut off)");
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 }  // namespace vmsrs::test

@@ -79,7 +79,7 @@ Probe probe_platform(Platform platform, const std::string& socket) {
     return probe_svm();
   Probe found = probe_hosted(socket);
   if (platform == Platform::kAuto && !found.hypercall)
-    found.problem = "no VMSRS hypervisor is running below this Linux, and " + found.problem +
+    found.problem = no_hypervisor() + ", and " + found.problem +
                     ", or boot this machine through its VMSRS boot entry";
   return found;
 }

@@ -35,6 +35,10 @@ enum class Platform { kAuto, kSvm, kHosted };
 
 [[nodiscard]] bool has_hypervisor();
 [[nodiscard]] Probe probe_svm();
+// The words for its absence. A hypervisor that gave up at boot and started Linux alone has left the
+// reason on Linux's command line (`vmsrs.fallback`).
+[[nodiscard]] std::string no_hypervisor(const std::string& linux_command_line);
+[[nodiscard]] std::string no_hypervisor();  // of this Linux
 [[nodiscard]] Probe probe_hosted(const std::string& socket);
 
 }  // namespace vmsrs::channel

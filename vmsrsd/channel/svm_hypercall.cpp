@@ -3,6 +3,7 @@
 #include <vmsrs/abi.h>
 
 #include <cstring>
+#include <fstream>
 
 #include "channel/hypercall.hpp"
 
@@ -53,11 +54,29 @@ bool serves(std::uint32_t callee, std::uint32_t caller) {
 
 bool has_hypervisor() { return has_signature(cpuid(VMSRS_CPUID_SIGNATURE_LEAF)); }
 
+std::string no_hypervisor(const std::string& linux_command_line) {
+  const std::string mark = "vmsrs.fallback=\"";
+  std::string words = "no VMSRS hypervisor is running below this Linux";
+  const std::size_t begin = linux_command_line.find(mark);
+  if (begin == std::string::npos) return words;
+  const std::size_t first = begin + mark.size();
+  const std::string reason =
+      linux_command_line.substr(first, linux_command_line.find('"', first) - first);
+  return words + " (it gave up at boot: " + reason + ")";
+}
+
+std::string no_hypervisor() {
+  std::ifstream file("/proc/cmdline");
+  std::string line;
+  std::getline(file, line);
+  return no_hypervisor(line);
+}
+
 Probe probe_svm() {
   if (!has_hypervisor()) {
     return {nullptr,
-            "no VMSRS hypervisor is running below this Linux: boot this machine through its VMSRS "
-            "boot entry, then start vmsrsd again"};
+            no_hypervisor() +
+                ": boot this machine through its VMSRS boot entry, then start vmsrsd again"};
   }
   const std::uint32_t version = cpuid(VMSRS_CPUID_VERSION_LEAF).eax;
   if (!serves(version, VMSRS_ABI_VERSION)) {

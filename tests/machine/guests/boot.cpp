@@ -2,6 +2,7 @@
 #include <cpuid.h>
 #include <signal.h>
 
+#include <fstream>
 #include <string>
 
 #include "guest.hpp"
@@ -9,7 +10,7 @@
 // Stock Linux is up on all processors, and each of them is below the hypervisor.
 void test_boot() {
   const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-  EXPECT(cpus >= 2);
+  EXPECT_EQUAL(cpus, guest::machine_number("cpus"));
   for (int cpu = 0; cpu < cpus; ++cpu) {
     guest::pin_to(cpu);
     EXPECT(guest::has_signature());
@@ -104,6 +105,59 @@ void test_log_and_memory() {
   EXPECT(storage >= guest::stats(token).storage_bytes);
   EXPECT(windows >= VMSRS_MAX_SERVERS * VMSRS_WINDOW_BYTES);
   EXPECT(guest::stats(token).cycles_per_second > 100'000'000);
+}
+
+// Linux has chosen its own place, physical and virtual, as it does on a machine of its own. That
+// both are the unmoved ones by chance: one in some hundred thousand boots.
+void test_kaslr() {
+  constexpr std::uint64_t kUnmoved = 0x1000000, kUnmovedVirtual = 0xffffffff81000000;
+  std::ifstream options("/proc/cmdline");
+  std::string word;
+  while (options >> word) EXPECT(word != "nokaslr");
+  const auto code = guest::iomem("Kernel code");
+  EXPECT(code.size() == 1);
+  std::ifstream symbols("/proc/kallsyms");
+  std::uint64_t text = 0;
+  for (std::string line; std::getline(symbols, line);) {
+    if (line.ends_with(" _text")) text = std::stoull(line, nullptr, 16);
+  }
+  EXPECT(text != 0);
+  std::printf("kernel at %#llx, virtual %#llx\n", static_cast<unsigned long long>(code[0].begin),
+              static_cast<unsigned long long>(text));
+  EXPECT(code[0].begin != kUnmoved || text != kUnmovedVirtual);
+}
+
+// Two NUMA nodes, as the firmware's tables have them, each with its half of the processors.
+void test_numa() {
+  for (const char* node : {"node0", "node1"}) {
+    const std::string folder = std::string("/sys/devices/system/node/") + node + "/";
+    std::ifstream list(folder + "cpulist"), memory(folder + "meminfo");
+    std::string cpus, word;
+    std::uint64_t total = 0;
+    EXPECT(std::getline(list, cpus) && !cpus.empty());
+    while (memory >> word && word != "MemTotal:") {
+    }
+    EXPECT(memory >> total && total > 0);
+    std::printf("%s: CPUs %s, %llu KiB\n", node, cpus.c_str(),
+                static_cast<unsigned long long>(total));
+  }
+}
+
+// The hypervisor has given up and started Linux alone: nothing of it is there, and the command line
+// says why.
+void test_native() {
+  EXPECT(!guest::has_signature());
+  EXPECT_EQUAL(sysconf(_SC_NPROCESSORS_ONLN), guest::machine_number("cpus"));
+  EXPECT_EQUAL(guest::in_child([] {
+                 asm volatile("vmmcall");
+                 return 0;
+               }),
+               -SIGILL);
+  std::ifstream options("/proc/cmdline");
+  std::string text;
+  std::getline(options, text);
+  EXPECT(text.starts_with("vmsrs.fallback=\""));
+  std::printf("native: %s\n", text.substr(0, text.find('"', sizeof("vmsrs.fallback="))).c_str());
 }
 
 // The guest's processor has no SVM, x2APIC or broadcast invalidation.

@@ -104,17 +104,26 @@ std::vector<Range> iomem(const std::string& name) {
   return ranges;
 }
 
-// Aligned as the hypervisor aligns them, and inside memory.
+long machine_number(const char* name) {
+  const char* const text = std::getenv(name);
+  EXPECT(text != nullptr);
+  return std::strtol(text, nullptr, 10);
+}
+
+// Aligned as the hypervisor aligns them, and inside memory. Above 4 GiB nothing else is reserved
+// but what AMD's processors do not use.
 std::vector<Range> hidden_ranges(std::uint64_t hidden_bytes) {
-  constexpr std::uint64_t kLargePage = 2u << 20;
+  constexpr std::uint64_t kLargePage = 2u << 20, kFourGiB = 1ull << 32, kUnused = 0xfd00000000;
   std::uint64_t memory_end = 0;
   for (const Range& ram : iomem("System RAM")) {
-    if (ram.end > memory_end && ram.end <= 0x100000000) memory_end = ram.end;
+    if (ram.end > memory_end && ram.end <= kFourGiB) memory_end = ram.end;
   }
   std::vector<Range> hidden;
   std::uint64_t bytes = 0;
   for (const Range& range : iomem("Reserved")) {
-    if (range.begin % kLargePage == 0 && range.end % kLargePage == 0 && range.end <= memory_end) {
+    const bool in_memory =
+        range.end <= memory_end || (range.begin >= kFourGiB && range.begin != kUnused);
+    if (range.begin % kLargePage == 0 && range.end % kLargePage == 0 && in_memory) {
       hidden.push_back(range);
       bytes += range.end - range.begin;
     }

@@ -43,10 +43,13 @@ std::vector<Range> iomem(const std::string& name);
 template <class Body>
 int in_child(Body body);
 
-// The hypervisor's, among all reserved ones; ends the test if they are not so many bytes.
+// The hypervisor's, among all reserved ones, of QEMU's machines with a BIOS; ends the test if they
+// are not so many bytes.
 std::vector<Range> hidden_ranges(std::uint64_t hidden_bytes);
 
 void pin_to(int cpu);
+// What run-guest.py says of the machine, such as its `cpus`.
+long machine_number(const char* name);
 
 [[noreturn]] void fail(const std::string& why);
 [[noreturn]] void skip(const std::string& why);

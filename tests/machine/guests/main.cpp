@@ -7,6 +7,9 @@
 void test_boot();
 void test_log_and_memory();
 void test_svm_hidden();
+void test_kaslr();
+void test_numa();
+void test_native();
 void test_hidden_memory();
 void test_guest_memory();
 void test_windows();
@@ -21,6 +24,12 @@ int main(int argc, char** argv) {
     test_boot();
     test_log_and_memory();
     test_svm_hidden();
+    test_kaslr();
+  } else if (name == "numa") {
+    test_numa();
+    test_boot();
+  } else if (name == "native") {
+    test_native();
   } else if (name == "hidden_memory") {
     test_hidden_memory();
   } else if (name == "guest_memory") {
