@@ -15,12 +15,10 @@
 #include "svm/console.hpp"
 #include "svm/processor.hpp"
 
-using  // The console names the processor that speaks; here is none.
-    namespace vmsrs::svm {
-  constinit Processors processors{};
-}
+// The console names the processor that speaks; here is none.
+constinit vmsrs::svm::Processors vmsrs::svm::processors{};
 
-namespace vmsrs;
+using namespace vmsrs;
 using namespace vmsrs::boot;
 
 extern "C" {
