@@ -93,7 +93,8 @@ void fill_machine(const CpuList& cpus) {
   svm::fill_port_permissions(io_permissions);
   m.io_permissions = io_permissions;
   m.tsc_per_ms = measure_tsc();
-  if (cpus.has_more) console::warn("more CPUs than the hypervisor can use; Linux gets ", cpus.count);
+  if (cpus.has_more)
+    console::warn("more CPUs than the hypervisor can use; Linux gets ", cpus.count);
 }
 
 void build_host_tables() {
@@ -130,7 +131,7 @@ void confine_devices() {
   m.devices_confined = svm::start_iommus(m.iommus, pool);
   if (m.devices_confined) return;
   console::warn(m.iommus.count == 0 ? "no IOMMU" : "no use of the IOMMU",
-      ": whoever drives a device (root) can have it change hidden memory");
+                ": whoever drives a device (root) can have it change hidden memory");
 }
 
 void start_engine(const Options& options) {
