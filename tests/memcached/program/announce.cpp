@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <vmsrs/fast.hpp>
 
 namespace {
@@ -47,11 +46,13 @@ bool is_own(fast::Thread& thread, std::uint64_t at, std::size_t bytes) {
 
 }  // namespace
 
+extern "C" [[noreturn]] void guard_refused();
+
 extern "C" void guard_stores(const void* at, std::size_t bytes) {
   const auto address = reinterpret_cast<std::uint64_t>(at);
   if (!is_in_region(address) || is_own(vmsrs_fast_thread, address, bytes)) return;
   // Its stores are many, some behind calls: they are not made one by one instead.
-  if (!vmsrs_reserve_store(at, bytes, nullptr)) std::abort();
+  if (!vmsrs_reserve_store(at, bytes, nullptr)) guard_refused();
 }
 
 extern "C" bool guard_has_many() {

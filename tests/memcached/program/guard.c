@@ -177,6 +177,16 @@ static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic unsigned waiting;  // for the gate
 enum { kSections = 64 };
 
+// An announcement by hand has not got its granules. A thread that tidies up has nothing to be
+// unwound to: it would be parked with the gate.
+void guard_refused(void) {
+  if (!request.open) {
+    warnx("a thread that tidies up may not store: %s", vmsrs_error_message());
+    _exit(EX_SOFTWARE);
+  }
+  abort();
+}
+
 static void leave_gate(void) {
   request.at_work = false;
   pthread_mutex_unlock(&gate);
