@@ -24,12 +24,13 @@ from statistics import median, quantiles
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/memcached"))
 from server import Memcached  # noqa: E402
 
-ARMS = ("plain", "hooks", "protected", "chosen-hooks", "chosen", "one-call")
+ARMS = ("plain", "hooks", "protected", "chosen-hooks", "chosen", "by-hand", "one-call")
 MIXES = {"90/10": 90, "50/50": 50}  # gets, of 100 requests
 # name, of which arm, over which
 RATIOS = (("hooks everywhere", "hooks", "plain"), ("protection above them", "protected", "hooks"),
           ("in all", "protected", "plain"), ("hooks at chosen functions", "chosen-hooks", "plain"),
           ("protection above them ", "chosen", "chosen-hooks"), ("in all ", "chosen", "plain"),
+          ("calls by hand", "by-hand", "plain"),
           ("a call for each item that is stored", "one-call", "plain"))
 
 

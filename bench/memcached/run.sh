@@ -46,6 +46,6 @@ quietly "$top/build/logs/install-bench.log" "installing" cmake --install "$prese
 say "building memcached"
 export PYTHONDONTWRITEBYTECODE=1
 python3 "$top/tests/memcached/get.py" cmake "$preset/prefix" "$preset/memcached" \
-  memcached-{plain,hooks,protected,chosen-hooks,chosen,one-call}
+  memcached-{plain,hooks,protected,chosen-hooks,chosen,by-hand,one-call}
 say "measuring"
 python3 "$top/bench/memcached/measure.py" "$preset" "$preset/memcached/programs" "${options[@]}"

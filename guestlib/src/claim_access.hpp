@@ -84,6 +84,7 @@ class ClaimAccess {
   // long as it does. False: it must be made by store().
   bool reserve(const fast::Region& region, std::uint64_t to, std::size_t count) {
     vmsrs_user_area& area = *thread_.area;
+    bool asked = false;
     allow_stores(region.key);
     for (unsigned attempt = 0; attempt < kReservations; ++attempt) {
       fast::open_hook_window(area);
@@ -94,6 +95,12 @@ class ClaimAccess {
       else if (!note_mode(mode))
         break;
       if (own == Own::kWas) return true;
+      if (own == Own::kNot && !asked) {
+        fast::close_hook_window(area);
+        free_left_over(region, to, count);
+        asked = true;
+        continue;
+      }
       if (own != Own::kLost) break;
     }
     fast::close_hook_window(area);
@@ -370,6 +377,17 @@ class ClaimAccess {
       at += now;
     }
     return Own::kWas;
+  }
+
+  // A granule stays CONTENDED when its last record has gone: who loads from it next has it freed.
+  void free_left_over(const fast::Region& region, std::uint64_t to, std::size_t count) {
+    const std::uint64_t size = region.within + 1;
+    const std::uint64_t last = (to + count - 1 - region.begin) >> region.shift;
+    for (std::uint64_t granule = (to - region.begin) >> region.shift; granule <= last; ++granule) {
+      const std::uint64_t tag = __atomic_load_n(&region.claims[granule].tag, __ATOMIC_ACQUIRE);
+      if (vmsrs_tag_kind_of(tag, granule) == VMSRS_TAG_CONTENDED)
+        calls_.load(region.begin + (granule << region.shift), std::min<std::uint64_t>(size, 8));
+    }
   }
 
   // S_append, S_claim, S_confirm

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * For who puts hooks before a program's own stores, as vmsrs_protect() of CMake does with those of
- * clang. Programs need none of this.
+ * clang, or calls by hand. Other programs need none of this.
  */
 #ifndef VMSRS_PROTECT_H_
 #define VMSRS_PROTECT_H_
@@ -24,11 +24,21 @@ extern const struct vmsrs_bounds vmsrs_region_bounds;
 /* Is any of these bytes in a region of this process? */
 bool vmsrs_is_in_region(const void* at, size_t bytes);
 
-/* Called before the instruction that stores these bytes, on its thread, with the address that the
- * hook returns to: `resume`. There the store follows, before any call or return. Whatever the
- * bytes: what is in no region is left alone. No error: a store that may not be made as it stands is
- * made by value or dropped, or its user is crashed. */
-void vmsrs_reserve_store(const void* to, size_t bytes, const void* resume);
+/* Makes the granules of these bytes the calling thread's user's, for plain stores of the program's
+ * that follow. What is in no region is left alone. Thread-safe. True: the stores may be made.
+ *
+ * False: they may not. There is no user, it has crashed or is a reader, a granule is another
+ * user's, or the write set is full. What becomes of it:
+ *   - A hook gives the address that it returns to: `resume`. There one store follows, before any
+ *     call or return, and the library makes it by value or drops it, or crashes its user.
+ *   - A call by hand gives NULL: nothing has been done about it. The caller stores through the
+ *     library (vmsrs_store_range), or gives its request up (abort()).
+ *
+ * What a call by hand has announced stays announced to the user's end, if the server sees to it
+ * that nobody else stores to these granules until then (a lock that is held so long), and that a
+ * user which has crashed does not run on (fault_limit 1). Otherwise the stores must come before the
+ * next call or return. */
+bool vmsrs_reserve_store(const void* to, size_t bytes, const void* resume);
 
 /* Where the hooks' own code is; once, before the first store. */
 void vmsrs_hooks_are_at(const void* begin, const void* end);

@@ -35,16 +35,17 @@ bool vmsrs_is_in_region(const void* at, size_t bytes) {
 }
 
 // In a section of its own: a thread in it has not made its store yet, though the window is open.
-[[gnu::section("vmsrs_reserve"), gnu::noinline]] void vmsrs_reserve_store(const void* to,
+[[gnu::section("vmsrs_reserve"), gnu::noinline]] bool vmsrs_reserve_store(const void* to,
                                                                           size_t bytes,
                                                                           const void* resume) {
   bool reserved;
   {
     const InHook in_hook;
-    if (!touches_region(to_register(to), bytes)) return;
+    if (!touches_region(to_register(to), bytes)) return true;
     reserved = reserve(to_register(to), bytes);
   }
-  if (!reserved) begin_by_value(resume);
+  if (!reserved && resume != nullptr) begin_by_value(resume);
+  return reserved;
 }
 
 void vmsrs_hooks_are_at(const void* begin, const void* end) {

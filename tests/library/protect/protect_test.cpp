@@ -2,7 +2,9 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <vmsrs/protect.h>
 
+#include <algorithm>
 #include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <cstdio>
@@ -461,6 +463,109 @@ BOOST_FIXTURE_TEST_CASE(containers, Impatient) {
   check_invariants();  // nothing went past the library
   BOOST_CHECK_EQUAL(server_info().sweep_restore_count, swept);
   BOOST_CHECK_EQUAL(vmsrs_heap_destroy(heap), 0);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+// Calls by hand: what is announced is stored plainly, by code without hooks.
+BOOST_AUTO_TEST_SUITE(announced)
+
+namespace {
+
+void fill(void* from, std::size_t bytes, int value) {
+  std::memset(from, value, bytes);
+  asm volatile("" : : "r"(from) : "memory");
+}
+
+}  // namespace
+
+// Many stores behind one announcement, in granules and in parts of them.
+BOOST_FIXTURE_TEST_CASE(stores_of_a_range, Protected<64>) {
+  unsigned char* const from = target().bytes + 100;
+  constexpr std::size_t kBytes = 1000;
+  BOOST_CHECK(!vmsrs_reserve_store(from, kBytes, nullptr));  // nobody's
+  BOOST_CHECK(vmsrs_reserve_store(committed, 1, nullptr));   // in no region
+  BOOST_CHECK_EQUAL(run([&] {
+                      BOOST_CHECK(vmsrs_reserve_store(from, kBytes, nullptr));
+                      fill(from, kBytes, 1);
+                    }),
+                    VMSRS_FINISHED);
+  std::memset(committed + 100, 1, kBytes);
+  BOOST_CHECK_EQUAL(run([&] {
+                      BOOST_CHECK(vmsrs_reserve_store(from, kBytes, nullptr));
+                      fill(from, kBytes, 2);
+                      *static_cast<volatile std::uint64_t*>(wild()) = 1;
+                      BOOST_CHECK(!vmsrs_reserve_store(from, 1, nullptr));  // it has crashed
+                    }),
+                    VMSRS_SUPPRESSED);
+  BOOST_CHECK_EQUAL(first_wrong(), std::size_t{Target::kBytes});
+  const std::uint64_t swept = server_info().sweep_restore_count;
+  check_invariants();  // nothing went past the library
+  BOOST_CHECK_EQUAL(server_info().sweep_restore_count, swept);
+}
+
+// What another user has is refused, and then nothing has been done: the caller stores through the
+// library. When both have gone nobody has the granule, whatever its tag still says.
+BOOST_FIXTURE_TEST_CASE(granules_that_were_contended, Protected<64>) {
+  constexpr std::uint64_t kOfFirst = 11, kOfSecond = 22, kOfThird = 33;
+  std::atomic<int> stage{0};
+  std::thread first([&] {
+    BOOST_CHECK_EQUAL(run([&] {
+                        BOOST_CHECK(vmsrs_reserve_store(word(0), 8, nullptr));
+                        fill(word(0), 8, kOfFirst);
+                        stage = 1;
+                        wait_until(stage, 2);
+                      }),
+                      VMSRS_FINISHED);
+  });
+  wait_until(stage, 1);
+  BOOST_CHECK_EQUAL(run([&] {
+                      BOOST_CHECK(!vmsrs_reserve_store(word(1), 8, nullptr));
+                      vmsrs_store_u64(word(1), kOfSecond);
+                      BOOST_CHECK_EQUAL(server_info().contended_granules, 1u);
+                      BOOST_CHECK(!vmsrs_reserve_store(word(2), 8, nullptr));  // really contended
+                    }),
+                    VMSRS_FINISHED);
+  stage = 2;
+  first.join();
+  const std::uint64_t calls = seam.call_count;
+  BOOST_CHECK_EQUAL(run([&] {
+                      BOOST_CHECK(vmsrs_reserve_store(word(2), 8, nullptr));
+                      fill(word(2), 8, kOfThird);
+                      *static_cast<volatile std::uint64_t*>(wild()) = 1;
+                    }),
+                    VMSRS_SUPPRESSED);
+  BOOST_CHECK_GT(seam.call_count, calls);
+  std::memset(committed, kOfFirst, 8);
+  std::memcpy(committed + 8, &kOfSecond, 8);
+  BOOST_CHECK_EQUAL(first_wrong(), std::size_t{Target::kBytes});
+}
+
+// More than a user's write set takes.
+BOOST_FIXTURE_TEST_CASE(more_than_a_user_can_have, DefaultServer) {
+  hooks.crash_at = 0;
+  constexpr std::size_t kBytes = 4 << 20, kSome = 1 << 20;
+  auto* const memory = static_cast<unsigned char*>(
+      mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  vmsrs_profile_options options{};
+  options.eager = true;
+  BOOST_REQUIRE_EQUAL(vmsrs_profile(memory, kBytes, 64, &options), VMSRS_PROFILED_NEW);
+  BOOST_CHECK_EQUAL(run([&] {
+                      BOOST_CHECK(vmsrs_reserve_store(memory, kSome, nullptr));
+                      BOOST_CHECK(!vmsrs_reserve_store(memory, kBytes, nullptr));
+                      fill(memory, kSome, 1);
+                    }),
+                    VMSRS_FINISHED);
+  // A range that is in a region in part only.
+  BOOST_CHECK_EQUAL(run([&] {
+                      BOOST_CHECK(!vmsrs_reserve_store(memory + kBytes - 8, 16, nullptr));
+                      BOOST_CHECK(vmsrs_reserve_store(memory, kSome, nullptr));
+                      fill(memory, kSome, 2);
+                      *static_cast<volatile std::uint64_t*>(wild()) = 1;
+                    }),
+                    VMSRS_SUPPRESSED);
+  BOOST_CHECK_EQUAL(std::count(memory, memory + kSome, 1), std::ptrdiff_t{kSome});
+  BOOST_CHECK_EQUAL(std::count(memory + kSome, memory + kBytes, 0), std::ptrdiff_t{kBytes - kSome});
 }
 
 BOOST_AUTO_TEST_SUITE_END()

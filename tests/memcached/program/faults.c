@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <err.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -21,6 +22,9 @@ struct Order {
   uint64_t store;  // which of its stores, the first is 1; 0: they are counted only
   uint64_t count;  // of them, so far
   uint64_t site;   // where the fault was: the address behind the hook's call, less that of main
+  // With calls by hand: stores that none has announced, of whatever thread, and where the last was.
+  _Atomic uint64_t unannounced;
+  uint64_t unannounced_site;
 };
 static struct Order* order;
 static __thread uint32_t counted_port;  // of the calling thread's event, if its stores are counted
@@ -84,19 +88,32 @@ __attribute__((noinline)) static void count(const void* resume) {
   provoke(order->kind);
 }
 
-#define HOOK(name, ...)             \
-  void __real_##name(__VA_ARGS__);  \
-  void __wrap_##name(__VA_ARGS__) { \
-    if (__builtin_expect(counted_port != 0, 0)) count(__builtin_return_address(0));
-#define HOOK_OF(bytes)                                                       \
-  HOOK(__asan_store##bytes##_noabort, const void* at)                        \
-  __attribute__((musttail)) return __real___asan_store##bytes##_noabort(at); \
+#ifdef GUARD_BY_HAND
+bool guard_is_announced(const void* at, size_t bytes);
+// The hooks are there for faults, and to see what the calls by hand have missed.
+__attribute__((noinline)) static void look(const void* at, size_t bytes, const void* resume) {
+  if (guard_is_announced(at, bytes)) return;
+  ++order->unannounced;
+  order->unannounced_site = (uint64_t)resume - (uint64_t)&main;
+}
+#define FINISH(bytes, call) look(at, bytes, __builtin_return_address(0))
+#else
+#define FINISH(bytes, call) __attribute__((musttail)) return call
+#endif
+
+#define HOOK(name, bytes, call, ...)                                                \
+  void __real_##name(__VA_ARGS__);                                                  \
+  void __wrap_##name(__VA_ARGS__) {                                                 \
+    if (__builtin_expect(counted_port != 0, 0)) count(__builtin_return_address(0)); \
+    FINISH(bytes, call);                                                            \
   }
+#define HOOK_OF(bytes)                                                                 \
+  HOOK(__asan_store##bytes##_noabort, bytes, __real___asan_store##bytes##_noabort(at), \
+       const void* at)
 HOOK_OF(1)
 HOOK_OF(2)
 HOOK_OF(4)
 HOOK_OF(8)
 HOOK_OF(16)
-HOOK(__asan_storeN_noabort, const void* at, size_t bytes)
-__attribute__((musttail)) return __real___asan_storeN_noabort(at, bytes);
-}
+HOOK(__asan_storeN_noabort, bytes, __real___asan_storeN_noabort(at, bytes), const void* at,
+     size_t bytes)

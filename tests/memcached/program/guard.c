@@ -49,9 +49,18 @@ static uint32_t crash_limit(void) {
   return text == NULL ? 0 : (uint32_t)strtoul(text, NULL, 10);
 }
 
+// Of a user, before it is taken to its end. What is announced by hand is many stores, some of them
+// behind calls: one that has crashed must not run on to them.
+#ifdef GUARD_BY_HAND
+enum { kFaultLimit = 1 };
+#else
+enum { kFaultLimit = 0 };  // the library's own
+#endif
+
 static void attach(void) {
   const vmsrs_options options = {.server_name = "memcached",
                                  .secret_file = getenv("MEMCACHED_SECRET"),
+                                 .fault_limit = kFaultLimit,
                                  .signal_mask_stays = true,
                                  .suppression_limit_ms = 2000,
                                  .site_crash_limit = crash_limit(),
@@ -69,10 +78,24 @@ static void attach(void) {
 }
 
 // The first of memcached's functions that needs memory of the region's, and after its fork.
+int guard_lock(pthread_mutex_t* lock);
+int guard_unlock(pthread_mutex_t* lock);
+pthread_mutex_t guard_alone = PTHREAD_MUTEX_INITIALIZER;  // of nothing: who has it is a user
 void __real_assoc_init(int power);
 void __wrap_assoc_init(int power) {
   attach();
+  guard_lock(&guard_alone);
   __real_assoc_init(power);
+  guard_unlock(&guard_alone);
+}
+// And what comes behind it.
+void __real_slabs_init(size_t limit, double factor, bool prealloc, const uint32_t* sizes,
+                       void* memory, bool reuse);
+void __wrap_slabs_init(size_t limit, double factor, bool prealloc, const uint32_t* sizes,
+                       void* memory, bool reuse) {
+  guard_lock(&guard_alone);
+  __real_slabs_init(limit, factor, prealloc, sizes, memory, reuse);
+  guard_unlock(&guard_alone);
 }
 
 // What slabs.c and assoc.c call in place of malloc(), free() and memset(). A page that a crashed
@@ -106,8 +129,10 @@ void* guard_memset(void* memory, int byte, size_t bytes) {
 
 // Entries name items, with a count in the item's head for each: they are restored together.
 bipbuf_t* guard_bipbuf_new(unsigned bytes) {
+  guard_lock(&guard_alone);
   bipbuf_t* const buffer = vmsrs_malloc(sizeof *buffer + bytes);
   if (buffer != NULL) bipbuf_init(buffer, bytes);
+  guard_unlock(&guard_alone);
   return buffer;
 }
 
@@ -151,6 +176,16 @@ static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 
 static _Atomic unsigned waiting;  // for the gate
 enum { kSections = 64 };
+
+// An announcement by hand has not got its granules. A thread that tidies up has nothing to be
+// unwound to: it would be parked with the gate.
+void guard_refused(void) {
+  if (!request.open) {
+    warnx("a thread that tidies up may not store: %s", vmsrs_error_message());
+    _exit(EX_SOFTWARE);
+  }
+  abort();
+}
 
 static void leave_gate(void) {
   request.at_work = false;
@@ -253,7 +288,7 @@ item* __wrap_item_get(const char* key, size_t bytes, conn* c, bool update) {
 }
 
 // What a fetch changes in an item is that it was hit, and its place in the LRU. A thread's requests
-// have that done for many of them together, by a user of its own.
+// have that done for many of them together, or a moment later, by a user of its own.
 enum { kHits = 64 };
 typedef struct Hit {
   uint8_t bytes;
@@ -464,11 +499,26 @@ static int run(void (*body)(void*), Event* event) {
   return outcome;
 }
 
-static void make_up_hits(Event* event) {
-  if (hit_count != kHits || event->c->state == conn_closed) return;
-  Event of_no_request = {-1, 0, event->c};  // nor of a connection: that is its label
-  run(bump_hits, &of_no_request);
+static __thread conn nobody;  // of the thread, for hits: they are no request's any more
+static __thread bool timer_runs;
+
+static void make_up_hits(void) {
+  Event of_no_request = {-1, 0, &nobody};
+  if (hit_count != 0) run(bump_hits, &of_no_request);
   hit_count = 0;
+}
+
+static void on_timer(evutil_socket_t file, short which, void* argument) {
+  timer_runs = false;
+  make_up_hits();
+}
+
+static void see_to_hits(LIBEVENT_THREAD* thread) {
+  static const struct timeval kSoon = {.tv_sec = 0, .tv_usec = 100000};
+  nobody.thread = thread;
+  if (hit_count == kHits) make_up_hits();
+  if (hit_count != 0 && !timer_runs)
+    timer_runs = event_base_once(thread->base, -1, EV_TIMEOUT, on_timer, NULL, &kSoon) == 0;
 }
 
 static void on_event(evutil_socket_t file, short which, void* argument) {
@@ -476,7 +526,7 @@ static void on_event(evutil_socket_t file, short which, void* argument) {
   conn* const c = event.c;
   if (!attached || c->state == conn_listening) return handle(&event);
   const int outcome = run(handle, &event);
-  if (outcome == VMSRS_FINISHED) return make_up_hits(&event);
+  if (outcome == VMSRS_FINISHED) return see_to_hits(c->thread);
   if (outcome == VMSRS_UNWOUND) forget_what_was_cut(c);
   tell(c);
   give_back_what_it_had(c);
