@@ -208,8 +208,8 @@ void start_engine(const Options& options) {
   fill_machine(cpus);
   build_host_tables();
   start_engine(options);
-  // From here on Linux could not be started without the hypervisor: the other processors wait in its
-  // memory, and with VM_CR.R_INIT set Linux's INIT would not take them out of it.
+  // From here on Linux could not be started without the hypervisor: the other processors wait in
+  // its memory, and with VM_CR.R_INIT set Linux's INIT would not take them out of it.
   console::set_fallback(nullptr);
   start_processors(cpus, pool);
   confine_devices();
