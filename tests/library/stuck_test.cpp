@@ -55,9 +55,10 @@ struct HoldingServer : AttachedServer {
     suspect = std::thread([&, afterwards] {
       outcome = run([&] {
         number = vmsrs_user_number();
-        started = true;
-        for (std::uint64_t i = 0; !vmsrs_user_crashed(); ++i)
+        for (std::uint64_t i = 0; !vmsrs_user_crashed(); ++i) {
+          started = i >= 64;  // all are its own, so whoever stores there meets it
           vmsrs::store(&words()[i % 64], 666 + i);
+        }
         afterwards();
       });
       ended = true;
