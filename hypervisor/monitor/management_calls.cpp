@@ -9,6 +9,14 @@ namespace {
 
 using recovery::Reply;
 
+// As many as there are; how many fit was looked at before.
+template <typename Record>
+Reply write_records(const Context& c, const OutBuffer& to, const Record* records,
+                    std::uint64_t count) {
+  if (count == 0) return VMSRS_OK;
+  return to.write(*c.caller.memory, records, count * sizeof(Record));
+}
+
 bool is_secret(Monitor& monitor, const std::uint8_t (&hash)[kSha256Bytes]) {
   const recovery::LockGuard guard(monitor.secret_lock, monitor.platform);
   const bool right = recovery::equal_secret(hash, monitor.config.secret_hash, sizeof hash);
@@ -89,9 +97,7 @@ Reply log(const Context& c) {
   std::uint64_t cursor = c.registers.rsi;
   const std::uint32_t count = c.monitor.platform.log_lines(
       cursor, out, fit < kRoom ? static_cast<std::uint32_t>(fit) : kRoom);
-  if (count > 0)
-    if (const Reply reply = to.write(*c.caller.memory, out, count * sizeof out[0]); !reply.ok())
-      return reply;
+  if (const Reply reply = write_records(c, to, out, count); !reply.ok()) return reply;
   return {VMSRS_OK, count, cursor};
 }
 
@@ -102,9 +108,7 @@ Reply memory(const Context& c) {
   const std::uint64_t fit = to.length / sizeof out[0];
   std::uint64_t count = c.monitor.platform.memory_ranges(out);
   if (count > fit) count = fit;
-  if (count > 0)
-    if (const Reply reply = to.write(*c.caller.memory, out, count * sizeof out[0]); !reply.ok())
-      return reply;
+  if (const Reply reply = write_records(c, to, out, count); !reply.ok()) return reply;
   return {VMSRS_OK, count};
 }
 
@@ -135,9 +139,7 @@ Reply users(const Context& c) {
     if (!server) return VMSRS_NOT_FOUND;
     count = server->users(cursor, out, fit < kRoom ? static_cast<std::uint32_t>(fit) : kRoom);
   }
-  if (count > 0)
-    if (const Reply reply = to.write(*c.caller.memory, out, count * sizeof out[0]); !reply.ok())
-      return reply;
+  if (const Reply reply = write_records(c, to, out, count); !reply.ok()) return reply;
   return {VMSRS_OK, count, cursor};
 }
 
