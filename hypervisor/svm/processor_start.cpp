@@ -31,8 +31,14 @@ void forget_kicks(Processor& processor) {
   processor.kicked = false;
 }
 
-void stop_if_asked(const Processor& processor) {
-  if (processor.stop_request) x86::halt_for_ever();
+void stop_if_asked(Processor& processor) {
+  if (!processor.stop_request) return;
+  processor.stopped = true;
+  x86::halt_for_ever();
+}
+
+bool is_this_cpu(const Processor& processor) {
+  return processor.apic_id == apic_read(kApicId) >> 24;
 }
 
 }  // namespace
@@ -65,9 +71,22 @@ void take_redirected_init(Processor& target) {
 void stop_other_processors() {
   for (std::uint32_t i = 0; i < processors.count; ++i) {
     Processor& target = *processors.list[i];
-    if (target.apic_id == apic_read(kApicId) >> 24) continue;
-    target.stop_request = true;
+    if (is_this_cpu(target) || target.stop_request.exchange(true)) continue;
     kick(target);
+  }
+  const std::uint64_t begin = x86::read_tsc();
+  const std::uint64_t patience = machine().tsc_per_ms * 1000;
+  for (std::uint32_t i = 0; i < processors.count; ++i) {
+    const Processor& target = *processors.list[i];
+    while (!is_this_cpu(target) && !target.stopped && x86::read_tsc() - begin < patience)
+      x86::pause();
+  }
+}
+
+void wait_to_be_stopped(Processor& processor) {
+  for (;;) {
+    stop_if_asked(processor);
+    x86::pause();
   }
 }
 

@@ -20,7 +20,10 @@ void enter_real_mode(Processor& processor, std::uint8_t vector);
 // From any CPU. An NMI makes a running target look at once.
 void request_init(Processor& target);
 void request_start_up(Processor& target, std::uint8_t vector);
+// Waits until they have stopped, a second at most: one that does not has lost its way.
 void stop_other_processors();
+// For a CPU that another one is about to stop.
+[[noreturn]] void wait_to_be_stopped(Processor& processor);
 // An INIT of this CPU that came past the traps and was caught: counts it, and makes it a request.
 void take_redirected_init(Processor& target);
 

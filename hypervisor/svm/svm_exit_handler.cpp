@@ -5,6 +5,7 @@
 #include "svm/console.hpp"
 #include "svm/event_injection.hpp"
 #include "svm/exit_handlers.hpp"
+#include "svm/guest_end.hpp"
 #include "svm/processor_start.hpp"
 #include "svm/x86.hpp"
 
@@ -30,7 +31,7 @@ void handle_iret(Processor& processor) {
 
 void refuse(Processor& processor, Vector vector, std::uint32_t error_code) {
   if (!inject_exception(*processor.vmcb, vector, error_code))
-    dump_and_end(processor, "guest shutdown (triple fault)");
+    end_guest(processor, GuestEnd::kShutdown);
 }
 
 vmsrs_exit_reason svm_exit_handler(Processor& processor) {
@@ -88,7 +89,7 @@ vmsrs_exit_reason svm_exit_handler(Processor& processor) {
       refuse(processor, Vector::kInvalidOpcode);
       return VMSRS_EXIT_SVM_INSTRUCTION;
     case kExitShutdown:
-      dump_and_end(processor, "guest shutdown (triple fault)");
+      end_guest(processor, GuestEnd::kShutdown);
     case kExitInvalid:
       dump_and_end(processor, "VMRUN refused the guest's state");
     default:
