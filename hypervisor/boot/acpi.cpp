@@ -1,29 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "boot/acpi.hpp"
 
+#include "boot/acpi_tables.hpp"
+#include "boot/fadt.hpp"
 #include "boot/ivrs.hpp"
 
 namespace vmsrs::boot {
 namespace {
 
-struct [[gnu::packed]] Rsdp {
-  char signature[8];
-  std::uint8_t checksum;
-  char oem[6];
-  std::uint8_t revision;
-  std::uint32_t rsdt;
-  std::uint32_t length;
-  std::uint64_t xsdt;
-};
-struct [[gnu::packed]] Header {
-  char signature[4];
-  std::uint32_t length;
-  std::uint8_t revision, checksum;
-  std::uint8_t rest[26];
-};
-static_assert(sizeof(Header) == 36);
 struct [[gnu::packed]] Madt {
-  Header header;
+  AcpiHeader header;
   std::uint32_t local_apic, flags;
 };
 struct [[gnu::packed]] MadtEntry {
@@ -50,34 +36,30 @@ constexpr std::uint64_t kFourGiB = std::uint64_t{1} << 32;
 
 template <class T>
 const T* at(std::uint64_t address) {
-  return reinterpret_cast<const T*>(address);
+  return acpi_at<const T>(address);
 }
 
 bool sums_to_zero(const void* table, std::uint32_t length) {
-  std::uint8_t sum = 0;
-  for (std::uint32_t i = 0; i < length; ++i) {
-    sum = static_cast<std::uint8_t>(sum + static_cast<const std::uint8_t*>(table)[i]);
-  }
-  return sum == 0;
+  return checksum_of(table, length) == 0;
 }
 
-const Rsdp* search(std::uint64_t begin, std::uint64_t end) {
+const AcpiRootPointer* search(std::uint64_t begin, std::uint64_t end) {
   for (std::uint64_t address = begin; address < end; address += 16) {
     if (__builtin_memcmp(at<char>(address), "RSD PTR ", 8) == 0 &&
         sums_to_zero(at<char>(address), 20)) {
-      return at<Rsdp>(address);
+      return at<AcpiRootPointer>(address);
     }
   }
   return nullptr;
 }
 
-const Rsdp* find_rsdp() {
+const AcpiRootPointer* find_rsdp() {
   constexpr std::uint64_t kEbdaSegment = 0x40e;
   std::uint64_t segment_at = kEbdaSegment;
   asm("" : "+r"(segment_at));  // the compiler takes small constants for null pointers
   const std::uint64_t ebda = std::uint64_t{*at<std::uint16_t>(segment_at)} << 4;
   if (ebda >= 0x80000 && ebda < 0xa0000) {
-    if (const Rsdp* found = search(ebda, ebda + 1024)) return found;
+    if (const AcpiRootPointer* found = search(ebda, ebda + 1024)) return found;
   }
   return search(0xe0000, 0x100000);
 }
@@ -118,35 +100,71 @@ void read_madt(const Madt& madt, CpuList& cpus) {
   });
 }
 
-// nullptr: there is none, or it lies where it cannot be read yet.
-Header* find_table(const RootPointer& root_pointer, const char* signature) {
-  const auto* rsdp = reinterpret_cast<const Rsdp*>(root_pointer.data);
+// Calls visit(AcpiHeader&) for all that the firmware's root table names and that can be read yet.
+template <class Visitor>
+void for_each_table(const RootPointer& root_pointer, Visitor&& visit) {
+  const auto* rsdp = reinterpret_cast<const AcpiRootPointer*>(root_pointer.data);
   if (root_pointer.bytes == 0) rsdp = find_rsdp();
-  if (rsdp == nullptr) return nullptr;
-  const bool wide = rsdp->revision >= 2 && rsdp->xsdt != 0 && rsdp->xsdt < kFourGiB;
-  const auto* root = at<Header>(wide ? rsdp->xsdt : rsdp->rsdt);
+  if (rsdp == nullptr) return;
+  const bool wide = has_wide_root(*rsdp);
+  const auto* root = at<AcpiHeader>(wide ? rsdp->xsdt : rsdp->rsdt);
   const std::uint64_t step = wide ? 8 : 4;
-  const std::uint64_t first = reinterpret_cast<std::uint64_t>(root) + sizeof(Header);
+  const std::uint64_t first = reinterpret_cast<std::uint64_t>(root) + sizeof(AcpiHeader);
   const std::uint64_t end = reinterpret_cast<std::uint64_t>(root) + root->length;
   for (std::uint64_t address = first; address + step <= end; address += step) {
     std::uint64_t table = 0;
     __builtin_memcpy(&table, at<char>(address), step);
-    if (table < kFourGiB && __builtin_memcmp(at<char>(table), signature, 4) == 0) {
-      return reinterpret_cast<Header*>(table);
-    }
+    if (table < kFourGiB) visit(*acpi_at<AcpiHeader>(table));
   }
-  return nullptr;
 }
 
-Header* find_ivrs(const RootPointer& root) {
-  Header* const table = find_table(root, "IVRS");
+bool is_called(const AcpiHeader& table, const char* signature) {
+  return __builtin_memcmp(table.signature, signature, sizeof(table.signature)) == 0;
+}
+
+// nullptr: there is none, or it lies where it cannot be read yet.
+AcpiHeader* find_table(const RootPointer& root_pointer, const char* signature) {
+  AcpiHeader* found = nullptr;
+  for_each_table(root_pointer, [&](AcpiHeader& table) {
+    if (found == nullptr && is_called(table, signature)) found = &table;
+  });
+  return found;
+}
+
+AcpiHeader* find_sound_table(const RootPointer& root, const char* signature) {
+  AcpiHeader* const table = find_table(root, signature);
   return table != nullptr && sums_to_zero(table, table->length) ? table : nullptr;
+}
+
+// Calls visit(bytes, length) for the tables of definitions (AML).
+template <class Visitor>
+void for_each_definition(const RootPointer& root, Visitor&& visit) {
+  const auto see = [&](AcpiHeader& table) {
+    visit(reinterpret_cast<std::uint8_t*>(&table), table.length);
+  };
+  if (const AcpiHeader* const fadt = find_sound_table(root, "FACP")) {
+    const std::uint64_t dsdt =
+        definitions_of(reinterpret_cast<const std::uint8_t*>(fadt), fadt->length);
+    if (dsdt != 0) see(*acpi_at<AcpiHeader>(dsdt));
+  }
+  for_each_table(root, [&](AcpiHeader& table) {
+    if (is_called(table, "SSDT")) see(table);
+  });
+}
+
+// Linux is not to find it.
+void rename(AcpiHeader* table) {
+  if (table == nullptr) return;
+  constexpr char kOtherFirstLetter = 'X';
+  table->checksum =
+      static_cast<std::uint8_t>(table->checksum + table->signature[0] - kOtherFirstLetter);
+  table->signature[0] = kOtherFirstLetter;
 }
 
 }  // namespace
 
 bool find_cpus(const RootPointer& root, CpuList& cpus) {
-  const Header* const madt = find_table(root, "APIC");
+  const AcpiHeader* const madt = find_table(root, "APIC");
   if (madt == nullptr) return false;
   read_madt(*reinterpret_cast<const Madt*>(madt), cpus);
   return cpus.count > 0;
@@ -154,7 +172,7 @@ bool find_cpus(const RootPointer& root, CpuList& cpus) {
 
 std::size_t find_io_apics(const RootPointer& root, std::uint64_t* pages, std::size_t capacity) {
   std::size_t count = 0;
-  const Header* const madt = find_table(root, "APIC");
+  const AcpiHeader* const madt = find_table(root, "APIC");
   if (madt == nullptr) return 0;
   for_each_entry(*reinterpret_cast<const Madt*>(madt),
                  [&](std::uint8_t type, std::uint64_t address) {
@@ -167,18 +185,38 @@ std::size_t find_io_apics(const RootPointer& root, std::uint64_t* pages, std::si
 }
 
 void find_iommus(const RootPointer& root, svm::IommuList& iommus) {
-  const Header* const table = find_ivrs(root);
+  const AcpiHeader* const table = find_sound_table(root, "IVRS");
   if (table == nullptr) return;
   read_ivrs(reinterpret_cast<const std::uint8_t*>(table), table->length, iommus);
 }
 
-void hide_iommus(const RootPointer& root) {
-  Header* const table = find_ivrs(root);
-  if (table == nullptr) return;
-  constexpr char kOtherFirstLetter = 'X';
-  table->checksum =
-      static_cast<std::uint8_t>(table->checksum + table->signature[0] - kOtherFirstLetter);
-  table->signature[0] = kOtherFirstLetter;
+void hide_iommus(const RootPointer& root) { rename(find_sound_table(root, "IVRS")); }
+
+void find_power_ports(const RootPointer& root, svm::PowerPorts& ports) {
+  const AcpiHeader* const fadt = find_sound_table(root, "FACP");
+  if (fadt == nullptr) return;
+  read_fadt(reinterpret_cast<const std::uint8_t*>(fadt), fadt->length, ports);
+  for_each_definition(root, [&](const std::uint8_t* table, std::uint32_t bytes) {
+    if (!ports.off_known) read_off_types(table, bytes, ports);
+  });
+}
+
+void hide_sleep(const RootPointer& root) {
+  for_each_definition(
+      root, [](std::uint8_t* table, std::uint32_t bytes) { hide_sleep_states(table, bytes); });
+}
+
+bool add_panic_device(RootPointer& root, std::uint64_t place, PanicDeviceTables& tables) {
+  RootPointer copy = root;
+  if (copy.bytes == 0) {
+    const AcpiRootPointer* const rsdp = find_rsdp();
+    if (rsdp == nullptr) return false;
+    copy.bytes = rsdp->revision >= 2 ? sizeof(*rsdp) : kOldRootPointerBytes;
+    __builtin_memcpy(copy.data, rsdp, copy.bytes);
+  }
+  if (!compose_panic_device(copy, place, tables)) return false;
+  root = copy;
+  return true;
 }
 
 }  // namespace vmsrs::boot

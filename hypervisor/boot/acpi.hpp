@@ -4,7 +4,9 @@
 #include <cstdint>
 
 #include "boot/multiboot.hpp"
+#include "boot/panic_device.hpp"
 #include "svm/iommu.hpp"
+#include "svm/power_ports.hpp"
 
 namespace vmsrs::boot {
 
@@ -27,5 +29,14 @@ std::size_t find_io_apics(const RootPointer& root, std::uint64_t* pages, std::si
 void find_iommus(const RootPointer& root, svm::IommuList& iommus);
 // Linux is not to find them: its copy of the table gets another name.
 void hide_iommus(const RootPointer& root);
+
+// The ports by which the machine is reset, put to sleep and switched off.
+void find_power_ports(const RootPointer& root, svm::PowerPorts& ports);
+// Linux is not to find states to sleep in: it would wait for ever for the end of a sleep that it is
+// refused.
+void hide_sleep(const RootPointer& root);
+// As compose_panic_device; `root` stays as it was if there is none.
+[[nodiscard]] bool add_panic_device(RootPointer& root, std::uint64_t place,
+                                    PanicDeviceTables& tables);
 
 }  // namespace vmsrs::boot

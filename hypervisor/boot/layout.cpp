@@ -2,6 +2,7 @@
 #include "boot/layout.hpp"
 
 #include "boot/host_cpu.hpp"
+#include "boot/panic_device.hpp"
 #include "svm/console.hpp"
 
 extern "C" char image_begin[], image_end[];
@@ -92,7 +93,10 @@ void choose_layout(const BootInformation& information, const HiddenMemory& hidde
   layout.initrd = place(free, information.modules[kInitrdModule].bytes(), kPage,
                         kernel.initrd_limit, "the initrd");
 
+  layout.acpi_tables = place(free, PanicDeviceTables::kBytes, kPage, kFourGiB, "the ACPI tables");
+
   layout.linux_map = information.memory;
+  must(layout.linux_map.set(layout.acpi_tables.begin, layout.acpi_tables.end, kAcpiTables));
   // Reserved, not a gap: into a gap Linux would put PCI devices.
   must(layout.linux_map.set(layout.image.begin, layout.image.end, kReserved));
   must(layout.linux_map.set(layout.hidden.begin, layout.hidden.end, kReserved));

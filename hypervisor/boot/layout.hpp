@@ -16,7 +16,8 @@ struct Layout {
   std::uint64_t own_bytes = 0;  // of `hidden`, from its beginning
   svm::PhysicalRange windows;
   svm::PhysicalRange initrd;
-  MemoryMap linux_map;  // what Linux is told
+  svm::PhysicalRange acpi_tables;  // those that are added to the firmware's
+  MemoryMap linux_map;             // what Linux is told
 };
 
 struct HiddenMemory {

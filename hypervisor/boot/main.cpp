@@ -12,6 +12,7 @@
 #include "svm/apic.hpp"
 #include "svm/console.hpp"
 #include "svm/features.hpp"
+#include "svm/guest_end.hpp"
 #include "svm/machine.hpp"
 #include "svm/msr_permissions.hpp"
 #include "svm/port_permissions.hpp"
@@ -43,6 +44,7 @@ constinit svm::PageTable host_table;
 constinit svm::PageTable first_table;
 alignas(svm::kPage) constinit std::uint8_t first_table_memory[16 * svm::kPage] = {};
 constinit svm::SvmPlatform platform;
+constinit PanicDeviceTables panic_device;
 
 void check_processor() {
   svm::detect_features();
@@ -58,6 +60,16 @@ void parse(const BootInformation& information, Options& options) {
     console::set_fallback([](const char* problem) { boot_natively(boot_information, problem); });
   }
   if (error.what != nullptr) stop("bad option '", error.word, "': ", error.what);
+}
+
+// In front, for behind `--` everything is init's.
+void skip_crash_kernel() {
+  static constinit Text<decltype(boot_information.linux_options)::kSize> options;
+  if (!options.assign("crash_kexec_post_notifiers ") ||
+      !options.add(boot_information.linux_options.c_str()))
+    stop("the kernel's command line is longer than it takes");
+  boot_information.linux_options = options;
+  svm::end_before_crash_kernel();
 }
 
 void check_modules(const BootInformation& information) {
@@ -113,7 +125,7 @@ void fill_machine(const CpuList& cpus) {
   svm::fill_msr_permissions(msr_permissions);
   m.msr_permissions = msr_permissions;
   auto* const io_permissions = static_cast<std::uint8_t*>(pool.take(svm::kIoPermissionBytes));
-  svm::fill_port_permissions(io_permissions);
+  svm::fill_port_permissions(io_permissions, m.power_ports);
   m.io_permissions = io_permissions;
   m.tsc_per_ms = measure_tsc();
   if (cpus.has_more)
@@ -157,6 +169,20 @@ void confine_devices() {
                 ": whoever drives a device (root) can have it change hidden memory");
 }
 
+// What Linux is to find in the firmware's tables, and what not.
+void change_tables(RootPointer& root) {
+  svm::Machine& m = svm::machine();
+  hide_iommus(root);
+  hide_sleep(root);
+  if (!m.power_ports.off_known)
+    console::warn("the firmware's tables do not tell how the machine is switched off; it stays on");
+  if (add_panic_device(root, layout.acpi_tables.begin, panic_device)) {
+    m.guest_watch |= VMSRS_WATCH_PANIC;
+  } else {
+    console::warn("no room for another ACPI table; the guest's panics are not recognised");
+  }
+}
+
 void start_engine(const Options& options) {
   monitor::MonitorConfig config{};
   config.has_secret = options.has_secret;
@@ -182,15 +208,17 @@ void start_engine(const Options& options) {
   check_processor();
   check_modules(boot_information);
   CpuList cpus;
-  const RootPointer& root = boot_information.root_pointer;
+  RootPointer& root = boot_information.root_pointer;
   if (!find_cpus(root, cpus)) stop("no ACPI table of the processors (MADT)");
   svm::Machine& m = svm::machine();
   m.io_apic_count = find_io_apics(root, m.io_apics, svm::Machine::kMaxIoApics);
   if (m.io_apic_count > svm::Machine::kMaxIoApics)
     stop("more I/O APICs than the hypervisor can use");
   find_iommus(root, m.iommus);
+  find_power_ports(root, m.power_ports);
 
   LinuxKernel kernel = inspect_kernel(boot_information.modules[kKernelModule]);
+  if (options.skips_crash_kernel) skip_crash_kernel();
   if (!kernel.takes_command_line(boot_information.linux_options.length())) {
     stop("the kernel's command line is longer than it takes");
   }
@@ -213,7 +241,9 @@ void start_engine(const Options& options) {
   console::set_fallback(nullptr);
   start_processors(cpus, pool);
   confine_devices();
-  hide_iommus(root);
+  change_tables(root);
+  __builtin_memcpy(reinterpret_cast<void*>(layout.acpi_tables.begin), panic_device.bytes,
+                   panic_device.used);
   const std::uint32_t boot_params =
       load_kernel(kernel, boot_information, layout.initrd, layout.linux_map,
                   boot_information.linux_options.c_str());
@@ -226,6 +256,7 @@ void start_engine(const Options& options) {
       "-", Hex{layout.windows.end}, ", ", svm::processors.count, " CPUs, ",
       svm::machine().iommus.count, " IOMMUs");
   console::set_screen(nullptr);
+  svm::count_guest_start();
   svm::run_guest(self);
 }
 

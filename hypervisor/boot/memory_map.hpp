@@ -9,6 +9,7 @@ namespace vmsrs::boot {
 // Types of the firmware's map ("e820"; ACPI specification, 15).
 constexpr std::uint32_t kUsable = 1;
 constexpr std::uint32_t kReserved = 2;
+constexpr std::uint32_t kAcpiTables = 3;
 constexpr std::uint32_t kPersistentLegacy = 12;
 constexpr std::uint32_t kPlaced = 0xffff;  // only while places are being chosen
 

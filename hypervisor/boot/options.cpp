@@ -87,13 +87,21 @@ const char* parse_word(const char* word, Options& options) {
     options.native_fallback = rest != nullptr && ends_word(*rest);
     return options.native_fallback ? nullptr : "expected fallback=native";
   }
+  if (const char* v = after_prefix(word, "kdump=")) {
+    const char* const skipped = after_prefix(v, "skipped");
+    const char* const first = after_prefix(v, "first");
+    options.skips_crash_kernel = skipped != nullptr;
+    const char* const rest = skipped != nullptr ? skipped : first;
+    return rest != nullptr && ends_word(*rest) ? nullptr : "expected kdump=first or kdump=skipped";
+  }
   if (const char* v = after_prefix(word, "debug_exit=")) {
     std::uint64_t port = 0;
     if (!parse_address(v, 0xffff, port)) return "expected debug_exit=0xPORT";
     options.debug_exit_port = static_cast<std::uint16_t>(port);
     return nullptr;
   }
-  return "unknown option; there are hidden=, hidden_at=, secret_sha256=, fallback=, debug_exit=";
+  return "unknown option; there are hidden=, hidden_at=, secret_sha256=, fallback=, kdump=, "
+         "debug_exit=";
 }
 
 }  // namespace

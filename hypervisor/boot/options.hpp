@@ -11,6 +11,8 @@ namespace vmsrs::boot {
 //   hidden_at=ADDRESS    where hidden memory begins, hexadecimal; default: as high as it can
 //   secret_sha256=HEX    SHA-256 of the management secret; without it management is closed
 //   fallback=native      on a problem at boot: Linux without the hypervisor
+//   kdump=first          a crash kernel runs before the guest has ended (default)
+//   kdump=skipped        the guest ends at its panic; its crash kernel does not run
 //   debug_exit=PORT      an isa-debug-exit device to end with, for QEMU
 struct Options {
   std::uint64_t hidden_bytes = std::uint64_t{64} << 20;
@@ -19,6 +21,7 @@ struct Options {
   std::uint8_t secret_hash[32] = {};
   bool has_secret = false;
   bool native_fallback = false;
+  bool skips_crash_kernel = false;
   std::uint16_t debug_exit_port = 0;
 };
 

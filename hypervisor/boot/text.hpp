@@ -10,6 +10,7 @@ namespace vmsrs::boot {
 template <std::size_t Size>
 class Text {
  public:
+  static constexpr std::size_t kSize = Size;
   // False if it does not fit; then it is cut.
   [[nodiscard]] bool assign(const char* from) {
     length_ = 0;

@@ -112,6 +112,37 @@ Reply memory(const Context& c) {
   return {VMSRS_OK, count};
 }
 
+Reply guest_ends(const Context& c) {
+  const OutBuffer to{c.registers.rdx, c.registers.r10};
+  vmsrs_guest_end out[VMSRS_GUEST_ENDS_KEPT];
+  if (to.length < sizeof out[0]) return VMSRS_BAD_LENGTH;
+  if (const Reply reply = to.prepare(*c.caller.memory, sizeof out); !reply.ok()) return reply;
+  const std::uint64_t fit = to.length / sizeof out[0];
+  std::uint64_t cursor = c.registers.rsi;
+  const std::uint32_t count = c.monitor.platform.guest_ends(
+      cursor, out,
+      fit < VMSRS_GUEST_ENDS_KEPT ? static_cast<std::uint32_t>(fit) : VMSRS_GUEST_ENDS_KEPT);
+  if (const Reply reply = write_records(c, to, out, count); !reply.ok()) return reply;
+  return {VMSRS_OK, count, cursor};
+}
+
+Reply guest_cpu(const Context& c) {
+  const OutBuffer to{c.registers.r10, c.registers.r8};
+  if (const Reply reply = to.prepare(*c.caller.memory, sizeof(vmsrs_guest_cpu)); !reply.ok())
+    return reply;
+  vmsrs_guest_cpu out{};
+  const std::uint64_t cpu = c.registers.rdx;
+  if (cpu >= c.monitor.platform.cpu_count() ||
+      !c.monitor.platform.guest_end_cpu(c.registers.rsi, static_cast<std::uint32_t>(cpu), out))
+    return VMSRS_NOT_FOUND;
+  return to.write(*c.caller.memory, &out, sizeof out);
+}
+
+Reply announce_reset(const Context& c) {
+  if (c.registers.rsi > 1) return VMSRS_BAD_ARGUMENT;
+  return c.monitor.platform.announce_reset(c.registers.rsi == 1) ? VMSRS_OK : VMSRS_NOT_FOUND;
+}
+
 Reply server_info(const Context& c) {
   const OutBuffer to{c.registers.rdx, c.registers.r10};
   if (const Reply reply = to.prepare(*c.caller.memory, sizeof(vmsrs_server_info)); !reply.ok())
@@ -216,6 +247,10 @@ Reply allowed_call(const Context& c) {
       return log(c);
     case VMSRS_CALL_MGMT_MEMORY:
       return memory(c);
+    case VMSRS_CALL_MGMT_GUEST_ENDS:
+      return guest_ends(c);
+    case VMSRS_CALL_MGMT_GUEST_CPU:
+      return guest_cpu(c);
     case VMSRS_CALL_MGMT_DEFINE:
       return define(c);
     case VMSRS_CALL_MGMT_COLLECT:
@@ -228,6 +263,8 @@ Reply allowed_call(const Context& c) {
       return containment(c);
     case VMSRS_CALL_MGMT_SECRET:
       return change_secret(c);
+    case VMSRS_CALL_MGMT_ANNOUNCE_RESET:
+      return announce_reset(c);
     default:  // the last one that needed_capability names
       return c.monitor.engine.reap(c.registers.rsi, c.registers.rdx);
   }
@@ -235,8 +272,9 @@ Reply allowed_call(const Context& c) {
 
 // 0: no such call.
 std::uint32_t needed_capability(std::uint64_t call) {
-  if (call >= VMSRS_CALL_MGMT_STATS && call <= VMSRS_CALL_MGMT_MEMORY) return VMSRS_OBSERVE;
-  if (call >= VMSRS_CALL_MGMT_DEFINE && call <= VMSRS_CALL_MGMT_SECRET) return VMSRS_OPERATE;
+  if (call >= VMSRS_CALL_MGMT_STATS && call <= VMSRS_CALL_MGMT_GUEST_CPU) return VMSRS_OBSERVE;
+  if (call >= VMSRS_CALL_MGMT_DEFINE && call <= VMSRS_CALL_MGMT_ANNOUNCE_RESET)
+    return VMSRS_OPERATE;
   return 0;
 }
 

@@ -38,7 +38,7 @@ recovery::Reply answer(const Context& context) {
   if (call == VMSRS_CALL_VERSION)
     return {VMSRS_OK, VMSRS_ABI_VERSION, context.monitor.platform.isolation()};
   if (call >= VMSRS_CALL_ATTACH && call <= VMSRS_CALL_SERVICE) return library_call(context);
-  if (call >= VMSRS_CALL_MGMT_OPEN && call <= VMSRS_CALL_MGMT_SECRET)
+  if (call >= VMSRS_CALL_MGMT_OPEN && call <= VMSRS_CALL_MGMT_ANNOUNCE_RESET)
     return management_call(context);
   return VMSRS_UNKNOWN_CALL;
 }

@@ -158,6 +158,8 @@ void Engine::stats(vmsrs_stats& out) {
   out.hidden_bytes = platform_.hidden_bytes();
   out.devices = platform_.devices();
   out.cycles_per_second = platform_.cycles_per_second();
+  out.guest_start = platform_.guest_start();
+  out.guest_watch = platform_.guest_watch();
   out.storage_bytes = pool_.capacity_bytes();
   out.storage_used_bytes = pool_.used_bytes();
   out.hidden_access_count = platform_.hidden_access_count();

@@ -39,6 +39,15 @@ class Platform {
   virtual std::uint32_t log_lines(std::uint64_t&, vmsrs_log_line*, std::uint32_t) { return 0; }
   // All ranges, at most VMSRS_MAX_MEMORY_RANGES; returns how many.
   virtual std::uint32_t memory_ranges(vmsrs_memory_range*) const { return 0; }
+  // How often the guest was started; 0 and no ends where there is no guest.
+  virtual std::uint32_t guest_start() const { return 0; }
+  virtual std::uint32_t guest_watch() const { return 0; }  // bits of enum vmsrs_guest_watch
+  // As log_lines.
+  virtual std::uint32_t guest_ends(std::uint64_t&, vmsrs_guest_end*, std::uint32_t) { return 0; }
+  // False: no such record, or no such CPU.
+  virtual bool guest_end_cpu(std::uint64_t, std::uint32_t, vmsrs_guest_cpu&) const { return false; }
+  // False: there is nothing here that could be reset.
+  virtual bool announce_reset(bool) { return false; }
 
  protected:
   ~Platform() = default;

@@ -96,6 +96,13 @@ bool read_log(std::uint64_t& sequence, vmsrs_log_line& line) {
   return found;
 }
 
+std::uint64_t last_line() {
+  line_lock.lock();
+  const std::uint64_t number = ring.newest();
+  line_lock.unlock();
+  return number;
+}
+
 bool may_log_guest() {
   constexpr std::uint32_t kMost = 100;
   static constinit std::atomic<std::uint32_t> count{0};

@@ -39,6 +39,8 @@ void emit(const Line& line, vmsrs_log_level level, bool serial_too);
 // A kept line, its `time_ns` still the processor's counter; `sequence` becomes that of the oldest
 // one if that is later. False: there is none yet.
 bool read_log(std::uint64_t& sequence, vmsrs_log_line& line);
+// The number of the last kept line.
+std::uint64_t last_line();
 // Shows a line; nullptr from the moment on that Linux owns the screen.
 void set_screen(void (*show_line)(const char* text, std::size_t length));
 // What `stop` does, once, instead of ending the machine. `problem` ends with a NUL.

@@ -20,6 +20,7 @@ class LogRing {
   // The line of that number, its `time_ns` still the counter. False: it is overwritten, or yet to
   // come.
   bool read(std::uint64_t sequence, vmsrs_log_line& line) const;
+  std::uint64_t newest() const { return written_; }  // 0: none
   std::uint64_t oldest() const { return written_ < kLines ? 1 : written_ - kLines + 1; }
 
  private:

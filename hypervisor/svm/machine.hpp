@@ -9,6 +9,7 @@
 #include "svm/address.hpp"
 #include "svm/iommu.hpp"
 #include "svm/page_table.hpp"
+#include "svm/power_ports.hpp"
 
 namespace vmsrs::svm {
 
@@ -32,7 +33,9 @@ struct Machine {
   static constexpr std::size_t kMaxIoApics = 16;
   std::uint64_t io_apics[kMaxIoApics] = {};  // their pages
   std::size_t io_apic_count = 0;
-  bool devices_confined = false;  // to what the nested tables map, by the IOMMUs
+  PowerPorts power_ports;
+  std::uint32_t guest_watch = VMSRS_WATCH_ENDS;  // enum vmsrs_guest_watch
+  bool devices_confined = false;                 // to what the nested tables map, by the IOMMUs
   PageTable nested;
   std::uint64_t host_cr3 = 0;
   void* msr_permissions = nullptr;

@@ -3,6 +3,7 @@
 
 #include "svm/console.hpp"
 #include "svm/features.hpp"
+#include "svm/guest_end.hpp"
 #include "svm/machine.hpp"
 #include "svm/processor.hpp"
 #include "svm/x86.hpp"
@@ -100,6 +101,27 @@ std::uint32_t SvmPlatform::memory_ranges(vmsrs_memory_range* out) const {
   for (const Iommu& iommu : m.iommus)
     add(iommu.registers.begin, iommu.registers.end, VMSRS_MEMORY_IOMMU);
   return count;
+}
+
+std::uint32_t SvmPlatform::guest_start() const { return svm::guest_start(); }
+
+std::uint32_t SvmPlatform::guest_watch() const { return machine().guest_watch; }
+
+std::uint32_t SvmPlatform::guest_ends(std::uint64_t& cursor, vmsrs_guest_end* out,
+                                      std::uint32_t room) {
+  const std::uint32_t count = svm::guest_ends(cursor, out, room);
+  for (std::uint32_t i = 0; i < count; ++i) out[i].time_ns = since_start_ns(out[i].time_ns);
+  return count;
+}
+
+bool SvmPlatform::guest_end_cpu(std::uint64_t sequence, std::uint32_t cpu,
+                                vmsrs_guest_cpu& out) const {
+  return svm::guest_end_cpu(sequence, cpu, out);
+}
+
+bool SvmPlatform::announce_reset(bool wanted) {
+  svm::announce_reset(wanted);
+  return true;
 }
 
 vmsrs_check_result SvmPlatform::check_hidden() const { return svm::check_hidden(); }

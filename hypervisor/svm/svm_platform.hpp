@@ -27,6 +27,13 @@ class SvmPlatform final : public recovery::Platform {
   std::uint64_t cycles_per_second() const override;
   std::uint32_t log_lines(std::uint64_t& cursor, vmsrs_log_line* out, std::uint32_t room) override;
   std::uint32_t memory_ranges(vmsrs_memory_range* out) const override;
+  std::uint32_t guest_start() const override;
+  std::uint32_t guest_watch() const override;
+  std::uint32_t guest_ends(std::uint64_t& cursor, vmsrs_guest_end* out,
+                           std::uint32_t room) override;
+  bool guest_end_cpu(std::uint64_t sequence, std::uint32_t cpu,
+                     vmsrs_guest_cpu& out) const override;
+  bool announce_reset(bool wanted) override;
 
  private:
   std::uint64_t since_start_ns(std::uint64_t counter) const;

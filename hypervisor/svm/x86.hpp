@@ -51,6 +51,17 @@ inline std::uint8_t in8(std::uint16_t port) {
   return v;
 }
 
+inline std::uint16_t in16(std::uint16_t port) {
+  std::uint16_t v = 0;
+  asm volatile("inw %1, %0" : "=a"(v) : "Nd"(port));
+  return v;
+}
+inline std::uint32_t in32(std::uint16_t port) {
+  std::uint32_t v = 0;
+  asm volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
+  return v;
+}
+
 inline void pause() { asm volatile("pause" ::: "memory"); }
 inline std::uint64_t read_cr3() {
   std::uint64_t v = 0;

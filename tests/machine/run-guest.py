@@ -69,6 +69,7 @@ def parse_arguments():
     parser.add_argument("--log", help="the hypervisor's log; default: beside the initrd")
     parser.add_argument("--expect-failure", help="SUCCESS if the guest finds something wrong in these words")
     parser.add_argument("--expect-said", help="the hypervisor must have said these words when the guest succeeds")
+    parser.add_argument("--expect-end", help="the machine ends without a result, the hypervisor having said these words")
     parser.add_argument("--expect-fallback", help="the hypervisor refuses with these words, Linux starts without it")
     parser.add_argument("--screen", action="store_true", help="with --expect-stop: the words are on the screen too")
     parser.add_argument("--expect-stop", help="SUCCESS if the hypervisor refuses with these words")
@@ -267,6 +268,8 @@ def watch(qemu, args, log, begin, silence):
                 continue
             data = os.read(qemu.stdout.fileno(), 65536)
             if not data:
+                if args.expect_end and args.expect_end in said:
+                    return "SUCCESS", ""
                 return "CRASH", stopped or "the machine ended without a result"
             pending += data
             *lines, pending = pending.split(b"\n")
@@ -282,6 +285,8 @@ def watch(qemu, args, log, begin, silence):
                 if match := re.search(r"RESULT: (SUCCESS|SKIP|FAILURE|ERROR)\s*(.*)", line):
                     if args.expect_stop:
                         return "FAILURE", "the guest ran, but the hypervisor should have refused"
+                    if args.expect_end:
+                        return "FAILURE", f"expected the machine to end, got: {match.group(1)} {match.group(2)}"
                     if args.expect_fallback and args.expect_fallback not in (stopped or ""):
                         return "FAILURE", f"expected a fallback after '{args.expect_fallback}', got: {stopped}"
                     if args.expect_said and args.expect_said not in said:

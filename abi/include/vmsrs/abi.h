@@ -90,13 +90,16 @@ enum vmsrs_call {
   VMSRS_CALL_MGMT_LABEL = 0x215,
   VMSRS_CALL_MGMT_LOG = 0x216,
   VMSRS_CALL_MGMT_MEMORY = 0x217,
+  VMSRS_CALL_MGMT_GUEST_ENDS = 0x218,
+  VMSRS_CALL_MGMT_GUEST_CPU = 0x219,
   VMSRS_CALL_MGMT_DEFINE = 0x220,
   VMSRS_CALL_MGMT_COLLECT = 0x221,
   VMSRS_CALL_MGMT_REAP = 0x222,
   VMSRS_CALL_MGMT_SCRUB = 0x223,
   VMSRS_CALL_MGMT_SUPPRESS = 0x224,
   VMSRS_CALL_MGMT_CONTAINMENT = 0x225,
-  VMSRS_CALL_MGMT_SECRET = 0x226
+  VMSRS_CALL_MGMT_SECRET = 0x226,
+  VMSRS_CALL_MGMT_ANNOUNCE_RESET = 0x227
 };
 
 /* ---- Statuses ----------------------------------------------------------------------------------
@@ -298,6 +301,13 @@ enum vmsrs_devices {
   VMSRS_DEVICES_FREE = 2      /* nothing: who drives a device can change hidden memory */
 };
 
+/* Which ends of its guest the hypervisor recognises: bits. */
+enum vmsrs_guest_watch {
+  VMSRS_WATCH_ENDS = 1,  /* shutdown, and resets by ports */
+  VMSRS_WATCH_PANIC = 2, /* there is a panic device; whether the guest uses it is the guest's */
+  VMSRS_WATCH_HANG = 4
+};
+
 /* MGMT_STATS: a snapshot of the host's counters (each counter exact, not all of one instant). */
 struct vmsrs_stats {
   uint32_t abi_version;
@@ -315,7 +325,9 @@ struct vmsrs_stats {
   uint64_t faults[VMSRS_FAULT_KIND_COUNT];
   uint64_t devices; /* enum vmsrs_devices */
   uint64_t cycles_per_second; /* of the counter that MGMT_EXITS counts by; 0: no exits here */
-  uint64_t reserved[2];
+  uint32_t guest_start; /* how often the guest has been started, this time included; 0: not known here */
+  uint32_t guest_watch; /* enum vmsrs_guest_watch */
+  uint64_t reserved;
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_stats) == 16 + 8 * 8 + 8 * 12 + 32, "layout");
 
@@ -369,6 +381,46 @@ struct vmsrs_memory_range {
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_memory_range) == 24, "layout");
 #define VMSRS_MAX_MEMORY_RANGES 32u
+
+/* MGMT_GUEST_ENDS: an operating system that came to its end without an announcement. */
+enum vmsrs_guest_end_kind {
+  VMSRS_GUEST_SHUTDOWN = 1, /* triple fault */
+  VMSRS_GUEST_PANIC = 2,    /* its kernel said so */
+  VMSRS_GUEST_RESET = 3,    /* it reset the machine */
+  VMSRS_GUEST_HANG = 4,     /* no CPU took interrupts */
+  VMSRS_GUEST_END_KIND_COUNT = 5
+};
+#define VMSRS_GUEST_ENDS_KEPT 8u
+struct vmsrs_guest_end {
+  uint64_t sequence; /* from 1 on; the oldest are overwritten */
+  uint64_t time_ns;  /* on the clock of uptime_ns */
+  uint32_t kind;     /* enum vmsrs_guest_end_kind */
+  uint32_t cpu;      /* that came to it, as in MGMT_EXITS */
+  uint32_t start;    /* which start of the guest it was that ended: 1 = the first */
+  uint32_t cpu_count;
+  uint64_t detail;       /* PANIC: the event; RESET: the port, 32 bits, and what was written to it */
+  uint64_t log_sequence; /* of the last line of the log before */
+  uint64_t reserved[2];
+};
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_guest_end) == 64, "layout");
+
+/* MGMT_GUEST_CPU: a CPU at that end. */
+enum vmsrs_guest_cpu_state {
+  VMSRS_GUEST_CPU_HELD = 1,  /* as it was at the end */
+  VMSRS_GUEST_CPU_WAITS = 2, /* not started: nothing in its registers means anything */
+  VMSRS_GUEST_CPU_LOST = 3   /* it did not answer: as it was at its last exit */
+};
+struct vmsrs_guest_cpu {
+  uint32_t cpu;
+  uint32_t state; /* enum vmsrs_guest_cpu_state */
+  uint32_t privilege_level;
+  uint32_t cs;
+  uint64_t rip, rsp, rflags;
+  uint64_t cr0, cr2, cr3, cr4, efer;
+  uint64_t rax, rbx, rcx, rdx, rsi, rdi, rbp, r8_to_r15[8];
+  uint64_t exit_code, exit_info1, exit_info2; /* of its last exit (APM volume 2, appendix C) */
+};
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_guest_cpu) == 224, "layout");
 
 /* MGMT_SERVER. */
 struct vmsrs_server_info {

@@ -17,6 +17,11 @@ void test_offline();
 void test_devices();
 void test_free_devices();
 void test_fuzz();
+void test_panic();
+void test_reset(std::uint32_t kind);
+void test_announced_reset();
+void test_power_off();
+void test_sleep();
 
 int main(int argc, char** argv) {
   const std::string_view name = argc > 1 ? argv[1] : "";
@@ -44,6 +49,18 @@ int main(int argc, char** argv) {
     test_free_devices();
   } else if (name == "fuzz") {
     test_fuzz();
+  } else if (name == "panic") {
+    test_panic();
+  } else if (name == "reset") {
+    test_reset(VMSRS_GUEST_RESET);
+  } else if (name == "triple_fault") {
+    test_reset(VMSRS_GUEST_SHUTDOWN);
+  } else if (name == "announced_reset") {
+    test_announced_reset();
+  } else if (name == "power_off") {
+    test_power_off();
+  } else if (name == "sleep") {
+    test_sleep();
   } else {
     std::printf("RESULT: FAILURE no test named '%s'\n", argc > 1 ? argv[1] : "");
     return 0;

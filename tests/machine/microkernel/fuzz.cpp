@@ -110,13 +110,13 @@ void ask_cpuid(Fuzzer& f) {
         static_cast<uint32_t>(word(f)));
 }
 
-// Not those that end the machine (debug exit, reset, power), cause system management interrupts,
+// Not those that end the machine (debug exit, reset, power, panic), cause system management interrupts,
 // move devices, are this guest's own serial port and timer or the hypervisor's log, nor the ISA
 // bus's DMA, in which the emulator itself can get stuck.
 bool leave_alone(uint16_t port) {
   return port < 0x20 || (port >= 0x80 && port < 0x90) || (port >= 0xc0 && port < 0xe0) ||
          port == 0xf4 || port == 0xf5 || port == 0xe9 || port == 0x92 || port == 0x60 ||
-         port == 0x64 || port == 0xb2 || port == 0xb3 || (port & 0xfff8) == 0x3f8 ||
+         port == 0x64 || port == 0x505 || port == 0xb2 || port == 0xb3 || (port & 0xfff8) == 0x3f8 ||
          (port & 0xfff8) == 0xcf8 || (port >= 0x600 && port < 0x700) || port == 0x61 ||
          (port >= 0x40 && port <= 0x43) || (port >= 0xae00 && port < 0xb100);
 }
