@@ -74,6 +74,7 @@ void build(CLI::App& app, Context& context) {
   add_scrub(app, context);
   add_containment(app, context);
   add_check(app, context);
+  add_events(app, context);
   add_hypervisor(app, context);
   add_version(app, context);
 }

@@ -125,6 +125,22 @@ void add_hypervisor(CLI::App& app, Context& context) {
           return ops::kExitOk;
         };
       });
+  const auto withdraw = std::make_shared<bool>(false);
+  CLI::App* announce = noun->add_subcommand(
+      "announce-reset", "Tell it that the next reset of the machine is wanted, and no failure");
+  announce->add_flag("--withdraw", *withdraw, "Take that back");
+  announce->callback([&context, withdraw] {
+    context.work = [&context, withdraw] {
+      const Json answer =
+          context.client().post("/v1/hypervisor/announce-reset", {{"wanted", !*withdraw}});
+      print(context.format(), answer, [&] {
+        std::printf("%s\n", answer.at("wanted").get<bool>()
+                                ? "The next reset is let through to the machine."
+                                : "A reset is a failure again.");
+      });
+      return ops::kExitOk;
+    };
+  });
   noun->add_subcommand("memory", "Show the physical memory that is not Linux's alone")
       ->callback([&context] {
         context.work = [&context] {

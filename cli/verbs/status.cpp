@@ -31,12 +31,23 @@ std::string devices_words(const Json& devices) {
   return "as Linux has them";
 }
 
+std::string guest_words(const Json& status) {
+  const Json& watch = status.at("guest_watch");
+  std::string seen = "shutdowns, resets";
+  if (watch.at("panic").get<bool>()) seen += ", panics";
+  if (watch.at("hang").get<bool>()) return seen + " and hangs are recognised";
+  return seen + " are recognised, hangs are not";
+}
+
 void print_status(const Json& status) {
   const Json& restores = status.at("restores");
   Table host;
   host.add({"Mode", mode_cell(status.at("mode"))});
   host.add({"Isolation", words(status.at("isolation"))});
   host.add({"Devices", devices_words(status.at("devices"))});
+  if (!status.at("guest_start").is_null())
+    host.add({"Operating system",
+              "start " + words(status.at("guest_start")) + "; its " + guest_words(status)});
   host.add({"Up for", duration_words(status.at("uptime_seconds"))});
   host.add({"Users", words(status.at("active_users")) + " active, " +
                          words(status.at("suppressed_users")) + " under suppression, " +

@@ -36,6 +36,7 @@ void add_gc(CLI::App& app, Context& context);
 void add_scrub(CLI::App& app, Context& context);
 void add_containment(CLI::App& app, Context& context);
 void add_check(CLI::App& app, Context& context);
+void add_events(CLI::App& app, Context& context);
 void add_hypervisor(CLI::App& app, Context& context);
 void add_version(CLI::App& app, Context& context);
 

@@ -206,6 +206,22 @@ void hide_sleep(const RootPointer& root) {
       root, [](std::uint8_t* table, std::uint32_t bytes) { hide_sleep_states(table, bytes); });
 }
 
+std::uint64_t find_hpet(const RootPointer& root) {
+  constexpr std::size_t kAddressAt = sizeof(AcpiHeader) + 8;
+  const AcpiHeader* const table = find_sound_table(root, "HPET");
+  if (table == nullptr || table->length < kAddressAt + sizeof(std::uint64_t)) return 0;
+  std::uint64_t address = 0;
+  __builtin_memcpy(&address, reinterpret_cast<const std::uint8_t*>(table) + kAddressAt,
+                   sizeof(address));
+  return address % svm::kPage == 0 && address < kFourGiB ? address : 0;
+}
+
+void hide_hpet(const RootPointer& root) {
+  rename(find_sound_table(root, "HPET"));
+  for_each_definition(
+      root, [](std::uint8_t* table, std::uint32_t bytes) { hide_hpet_device(table, bytes); });
+}
+
 bool add_panic_device(RootPointer& root, std::uint64_t place, PanicDeviceTables& tables) {
   RootPointer copy = root;
   if (copy.bytes == 0) {

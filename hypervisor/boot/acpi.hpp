@@ -35,6 +35,10 @@ void find_power_ports(const RootPointer& root, svm::PowerPorts& ports);
 // Linux is not to find states to sleep in: it would wait for ever for the end of a sleep that it is
 // refused.
 void hide_sleep(const RootPointer& root);
+// The page of the machine's HPET; 0: there is none.
+std::uint64_t find_hpet(const RootPointer& root);
+// Linux is not to find it.
+void hide_hpet(const RootPointer& root);
 // As compose_panic_device; `root` stays as it was if there is none.
 [[nodiscard]] bool add_panic_device(RootPointer& root, std::uint64_t place,
                                     PanicDeviceTables& tables);

@@ -66,6 +66,12 @@ bool read_number(const std::uint8_t* table, std::size_t bytes, std::size_t& at,
   return true;
 }
 
+// The table adds up to what it did.
+void replace(std::uint8_t* table, std::size_t at, std::uint8_t by) {
+  table[kChecksumAt] = static_cast<std::uint8_t>(table[kChecksumAt] + table[at] - by);
+  table[at] = by;
+}
+
 }  // namespace
 
 void read_fadt(const std::uint8_t* table, std::size_t bytes, svm::PowerPorts& ports) {
@@ -104,12 +110,22 @@ std::size_t hide_sleep_states(std::uint8_t* table, std::size_t bytes) {
   for (std::size_t at = kHeaderBytes; at < bytes; ++at) {
     for (char state = '1'; state <= '4'; ++state) {
       if (package_of(table, bytes, at, state) == 0) continue;
-      std::uint8_t& letter = table[at + (table[at + 1] == kRootPrefix ? 2 : 1)];
-      table[kChecksumAt] =
-          static_cast<std::uint8_t>(table[kChecksumAt] + letter - kOtherFirstLetter);
-      letter = kOtherFirstLetter;
+      replace(table, at + (table[at + 1] == kRootPrefix ? 2 : 1), kOtherFirstLetter);
       ++count;
     }
+  }
+  return count;
+}
+
+std::size_t hide_hpet_device(std::uint8_t* table, std::size_t bytes) {
+  // Name (_HID, EisaId ("PNP0103")): a constant of four bytes.
+  constexpr std::uint8_t kHpet[] = {kNameOp, '_', 'H', 'I', 'D', 0x0c, 0x41, 0xd0, 0x01, 0x03};
+  std::size_t count = 0;
+  for (std::size_t at = kHeaderBytes; at + sizeof(kHpet) <= bytes; ++at) {
+    if (__builtin_memcmp(table + at, kHpet, sizeof(kHpet)) != 0) continue;
+    replace(table, at + sizeof(kHpet) - 2, 0x0c);
+    replace(table, at + sizeof(kHpet) - 1, 0x02);
+    ++count;
   }
   return count;
 }

@@ -19,4 +19,7 @@ void read_off_types(const std::uint8_t* table, std::size_t bytes, svm::PowerPort
 // Renames the objects \_S1 to \_S4, so that nobody finds states to sleep in. How many there were.
 std::size_t hide_sleep_states(std::uint8_t* table, std::size_t bytes);
 
+// The same of the HPET's device (PNP0103): it becomes one of the mainboard's (PNP0C02).
+std::size_t hide_hpet_device(std::uint8_t* table, std::size_t bytes);
+
 }  // namespace vmsrs::boot

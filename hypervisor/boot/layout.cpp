@@ -93,7 +93,8 @@ void choose_layout(const BootInformation& information, const HiddenMemory& hidde
   layout.initrd = place(free, information.modules[kInitrdModule].bytes(), kPage,
                         kernel.initrd_limit, "the initrd");
 
-  layout.acpi_tables = place(free, PanicDeviceTables::kBytes, kPage, kFourGiB, "the ACPI tables");
+  layout.acpi_tables =
+      place(free, PanicDeviceTables::kBytes + kPage, kPage, kFourGiB, "the ACPI tables");
 
   layout.linux_map = information.memory;
   must(layout.linux_map.set(layout.acpi_tables.begin, layout.acpi_tables.end, kAcpiTables));

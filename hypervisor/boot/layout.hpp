@@ -16,8 +16,9 @@ struct Layout {
   std::uint64_t own_bytes = 0;  // of `hidden`, from its beginning
   svm::PhysicalRange windows;
   svm::PhysicalRange initrd;
-  svm::PhysicalRange acpi_tables;  // those that are added to the firmware's
-  MemoryMap linux_map;             // what Linux is told
+  // Tables that are added to the firmware's; behind them a page that stands for the HPET.
+  svm::PhysicalRange acpi_tables;
+  MemoryMap linux_map;  // what Linux is told
 };
 
 struct HiddenMemory {

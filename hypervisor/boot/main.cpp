@@ -13,6 +13,7 @@
 #include "svm/console.hpp"
 #include "svm/features.hpp"
 #include "svm/guest_end.hpp"
+#include "svm/hang_watch.hpp"
 #include "svm/machine.hpp"
 #include "svm/msr_permissions.hpp"
 #include "svm/port_permissions.hpp"
@@ -115,6 +116,7 @@ void fill_machine(const CpuList& cpus) {
   m.hidden = layout.hidden;
   m.storage_begin = layout.hidden.begin + layout.own_bytes;
   m.windows = layout.windows;
+  m.hpet_for_guest = layout.acpi_tables.end - svm::kPage;
   for (const MemoryRange& range : layout.linux_map) {
     if (range.type != kUsable) continue;
     if (m.guest_memory_count == svm::Machine::kMaxRanges) stop("memory is in too many pieces");
@@ -152,6 +154,9 @@ void build_host_tables() {
     good = good && host_table.set(m.io_apics[i], m.io_apics[i] + svm::kPage,
                                   svm::kHostFlags | svm::kPteUncached);
   }
+  if (m.hpet != 0) {
+    good = good && host_table.set(m.hpet, m.hpet + svm::kPage, svm::kHostFlags | svm::kPteUncached);
+  }
   for (const svm::Iommu& iommu : m.iommus) {
     good = good && host_table.set(iommu.registers.begin, iommu.registers.end,
                                   svm::kHostFlags | svm::kPteUncached);
@@ -169,6 +174,17 @@ void confine_devices() {
                 ": whoever drives a device (root) can have it change hidden memory");
 }
 
+// The hypervisor's own if hangs are to be watched for and it can send messages, else Linux's.
+void take_hpet(const Options& options, const RootPointer& root) {
+  if (options.hang_seconds == 0) return;
+  const std::uint64_t hpet = find_hpet(root);
+  if (svm::find_hang_timer(hpet)) {
+    svm::machine().hpet = hpet;
+  } else {
+    console::log("no HPET that sends messages: hangs of the guest are not recognised");
+  }
+}
+
 // What Linux is to find in the firmware's tables, and what not.
 void change_tables(RootPointer& root) {
   svm::Machine& m = svm::machine();
@@ -176,6 +192,7 @@ void change_tables(RootPointer& root) {
   hide_sleep(root);
   if (!m.power_ports.off_known)
     console::warn("the firmware's tables do not tell how the machine is switched off; it stays on");
+  if (m.hpet != 0) hide_hpet(root);
   if (add_panic_device(root, layout.acpi_tables.begin, panic_device)) {
     m.guest_watch |= VMSRS_WATCH_PANIC;
   } else {
@@ -216,6 +233,7 @@ void start_engine(const Options& options) {
     stop("more I/O APICs than the hypervisor can use");
   find_iommus(root, m.iommus);
   find_power_ports(root, m.power_ports);
+  take_hpet(options, root);
 
   LinuxKernel kernel = inspect_kernel(boot_information.modules[kKernelModule]);
   if (options.skips_crash_kernel) skip_crash_kernel();
@@ -242,6 +260,8 @@ void start_engine(const Options& options) {
   start_processors(cpus, pool);
   confine_devices();
   change_tables(root);
+  __builtin_memset(reinterpret_cast<void*>(layout.acpi_tables.begin), 0,
+                   layout.acpi_tables.bytes());
   __builtin_memcpy(reinterpret_cast<void*>(layout.acpi_tables.begin), panic_device.bytes,
                    panic_device.used);
   const std::uint32_t boot_params =
@@ -257,6 +277,10 @@ void start_engine(const Options& options) {
       svm::machine().iommus.count, " IOMMUs");
   console::set_screen(nullptr);
   svm::count_guest_start();
+  if (svm::machine().hpet != 0) {
+    svm::start_hang_watch(options.hang_seconds);
+    svm::machine().guest_watch |= VMSRS_WATCH_HANG;
+  }
   svm::run_guest(self);
 }
 

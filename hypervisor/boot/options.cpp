@@ -64,6 +64,16 @@ bool parse_address(const char* text, std::uint64_t most, std::uint64_t& number) 
   return number != 0;
 }
 
+bool parse_seconds(const char* text, std::uint32_t& seconds) {
+  constexpr std::uint32_t kLeast = 6, kMost = 3600;
+  if (ends_word(*text)) return false;
+  std::uint32_t number = 0;
+  for (; *text >= '0' && *text <= '9' && number <= kMost; ++text)
+    number = number * 10 + static_cast<std::uint32_t>(*text - '0');
+  seconds = number;
+  return ends_word(*text) && (number == 0 || (number >= kLeast && number <= kMost));
+}
+
 const char* parse_word(const char* word, Options& options) {
   constexpr std::uint64_t kLastAddress = (std::uint64_t{1} << 52) - 1;
   if (const char* v = after_prefix(word, "hidden=")) {
@@ -94,6 +104,11 @@ const char* parse_word(const char* word, Options& options) {
     const char* const rest = skipped != nullptr ? skipped : first;
     return rest != nullptr && ends_word(*rest) ? nullptr : "expected kdump=first or kdump=skipped";
   }
+  if (const char* v = after_prefix(word, "hang_seconds=")) {
+    return parse_seconds(v, options.hang_seconds)
+               ? nullptr
+               : "expected hang_seconds=N, 6 to 3600, or 0: hangs are not watched for";
+  }
   if (const char* v = after_prefix(word, "debug_exit=")) {
     std::uint64_t port = 0;
     if (!parse_address(v, 0xffff, port)) return "expected debug_exit=0xPORT";
@@ -101,7 +116,7 @@ const char* parse_word(const char* word, Options& options) {
     return nullptr;
   }
   return "unknown option; there are hidden=, hidden_at=, secret_sha256=, fallback=, kdump=, "
-         "debug_exit=";
+         "hang_seconds=, debug_exit=";
 }
 
 }  // namespace

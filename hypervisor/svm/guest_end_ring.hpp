@@ -26,6 +26,8 @@ class GuestEndRing {
     Record& record = records_[sequence % kRecords];
     record.head = head;
     record.head.sequence = sequence;
+    ++counts_[head.kind % kKinds];
+    __builtin_memcpy(record.head.counts, counts_, sizeof(counts_));
     return record;
   }
 
@@ -48,7 +50,10 @@ class GuestEndRing {
   std::uint64_t oldest() const { return written_ < kRecords ? 1 : written_ - kRecords + 1; }
   const Record& at(std::uint64_t sequence) const { return records_[sequence % kRecords]; }
 
+  static constexpr std::size_t kKinds = sizeof(vmsrs_guest_end::counts) / sizeof(std::uint32_t);
+
   std::uint64_t written_ = 0;
+  std::uint32_t counts_[kKinds] = {};
   Record records_[kRecords] = {};
 };
 

@@ -42,6 +42,9 @@ bool build_nested_tables(PagePool& pool) {
     good = good &&
            m.nested.set(m.io_apics[i], m.io_apics[i] + kPage, kNestedReadOnlyFlags | kPteUncached);
   }
+  if (m.hpet != 0) {
+    good = good && m.nested.set(m.hpet, m.hpet + kPage, kNestedFlags, m.hpet_for_guest - m.hpet);
+  }
   for (const Iommu& iommu : m.iommus) {
     good = good && m.nested.set(iommu.registers.begin, iommu.registers.end, kAbsent);
   }

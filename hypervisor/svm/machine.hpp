@@ -34,6 +34,8 @@ struct Machine {
   std::uint64_t io_apics[kMaxIoApics] = {};  // their pages
   std::size_t io_apic_count = 0;
   PowerPorts power_ports;
+  std::uint64_t hpet = 0;                        // its page, if the hypervisor has taken it
+  std::uint64_t hpet_for_guest = 0;              // the page of memory that the guest finds there
   std::uint32_t guest_watch = VMSRS_WATCH_ENDS;  // enum vmsrs_guest_watch
   bool devices_confined = false;                 // to what the nested tables map, by the IOMMUs
   PageTable nested;

@@ -56,8 +56,10 @@ struct alignas(kPage) Processor {
   std::atomic<bool> init_request;
   std::atomic<std::uint32_t> sipi_request;  // kSipiValid | vector
   std::atomic<bool> stop_request;
-  std::atomic<bool> stopped;  // for good; its VMCB has the guest's state
-  std::atomic<bool> kicked;   // the next NMI is the hypervisor's own
+  std::atomic<bool> stopped;           // for good; its VMCB has the guest's state
+  std::atomic<bool> kicked;            // the next NMI is the hypervisor's own
+  std::atomic<bool> interrupts_asked;  // at the next NMI: does the guest take interrupts here?
+  std::atomic<bool> interrupts_seen;   // it did, then
 };
 constexpr std::uint32_t kSipiValid = 0x100;
 

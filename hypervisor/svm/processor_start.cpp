@@ -3,6 +3,7 @@
 
 #include "svm/apic.hpp"
 #include "svm/console.hpp"
+#include "svm/hang_watch.hpp"
 #include "svm/machine.hpp"
 #include "svm/x86.hpp"
 
@@ -15,12 +16,12 @@ namespace vmsrs::svm {
 
 constinit Processors processors{};
 
-namespace {
-
 void kick(Processor& target) {
   target.kicked = true;
   send_ipi(target.apic_id, kIpiNmi | kIpiAssert);
 }
+
+namespace {
 
 // Kicks are sent with the lock held, so after it all that were sent are on their way: lets them in,
 // for some time, lest one becomes the next guest's NMI.
@@ -104,6 +105,7 @@ void wait_for_start_up(Processor& processor) {
     processor.request_lock.unlock();
   }
   forget_kicks(processor);
+  resume_hang_watch(processor);
   enter_real_mode(processor, static_cast<std::uint8_t>(request));
 }
 

@@ -18,6 +18,7 @@ void enter_protected_mode(Processor& processor, std::uint32_t entry, std::uint32
 void enter_real_mode(Processor& processor, std::uint8_t vector);
 
 // From any CPU. An NMI makes a running target look at once.
+void kick(Processor& target);
 void request_init(Processor& target);
 void request_start_up(Processor& target, std::uint8_t vector);
 // Waits until they have stopped, a second at most: one that does not has lost its way.

@@ -6,6 +6,7 @@
 #include "svm/event_injection.hpp"
 #include "svm/exit_handlers.hpp"
 #include "svm/guest_end.hpp"
+#include "svm/hang_watch.hpp"
 #include "svm/processor_start.hpp"
 #include "svm/x86.hpp"
 
@@ -18,8 +19,10 @@ void consume_nmi() { asm volatile("stgi; nop; clgi" ::: "memory"); }
 
 void handle_nmi(Processor& processor) {
   consume_nmi();
-  // Ours are kicks, and requests are looked at before every entry; everything else is the guest's.
-  if (!processor.kicked.exchange(false)) processor.nmi_pending = true;
+  // Ours are kicks, and requests are looked at before every entry, and the hang watch's; everything
+  // else is the guest's.
+  const bool kicked = processor.kicked.exchange(false);
+  if (!watch_for_hang(processor) && !kicked) processor.nmi_pending = true;
 }
 
 void handle_iret(Processor& processor) {

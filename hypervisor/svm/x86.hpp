@@ -129,5 +129,6 @@ constexpr std::uint64_t kCr4Osxsave = 1u << 18;
 constexpr std::uint64_t kCr4Pke = 1u << 22;
 
 constexpr std::uint64_t kRflagsTf = 1u << 8;
+constexpr std::uint64_t kRflagsIf = 1u << 9;
 
 }  // namespace vmsrs::x86

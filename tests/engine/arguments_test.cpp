@@ -88,9 +88,9 @@ BOOST_AUTO_TEST_CASE(unknown_calls) {
                                    0x1ffull,
                                    0x202ull,
                                    0x20full,
-                                   0x218ull,
+                                   0x21aull,
                                    0x21full,
-                                   0x227ull,
+                                   0x228ull,
                                    0x300ull,
                                    ~0ull,
                                    1ull << 32,
@@ -370,13 +370,14 @@ BOOST_AUTO_TEST_CASE(load_that_must_restore_read_only_memory) {
 BOOST_AUTO_TEST_CASE(management_without_a_capability) {
   const std::uint64_t observe = manager.open(VMSRS_OBSERVE).rdx;
   const std::uint64_t operate = manager.open(VMSRS_OPERATE).rdx;
-  for (std::uint64_t call = VMSRS_CALL_MGMT_STATS; call <= VMSRS_CALL_MGMT_MEMORY; ++call) {
+  for (std::uint64_t call = VMSRS_CALL_MGMT_STATS; call <= VMSRS_CALL_MGMT_GUEST_CPU; ++call) {
     refuse(manager, VMSRS_DENIED, call, 0, 0, address_of(buffer), 64, 64);
     refuse(manager, VMSRS_DENIED, call, token ^ 1, 0, address_of(buffer), 64, 64);
     refuse(manager, VMSRS_DENIED, call, operate, 0, address_of(buffer), 64, 64);
     refuse(a, VMSRS_DENIED, call, token, 0, address_of(buffer), 64, 64);
   }
-  for (std::uint64_t call = VMSRS_CALL_MGMT_DEFINE; call <= VMSRS_CALL_MGMT_SECRET; ++call) {
+  for (std::uint64_t call = VMSRS_CALL_MGMT_DEFINE; call <= VMSRS_CALL_MGMT_ANNOUNCE_RESET;
+       ++call) {
     refuse(manager, VMSRS_DENIED, call, 0, 0, kServerProcess);
     refuse(manager, VMSRS_DENIED, call, observe, 0, kServerProcess);
     refuse(a, VMSRS_DENIED, call, token, 0, kServerProcess);
@@ -392,6 +393,8 @@ BOOST_AUTO_TEST_CASE(management_buffers) {
     refuse(manager, wanted, VMSRS_CALL_MGMT_EXITS, token, 0, to, 64);
     refuse(manager, wanted, VMSRS_CALL_MGMT_LOG, token, 0, to, sizeof(vmsrs_log_line));
     refuse(manager, wanted, VMSRS_CALL_MGMT_MEMORY, token, to, 64);
+    refuse(manager, wanted, VMSRS_CALL_MGMT_GUEST_ENDS, token, 0, to, sizeof(vmsrs_guest_end));
+    refuse(manager, wanted, VMSRS_CALL_MGMT_GUEST_CPU, token, 1, 0, to, 64);
     refuse(manager, wanted, VMSRS_CALL_MGMT_SERVER, token, 0, to, 64);
     refuse(manager, wanted, VMSRS_CALL_MGMT_USERS, token, 0, 0, to, sizeof(vmsrs_user_info));
     refuse(manager, wanted, VMSRS_CALL_MGMT_CHECK, token, 1, to, 64);
@@ -401,6 +404,8 @@ BOOST_AUTO_TEST_CASE(management_buffers) {
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_EXITS, token, 0, at, 0);
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_LOG, token, 0, at, 255);
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_MEMORY, token, at, 0);
+  refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_GUEST_ENDS, token, 0, at, 95);
+  refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_GUEST_CPU, token, 1, 0, at, 0);
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_SERVER, token, 0, at, 0);
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_SERVER, token, 0, at, ~0ull);
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_USERS, token, 0, 0, at, 103);
@@ -410,8 +415,13 @@ BOOST_AUTO_TEST_CASE(management_buffers) {
 
 BOOST_AUTO_TEST_CASE(management_numbers) {
   const std::uint64_t at = address_of(buffer);
-  for (const std::uint64_t number : {std::uint64_t{2}, std::uint64_t{1} << 32, ~std::uint64_t{0}})
+  machine.platform.add_guest_end(VMSRS_GUEST_PANIC);
+  for (const std::uint64_t number : {std::uint64_t{2}, std::uint64_t{1} << 32, ~std::uint64_t{0}}) {
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_EXITS, token, number, at, 64);
+    refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_GUEST_CPU, token, 1, number, at, 64);
+    refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_GUEST_CPU, token, number, 0, at, 64);
+    refuse(manager, VMSRS_BAD_ARGUMENT, VMSRS_CALL_MGMT_ANNOUNCE_RESET, token, number);
+  }
   for (const std::uint64_t number :
        {std::uint64_t{1}, std::uint64_t{16}, std::uint64_t{1} << 32, ~std::uint64_t{0}}) {
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_SERVER, token, number, at, 64);

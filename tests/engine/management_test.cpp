@@ -289,6 +289,40 @@ BOOST_AUTO_TEST_CASE(the_log_goes_on_where_it_stopped) {
   BOOST_TEST(read(~0ull, 1).rdx == 0u);
 }
 
+BOOST_AUTO_TEST_CASE(ends_of_the_guest) {
+  for (const std::uint32_t kind : {VMSRS_GUEST_PANIC, VMSRS_GUEST_HANG, VMSRS_GUEST_RESET})
+    machine.platform.add_guest_end(kind);
+  vmsrs_guest_end ends[4];
+  const auto read = [&](std::uint64_t cursor, std::size_t bytes) {
+    return manager.call(VMSRS_CALL_MGMT_GUEST_ENDS, token, cursor, address_of(ends), bytes);
+  };
+  Result result = read(0, 3 * sizeof ends[0] - 1);
+  BOOST_TEST(result.status == VMSRS_OK);
+  BOOST_TEST(result.rdx == 2u);
+  BOOST_TEST(result.rsi == 3u);
+  BOOST_TEST(ends[1].kind == static_cast<std::uint32_t>(VMSRS_GUEST_HANG));
+  result = read(result.rsi, sizeof ends);
+  BOOST_TEST(result.rdx == 1u);
+  BOOST_TEST(ends[0].sequence == 3u);
+  BOOST_TEST(read(result.rsi, sizeof ends).rdx == 0u);
+
+  vmsrs_guest_cpu cpu{};
+  result = manager.call(VMSRS_CALL_MGMT_GUEST_CPU, token, 2, 1, address_of(&cpu), sizeof cpu);
+  BOOST_TEST(result.rdx == sizeof cpu);
+  BOOST_TEST(cpu.cpu == 1u);
+  BOOST_TEST(cpu.rip == 0x2000u);
+}
+
+BOOST_AUTO_TEST_CASE(a_reset_is_announced_and_taken_back) {
+  const auto announce = [&](std::uint64_t wanted) {
+    return manager.call(VMSRS_CALL_MGMT_ANNOUNCE_RESET, token, wanted).status;
+  };
+  BOOST_TEST(announce(1) == VMSRS_OK);
+  BOOST_TEST(machine.platform.reset_is_announced());
+  BOOST_TEST(announce(0) == VMSRS_OK);
+  BOOST_TEST(!machine.platform.reset_is_announced());
+}
+
 BOOST_AUTO_TEST_CASE(the_memory_map_is_cut_to_what_fits) {
   vmsrs_memory_range ranges[3];
   const auto read = [&](std::size_t bytes) {

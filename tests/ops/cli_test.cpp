@@ -63,6 +63,10 @@ const std::vector<Words> kVerbs = {{"status"},
                                    {"hypervisor", "log"},
                                    {"hypervisor", "exits"},
                                    {"hypervisor", "memory"},
+                                   {"hypervisor", "announce-reset"},
+                                   {"hypervisor", "announce-reset", "--withdraw"},
+                                   {"events"},
+                                   {"events", "--since", "2"},
                                    {"gc", "--dry-run"},
                                    {"gc", "--yes"},
                                    {"gc", "--yes", "--server", "shop", "--user", "3"},
@@ -79,7 +83,7 @@ struct BadUsage {
 const std::vector<BadUsage> kBadUsages = {
     {{},
      "a verb is missing (there are: status, users, servers, gc, scrub, containment, check, "
-     "hypervisor, version)"},
+     "events, hypervisor, version)"},
     {{"staus"}, "no verb \"staus\", did you mean \"status\"?"},
     {{"--output", "json", "chek"}, "no verb \"chek\", did you mean \"check\"?"},
     {{"users", "lst"}, "no verb \"lst\", did you mean \"list\"?"},
@@ -95,8 +99,9 @@ const std::vector<BadUsage> kBadUsages = {
     {{"scrub"}, "give --yes where nobody can be asked"},
     {{"scrub", "--user", "3"}, "--user"},
     {{"check", "surplus"}, "surplus"},
-    {{"hypervisor"}, "a verb is missing (there are: log, exits, memory)"},
+    {{"hypervisor"}, "a verb is missing (there are: log, exits, announce-reset, memory)"},
     {{"hypervisor", "log", "--since", "x"}, "--since"},
+    {{"events", "--since", "x"}, "--since"},
     {{"containment"}, "SERVER"},
     {{"containment", "shop", "on"}, "on not in {contain,observe,off,own}"},
 };
@@ -163,6 +168,38 @@ BOOST_AUTO_TEST_CASE(the_hypervisor_in_tables) {
   });
   BOOST_TEST(contains(ctl({"hypervisor", "log"}).out, "No log is kept here"));
   BOOST_TEST(contains(ctl({"hypervisor", "memory"}).out, "there is no hypervisor"));
+}
+
+BOOST_AUTO_TEST_CASE(ends_of_the_guest_in_a_table) {
+  const std::string all = ctl({"events"}).out;
+  // The hypervisor was started an hour before 22:13:20.
+  BOOST_TEST(
+      contains(all, "1       2023-11-14 21:23:20 UTC  panic  1      1    0xffffffff81001001"));
+  BOOST_TEST(
+      contains(all, "2       2023-11-14 21:33:20 UTC  reset  2      0    0xffffffff81002000"));
+  BOOST_TEST(!contains(ctl({"events", "--since", "2"}).out, "panic"));
+  BOOST_TEST(contains(ctl({"status"}).out,
+                      "start 3; its shutdowns, resets, panics are recognised, hangs are not"));
+  fake.change([](FakeChannel& f) { f.guest_ends_now.erase(f.guest_ends_now.begin()); });
+  BOOST_TEST(
+      contains(ctl({"events", "--since", "1"}).out, "(1 events before these are no longer kept)"));
+  fake.change([](FakeChannel& f) {
+    f.guest_ends_now.clear();
+    f.stats_now.guest_start = 0;
+  });
+  BOOST_TEST(contains(ctl({"events"}).out, "Nothing has happened to the operating system."));
+  BOOST_TEST(!contains(ctl({"status"}).out, "Operating system"));
+}
+
+BOOST_AUTO_TEST_CASE(a_reset_is_announced) {
+  BOOST_TEST(contains(ctl({"hypervisor", "announce-reset"}).out, "is let through"));
+  BOOST_TEST(contains(ctl({"hypervisor", "announce-reset", "--withdraw"}).out, "a failure again"));
+  const std::vector<std::string> expected = {"announce reset 1", "announce reset 0"};
+  BOOST_TEST(fake.calls == expected, boost::test_tools::per_element());
+  fake.change([](FakeChannel& f) { f.announce_status = VMSRS_NOT_FOUND; });
+  const Finished finished = ctl({"hypervisor", "announce-reset"});
+  BOOST_TEST(finished.exit_code == 1);
+  BOOST_TEST(contains(finished.err, "no hypervisor here that could be reset"));
 }
 
 BOOST_AUTO_TEST_CASE(dry_run_changes_nothing) {

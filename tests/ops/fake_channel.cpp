@@ -116,6 +116,25 @@ FakeChannel::FakeChannel() {
   say(7, VMSRS_LOG_INFO, "hypervisor, ABI 1.0");
   say(8, VMSRS_LOG_WARNING, "no IOMMU: whoever drives a device\x1b can have it change memory");
   say(9, VMSRS_LOG_ERROR, "CPU 1: guest shutdown");
+  // The third start: a panic of CPU 1 ended the first, a reset of CPU 0 the second.
+  stats_now.guest_start = 3;
+  stats_now.guest_watch = VMSRS_WATCH_ENDS | VMSRS_WATCH_PANIC;
+  const auto end = [&](std::uint64_t sequence, std::uint32_t kind, std::uint32_t cpu,
+                       std::uint64_t detail) {
+    vmsrs_guest_end record = guest_ends_now.empty() ? vmsrs_guest_end{} : guest_ends_now.back();
+    record.sequence = sequence;
+    record.time_ns = sequence * 600 * kSecond;
+    record.kind = kind;
+    record.cpu = cpu;
+    record.start = static_cast<std::uint32_t>(sequence);
+    record.cpu_count = 2;
+    record.detail = detail;
+    record.log_sequence = 7 + sequence;
+    ++record.counts[kind];
+    guest_ends_now.push_back(record);
+  };
+  end(1, VMSRS_GUEST_PANIC, 1, 1);
+  end(2, VMSRS_GUEST_RESET, 0, std::uint64_t{0xcf9} << 32 | 6);
   memory_now = {{0x200000, 0x400000, VMSRS_MEMORY_IMAGE, 0},
                 {0x3a000000, 0x3a200000, VMSRS_MEMORY_OWN, 0},
                 {0x3a200000, 0x3e000000, VMSRS_MEMORY_STORAGE, 0},
@@ -243,6 +262,38 @@ vmsrs_status FakeChannel::scrub(std::uint64_t server, std::uint64_t bytes,
   --scrubs_pending;
   progress.bytes_left = 4096;
   return VMSRS_AGAIN;
+}
+
+vmsrs_status FakeChannel::guest_ends(std::uint64_t cursor, std::span<vmsrs_guest_end> ends,
+                                     channel::LogPage& page) {
+  const std::lock_guard guard(lock_);
+  page = {0, cursor};
+  for (const vmsrs_guest_end& end : guest_ends_now) {
+    if (end.sequence < cursor || page.count == std::min<std::size_t>(ends.size(), 1)) continue;
+    ends[page.count++] = end;
+    page.next_cursor = end.sequence + 1;
+  }
+  return VMSRS_OK;
+}
+
+vmsrs_status FakeChannel::guest_cpu(std::uint64_t sequence, std::uint32_t cpu,
+                                    vmsrs_guest_cpu& state) {
+  const std::lock_guard guard(lock_);
+  state = {};
+  if (cpu >= 2) return VMSRS_NOT_FOUND;
+  state.cpu = cpu;
+  state.state = cpu == 0 ? VMSRS_GUEST_CPU_HELD : VMSRS_GUEST_CPU_LOST;
+  state.cs = 0x10;
+  state.rip = 0xffffffff81000000 + 0x1000 * sequence + cpu;
+  state.r8_to_r15[7] = 0x15;
+  state.exit_code = 0x7b;
+  return VMSRS_OK;
+}
+
+vmsrs_status FakeChannel::announce_reset(bool wanted) {
+  const std::lock_guard guard(lock_);
+  calls.push_back(std::string("announce reset ") + (wanted ? "1" : "0"));
+  return announce_status;
 }
 
 vmsrs_status FakeChannel::contain(std::uint32_t server, std::uint32_t mode) {

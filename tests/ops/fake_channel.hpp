@@ -29,7 +29,8 @@ class FakeChannel final : public channel::Channel {
   std::map<std::uint32_t, std::vector<vmsrs_user_info>> users_now;
   std::map<std::uint32_t, std::string> labels_now;  // by slot
   std::vector<vmsrs_exits> exits_now;
-  std::vector<vmsrs_log_line> log_now;  // with rising numbers
+  std::vector<vmsrs_log_line> log_now;          // with rising numbers
+  std::vector<vmsrs_guest_end> guest_ends_now;  // with rising numbers
   std::vector<vmsrs_memory_range> memory_now;
   vmsrs_check_report report_now{};
 
@@ -40,6 +41,7 @@ class FakeChannel final : public channel::Channel {
   std::size_t users_in_answer = 2;
   vmsrs_status stats_status = VMSRS_OK;
   vmsrs_status exits_status = VMSRS_OK;
+  vmsrs_status announce_status = VMSRS_OK;
   std::vector<std::string> calls;                    // that change something, in order
   std::vector<vmsrs_server_definition> definitions;  // that were pushed
 
@@ -48,6 +50,11 @@ class FakeChannel final : public channel::Channel {
   vmsrs_status exits(std::uint32_t cpu, vmsrs_exits& exits) override;
   vmsrs_status log(std::uint64_t cursor, std::span<vmsrs_log_line> lines,
                    channel::LogPage& page) override;
+  vmsrs_status guest_ends(std::uint64_t cursor, std::span<vmsrs_guest_end> ends,
+                          channel::LogPage& page) override;
+  vmsrs_status guest_cpu(std::uint64_t sequence, std::uint32_t cpu,
+                         vmsrs_guest_cpu& state) override;
+  vmsrs_status announce_reset(bool wanted) override;
   vmsrs_status memory(std::vector<vmsrs_memory_range>& ranges) override;
   vmsrs_status server(std::uint32_t index, vmsrs_server_info& info) override;
   vmsrs_status users(std::uint32_t server, std::uint64_t cursor, std::span<vmsrs_user_info> records,

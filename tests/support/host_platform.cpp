@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support/host_platform.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 #include <thread>
@@ -67,6 +68,38 @@ std::uint32_t HostPlatform::memory_ranges(vmsrs_memory_range* out) const {
   out[0] = {0x200000, 0x400000, VMSRS_MEMORY_IMAGE, 0};
   out[1] = {0x30000000, 0x34000000, VMSRS_MEMORY_STORAGE, 0};
   return 2;
+}
+
+void HostPlatform::add_guest_end(std::uint32_t kind) {
+  vmsrs_guest_end end{};
+  end.sequence = end.start = static_cast<std::uint32_t>(guest_ends_.size()) + 1;
+  end.time_ns = end.sequence * 1'000'000'000;
+  end.kind = kind;
+  end.cpu = 1;
+  end.cpu_count = cpu_count();
+  if (!guest_ends_.empty())
+    std::copy_n(guest_ends_.back().counts, std::size(end.counts), end.counts);
+  ++end.counts[kind];
+  guest_ends_.push_back(end);
+}
+
+std::uint32_t HostPlatform::guest_ends(std::uint64_t& cursor, vmsrs_guest_end* out,
+                                       std::uint32_t room) {
+  if (cursor < 1) cursor = 1;
+  std::uint32_t count = 0;
+  for (; count < room && cursor <= guest_ends_.size(); ++count, ++cursor)
+    out[count] = guest_ends_[cursor - 1];
+  return count;
+}
+
+bool HostPlatform::guest_end_cpu(std::uint64_t sequence, std::uint32_t cpu,
+                                 vmsrs_guest_cpu& out) const {
+  if (sequence < 1 || sequence > guest_ends_.size() || cpu >= cpu_count()) return false;
+  out = {};
+  out.cpu = cpu;
+  out.state = VMSRS_GUEST_CPU_HELD;
+  out.rip = 0x1000 * sequence;
+  return true;
 }
 
 }  // namespace vmsrs::test

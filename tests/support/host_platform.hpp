@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "recovery/platform.hpp"
 
@@ -34,6 +35,18 @@ class HostPlatform final : public recovery::Platform {
   std::uint64_t cycles_per_second() const override { return 1'000'000'000; }
   std::uint32_t log_lines(std::uint64_t& cursor, vmsrs_log_line* out, std::uint32_t room) override;
   std::uint32_t memory_ranges(vmsrs_memory_range* out) const override;
+  std::uint32_t guest_start() const override {
+    return static_cast<std::uint32_t>(guest_ends_.size()) + 1;
+  }
+  std::uint32_t guest_watch() const override { return VMSRS_WATCH_ENDS | VMSRS_WATCH_HANG; }
+  std::uint32_t guest_ends(std::uint64_t& cursor, vmsrs_guest_end* out,
+                           std::uint32_t room) override;
+  bool guest_end_cpu(std::uint64_t sequence, std::uint32_t cpu,
+                     vmsrs_guest_cpu& out) const override;
+  bool announce_reset(bool wanted) override { return reset_is_announced_ = wanted, true; }
+  bool reset_is_announced() const { return reset_is_announced_; }
+  // One more record for guest_ends, numbered from 1 on; each start ended in one.
+  void add_guest_end(std::uint32_t kind);
 
   void advance_ns(std::uint64_t ns) { offset_ns_ += ns; }
   // Lets a test supply the window's memory itself; nullptr: the machine has no such window.
@@ -55,6 +68,8 @@ class HostPlatform final : public recovery::Platform {
   std::atomic<std::uint64_t> random_{0x9e3779b97f4a7c15ull};
   vmsrs_check_result hidden_{};
   std::uint64_t log_first_ = 1, log_count_ = 0;
+  std::vector<vmsrs_guest_end> guest_ends_;
+  std::atomic<bool> reset_is_announced_{false};
   std::function<void()> observer_;
   std::function<void()> relaxer_;
 };

@@ -136,7 +136,7 @@ LaneResult call_on_lane(const Link& link, std::uint32_t lane_number, std::uint64
     if (buffer.kind == Buffer::Kind::kIn)
       copy(payload, reinterpret_cast<const void*>(address), buffer.bytes);
     request.*buffer.pointer = reinterpret_cast<std::uint64_t>(payload);
-    if (request.rax == VMSRS_CALL_MGMT_USERS)
+    if (request.rax == VMSRS_CALL_MGMT_USERS || request.rax == VMSRS_CALL_MGMT_GUEST_CPU)
       request.r8 = buffer.bytes;
     else if (request.rax == VMSRS_CALL_MGMT_STATS || request.rax == VMSRS_CALL_MGMT_MEMORY)
       request.rdx = buffer.bytes;

@@ -35,6 +35,10 @@ Buffer described(const Registers& r) {
       return {Kind::kOut, &Registers::rsi, r.rdx, sizeof(vmsrs_memory_range)};
     case VMSRS_CALL_MGMT_LOG:
       return {Kind::kOut, &Registers::rdx, r.r10, sizeof(vmsrs_log_line)};
+    case VMSRS_CALL_MGMT_GUEST_ENDS:
+      return {Kind::kOut, &Registers::rdx, r.r10, sizeof(vmsrs_guest_end)};
+    case VMSRS_CALL_MGMT_GUEST_CPU:
+      return {Kind::kOut, &Registers::r10, r.r8, 1};
     case VMSRS_CALL_MGMT_STATS:
       return {Kind::kOut, &Registers::rsi, r.rdx, 1};
     case VMSRS_CALL_MGMT_EXITS:

@@ -141,6 +141,41 @@ Json log_document(const std::vector<vmsrs_log_line>& lines) {
   return list;
 }
 
+Json guest_end_document(const vmsrs_guest_end& end, const std::vector<vmsrs_guest_cpu>& cpus,
+                        double boot_time) {
+  Json list = Json::array();
+  for (const vmsrs_guest_cpu& cpu : cpus) {
+    Json registers = {{"rip", hexadecimal(cpu.rip)},       {"rsp", hexadecimal(cpu.rsp)},
+                      {"rflags", hexadecimal(cpu.rflags)}, {"cr0", hexadecimal(cpu.cr0)},
+                      {"cr2", hexadecimal(cpu.cr2)},       {"cr3", hexadecimal(cpu.cr3)},
+                      {"cr4", hexadecimal(cpu.cr4)},       {"efer", hexadecimal(cpu.efer)},
+                      {"cs", hexadecimal(cpu.cs)},         {"rax", hexadecimal(cpu.rax)},
+                      {"rbx", hexadecimal(cpu.rbx)},       {"rcx", hexadecimal(cpu.rcx)},
+                      {"rdx", hexadecimal(cpu.rdx)},       {"rsi", hexadecimal(cpu.rsi)},
+                      {"rdi", hexadecimal(cpu.rdi)},       {"rbp", hexadecimal(cpu.rbp)}};
+    for (std::size_t i = 0; i < std::size(cpu.r8_to_r15); ++i)
+      registers["r" + std::to_string(8 + i)] = hexadecimal(cpu.r8_to_r15[i]);
+    list.push_back({{"cpu", cpu.cpu},
+                    {"state", channel::guest_cpu_state_name(cpu.state)},
+                    {"privilege_level", cpu.privilege_level},
+                    {"registers", std::move(registers)},
+                    {"exit",
+                     {{"code", hexadecimal(cpu.exit_code)},
+                      {"info1", hexadecimal(cpu.exit_info1)},
+                      {"info2", hexadecimal(cpu.exit_info2)}}}});
+  }
+  return {{"sequence", end.sequence},
+          {"type", "guest_end"},
+          {"kind", channel::guest_end_name(end.kind)},
+          {"time", boot_time + seconds(end.time_ns)},
+          {"seconds", seconds(end.time_ns)},
+          {"cpu", end.cpu},
+          {"start", end.start},
+          {"detail", hexadecimal(end.detail)},
+          {"log_sequence", end.log_sequence},
+          {"cpus", std::move(list)}};
+}
+
 Json memory_document(const std::vector<vmsrs_memory_range>& ranges) {
   Json list = Json::array();
   for (const vmsrs_memory_range& range : ranges) {
@@ -152,12 +187,20 @@ Json memory_document(const std::vector<vmsrs_memory_range>& ranges) {
   return list;
 }
 
+Json watch_document(std::uint32_t bits) {
+  return {{"ends", (bits & VMSRS_WATCH_ENDS) != 0},
+          {"panic", (bits & VMSRS_WATCH_PANIC) != 0},
+          {"hang", (bits & VMSRS_WATCH_HANG) != 0}};
+}
+
 Json host_document(const vmsrs_stats& stats) {
   return {{"isolation", channel::isolation_name(stats.isolation)},
           {"devices", channel::devices_name(stats.devices)},
           {"version", daemon::kVersion},
           {"abi", channel::dotted_version(stats.abi_version)},
           {"cpus", stats.cpu_count},
+          {"guest_start", stats.guest_start == 0 ? Json(nullptr) : Json(stats.guest_start)},
+          {"guest_watch", watch_document(stats.guest_watch)},
           {"uptime_seconds", seconds(stats.uptime_ns)},
           {"cycles_per_second",
            stats.cycles_per_second == 0 ? Json(nullptr) : Json(stats.cycles_per_second)},

@@ -17,7 +17,12 @@ namespace vmsrs::api {
                                  const channel::UserLabel& label);
 [[nodiscard]] Json exits_document(const std::vector<vmsrs_exits>& cpus);
 [[nodiscard]] Json log_document(const std::vector<vmsrs_log_line>& lines);
+// `boot_time`: when the hypervisor was started, Unix time.
+[[nodiscard]] Json guest_end_document(const vmsrs_guest_end& end,
+                                      const std::vector<vmsrs_guest_cpu>& cpus, double boot_time);
 [[nodiscard]] Json memory_document(const std::vector<vmsrs_memory_range>& ranges);
+// Which ends of the guest are recognised: bits of enum vmsrs_guest_watch.
+[[nodiscard]] Json watch_document(std::uint32_t bits);
 [[nodiscard]] Json host_document(const vmsrs_stats& stats);
 [[nodiscard]] Json checks_document(const vmsrs_check_report& report,
                                    const std::vector<vmsrs_server_info>& servers);

@@ -111,14 +111,25 @@ Answer post_check(Service& service, const httplib::Request& request) {
   return service.check(std::chrono::milliseconds(*timeout));
 }
 
-Answer get_log(Service& service, const httplib::Request& request) {
+// Of a list with rising numbers, what comes from number "since" on.
+Answer get_since(Service& service, Answer (Service::*member)(std::uint64_t),
+                 const httplib::Request& request) {
   const std::string text = request.has_param("since") ? request.get_param_value("since") : "0";
   std::uint64_t since = 0;
   const char* const end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, since);
   if (error != std::errc() || stop != end)
     return bad_request("\"since\" is not a whole number", "give the \"next\" of an earlier answer");
-  return service.log(since);
+  return (service.*member)(since);
+}
+
+Answer post_announce_reset(Service& service, const httplib::Request& request) {
+  Json body;
+  if (auto error = read_body(request, {"wanted"}, body)) return *error;
+  const auto member = body.find("wanted");
+  if (member != body.end() && !member->is_boolean())
+    return bad_request("\"wanted\" is not true or false", "true, or false to take it back");
+  return service.announce_reset(member == body.end() || member->get<bool>());
 }
 
 Answer get_users(Service& service, const httplib::Request& request) {
@@ -167,10 +178,14 @@ void install_routes(httplib::Server& server, Service& service) {
   get("/v1/version", &Service::version);
   get("/v1/hypervisor/memory", &Service::memory);
   get("/v1/stats", &Service::stats);
-  server.Get("/v1/hypervisor/log",
-             [&service](const httplib::Request& request, httplib::Response& response) {
-               reply(response, get_log(service, request));
-             });
+  const auto get_list = [&](const char* path, Answer (Service::*member)(std::uint64_t)) {
+    server.Get(path,
+               [&service, member](const httplib::Request& request, httplib::Response& response) {
+                 reply(response, get_since(service, member, request));
+               });
+  };
+  get_list("/v1/hypervisor/log", &Service::log);
+  get_list("/v1/events", &Service::events);
   server.Get("/v1/users", [&service](const httplib::Request& request, httplib::Response& response) {
     reply(response, get_users(service, request));
   });
@@ -188,6 +203,11 @@ void install_routes(httplib::Server& server, Service& service) {
   server.Post("/v1/check",
               [&service](const httplib::Request& request, httplib::Response& response) {
                 reply(response, post_check(service, request));
+              });
+
+  server.Post("/v1/hypervisor/announce-reset",
+              [&service](const httplib::Request& request, httplib::Response& response) {
+                reply(response, post_announce_reset(service, request));
               });
 
   server.set_payload_max_length(kLongestBody);

@@ -49,6 +49,9 @@ class Service {
   // Of the hypervisor's log what comes from number `since` on, as far as it is kept.
   [[nodiscard]] Answer log(std::uint64_t since);
   [[nodiscard]] Answer memory();
+  // What happened to the guest, from record `since` on, as far as it is kept.
+  [[nodiscard]] Answer events(std::uint64_t since);
+  [[nodiscard]] Answer announce_reset(bool wanted);
   [[nodiscard]] Answer version();
   [[nodiscard]] Answer stats();
 

@@ -55,6 +55,12 @@ class Channel {
   // Lines from number `cursor` on, or the oldest that are kept.
   [[nodiscard]] virtual vmsrs_status log(std::uint64_t cursor, std::span<vmsrs_log_line> lines,
                                          LogPage& page) = 0;
+  // Ends of the guest from record `cursor` on, or the oldest that are kept.
+  [[nodiscard]] virtual vmsrs_status guest_ends(std::uint64_t cursor,
+                                                std::span<vmsrs_guest_end> ends, LogPage& page) = 0;
+  // A CPU at that end.
+  [[nodiscard]] virtual vmsrs_status guest_cpu(std::uint64_t sequence, std::uint32_t cpu,
+                                               vmsrs_guest_cpu& state) = 0;
   // `ranges` becomes as long as there are.
   [[nodiscard]] virtual vmsrs_status memory(std::vector<vmsrs_memory_range>& ranges) = 0;
   [[nodiscard]] virtual vmsrs_status server(std::uint32_t index, vmsrs_server_info& info) = 0;
@@ -78,6 +84,9 @@ class Channel {
   // `hash`: SHA-256 of the secret that opens channels from now on.
   [[nodiscard]] virtual vmsrs_status change_secret(
       const std::array<std::uint8_t, VMSRS_HASH_BYTES>& hash) = 0;
+  // The next reset of the machine is wanted, or not after all. VMSRS_NOT_FOUND: there is no
+  // hypervisor that could be reset.
+  [[nodiscard]] virtual vmsrs_status announce_reset(bool wanted) = 0;
   [[nodiscard]] virtual vmsrs_status reap(std::uint32_t server, std::uint32_t process_id) = 0;
 };
 

@@ -111,18 +111,47 @@ vmsrs_status HypercallChannel::exits(std::uint32_t cpu, vmsrs_exits& exits) {
   return read(VMSRS_CALL_MGMT_EXITS, cpu, exits);
 }
 
-vmsrs_status HypercallChannel::log(std::uint64_t cursor, std::span<vmsrs_log_line> lines,
-                                   LogPage& page) {
-  Registers registers{.rax = VMSRS_CALL_MGMT_LOG,
+template <typename Record>
+vmsrs_status HypercallChannel::read_page(std::uint64_t number, std::uint64_t cursor,
+                                         std::span<Record> records, LogPage& page) {
+  Registers registers{.rax = number,
                       .rdi = token_,
                       .rsi = cursor,
-                      .rdx = address_of(lines.data()),
-                      .r10 = lines.size_bytes()};
-  const vmsrs_status status = call_to_end(registers, std::as_writable_bytes(lines));
+                      .rdx = address_of(records.data()),
+                      .r10 = records.size_bytes()};
+  const vmsrs_status status = call_to_end(registers, std::as_writable_bytes(records));
   page = {};
   if (status == VMSRS_OK)
-    page = {std::min<std::size_t>(registers.rdx, lines.size()), registers.rsi};
+    page = {std::min<std::size_t>(registers.rdx, records.size()), registers.rsi};
   return status;
+}
+
+vmsrs_status HypercallChannel::log(std::uint64_t cursor, std::span<vmsrs_log_line> lines,
+                                   LogPage& page) {
+  return read_page(VMSRS_CALL_MGMT_LOG, cursor, lines, page);
+}
+
+vmsrs_status HypercallChannel::guest_ends(std::uint64_t cursor, std::span<vmsrs_guest_end> ends,
+                                          LogPage& page) {
+  return read_page(VMSRS_CALL_MGMT_GUEST_ENDS, cursor, ends, page);
+}
+
+vmsrs_status HypercallChannel::guest_cpu(std::uint64_t sequence, std::uint32_t cpu,
+                                         vmsrs_guest_cpu& state) {
+  state = {};
+  Registers registers{.rax = VMSRS_CALL_MGMT_GUEST_CPU,
+                      .rdi = token_,
+                      .rsi = sequence,
+                      .rdx = cpu,
+                      .r10 = address_of(&state),
+                      .r8 = sizeof(state)};
+  return call_to_end(registers, bytes_of(state));
+}
+
+vmsrs_status HypercallChannel::announce_reset(bool wanted) {
+  Registers registers{
+      .rax = VMSRS_CALL_MGMT_ANNOUNCE_RESET, .rdi = token_, .rsi = wanted ? 1u : 0u};
+  return call_to_end(registers, {});
 }
 
 vmsrs_status HypercallChannel::memory(std::vector<vmsrs_memory_range>& ranges) {

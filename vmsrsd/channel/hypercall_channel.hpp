@@ -27,6 +27,11 @@ class HypercallChannel final : public Channel {
   vmsrs_status stats(vmsrs_stats& stats) override;
   vmsrs_status exits(std::uint32_t cpu, vmsrs_exits& exits) override;
   vmsrs_status log(std::uint64_t cursor, std::span<vmsrs_log_line> lines, LogPage& page) override;
+  vmsrs_status guest_ends(std::uint64_t cursor, std::span<vmsrs_guest_end> ends,
+                          LogPage& page) override;
+  vmsrs_status guest_cpu(std::uint64_t sequence, std::uint32_t cpu,
+                         vmsrs_guest_cpu& state) override;
+  vmsrs_status announce_reset(bool wanted) override;
   vmsrs_status memory(std::vector<vmsrs_memory_range>& ranges) override;
   vmsrs_status server(std::uint32_t index, vmsrs_server_info& info) override;
   vmsrs_status users(std::uint32_t server, std::uint64_t cursor, std::span<vmsrs_user_info> records,
@@ -48,6 +53,9 @@ class HypercallChannel final : public Channel {
   vmsrs_status call_to_end(Registers& registers, std::span<std::byte> buffer = {});
   template <typename Structure>
   vmsrs_status read(std::uint64_t number, std::uint64_t selector, Structure& structure);
+  template <typename Record>
+  vmsrs_status read_page(std::uint64_t number, std::uint64_t cursor, std::span<Record> records,
+                         LogPage& page);
 
   Hypercall& hypercall_;
   std::uint64_t token_ = 0;

@@ -70,4 +70,20 @@ vmsrs_status read_log(Channel& channel, std::uint64_t cursor, std::vector<vmsrs_
   return VMSRS_OK;
 }
 
+vmsrs_status read_guest_ends(Channel& channel, std::uint64_t cursor,
+                             std::vector<vmsrs_guest_end>& ends, std::uint64_t& next) {
+  std::array<vmsrs_guest_end, VMSRS_GUEST_ENDS_KEPT> page_ends;
+  next = cursor;
+  for (std::size_t pages = 0; pages <= page_ends.size(); ++pages) {
+    LogPage page;
+    const vmsrs_status status = channel.guest_ends(next, page_ends, page);
+    if (status != VMSRS_OK) return status;
+    if (page.count == 0) break;
+    ends.insert(ends.end(), page_ends.begin(),
+                page_ends.begin() + static_cast<std::ptrdiff_t>(page.count));
+    next = page.next_cursor;
+  }
+  return VMSRS_OK;
+}
+
 }  // namespace vmsrs::channel

@@ -14,6 +14,10 @@ namespace vmsrs::channel {
                                       std::vector<vmsrs_user_info>& users);
 [[nodiscard]] vmsrs_status read_exits(Channel& channel, std::vector<vmsrs_exits>& exits);
 
+// From record `cursor` on; `next` is the number to go on with.
+[[nodiscard]] vmsrs_status read_guest_ends(Channel& channel, std::uint64_t cursor,
+                                           std::vector<vmsrs_guest_end>& ends, std::uint64_t& next);
+
 // From line `cursor` on; `next` is the number to go on with.
 [[nodiscard]] vmsrs_status read_log(Channel& channel, std::uint64_t cursor,
                                     std::vector<vmsrs_log_line>& lines, std::uint64_t& next);

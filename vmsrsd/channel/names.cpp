@@ -16,6 +16,7 @@ constexpr std::array<const char*, 3> kDevicesNames = {"unknown", "confined", "fr
 constexpr std::array<const char*, 3> kLogLevelNames = {"info", "warning", "error"};
 constexpr std::array<const char*, 6> kMemoryUseNames = {"unknown", "image",   "own",
                                                         "storage", "windows", "iommu"};
+constexpr std::array<const char*, 4> kGuestCpuStateNames = {"unknown", "held", "waits", "lost"};
 constexpr std::array<const char*, 4> kUserStateNames = {"collected", "active", "crashed", "stuck"};
 constexpr std::array<const char*, 5> kVerdictNames = {"ok", "violated", "pending", "unverified",
                                                       "unprotected"};
@@ -38,6 +39,8 @@ const std::array<const char*, VMSRS_EXIT_REASON_COUNT> kExitReasonNames = {
 const std::array<const char*, VMSRS_CHECK_COUNT> kInvariantNames = {
     "hidden", "storage", "chains", "users", "mirror", "collected", "accounting", "windows"};
 
+const std::array<const char*, VMSRS_GUEST_END_KIND_COUNT> kGuestEndNames = {
+    "unknown", "shutdown", "panic", "reset", "hang"};
 const std::array<const char*, 4> kContainmentNames = {"own", "contain", "observe", "off"};
 
 const char* fault_kind_name(std::uint32_t kind) { return name_in(kFaultKindNames, kind); }
@@ -47,6 +50,10 @@ const char* devices_name(std::uint64_t devices) {
 }
 const char* log_level_name(std::uint32_t level) { return name_in(kLogLevelNames, level); }
 const char* memory_use_name(std::uint32_t use) { return name_in(kMemoryUseNames, use); }
+const char* guest_end_name(std::uint32_t kind) { return name_in(kGuestEndNames, kind); }
+const char* guest_cpu_state_name(std::uint32_t state) {
+  return name_in(kGuestCpuStateNames, state);
+}
 const char* user_state_name(std::uint32_t state) { return name_in(kUserStateNames, state); }
 const char* containment_name(std::uint32_t mode) { return name_in(kContainmentNames, mode); }
 std::optional<std::uint32_t> containment_called(const std::string& name) {

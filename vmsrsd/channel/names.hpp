@@ -22,6 +22,10 @@ extern const std::array<const char*, VMSRS_CHECK_COUNT> kInvariantNames;
 [[nodiscard]] const char* devices_name(std::uint64_t devices);
 [[nodiscard]] const char* log_level_name(std::uint32_t level);
 [[nodiscard]] const char* memory_use_name(std::uint32_t use);
+// By kind; the first is of none.
+extern const std::array<const char*, VMSRS_GUEST_END_KIND_COUNT> kGuestEndNames;
+[[nodiscard]] const char* guest_end_name(std::uint32_t kind);
+[[nodiscard]] const char* guest_cpu_state_name(std::uint32_t state);
 [[nodiscard]] const char* user_state_name(std::uint32_t state);
 // own, contain, observe, off.
 extern const std::array<const char*, 4> kContainmentNames;

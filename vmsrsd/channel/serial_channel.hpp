@@ -29,6 +29,20 @@ class SerialChannel final : public Channel {
     const std::lock_guard lock(mutex_);
     return below_.log(cursor, lines, page);
   }
+  vmsrs_status guest_ends(std::uint64_t cursor, std::span<vmsrs_guest_end> ends,
+                          LogPage& page) override {
+    const std::lock_guard lock(mutex_);
+    return below_.guest_ends(cursor, ends, page);
+  }
+  vmsrs_status guest_cpu(std::uint64_t sequence, std::uint32_t cpu,
+                         vmsrs_guest_cpu& state) override {
+    const std::lock_guard lock(mutex_);
+    return below_.guest_cpu(sequence, cpu, state);
+  }
+  vmsrs_status announce_reset(bool wanted) override {
+    const std::lock_guard lock(mutex_);
+    return below_.announce_reset(wanted);
+  }
   vmsrs_status memory(std::vector<vmsrs_memory_range>& ranges) override {
     const std::lock_guard lock(mutex_);
     return below_.memory(ranges);

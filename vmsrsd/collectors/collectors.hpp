@@ -16,6 +16,7 @@ namespace vmsrs::collectors {
 
 bool collect_checks(Scrape& scrape, Families& families);
 bool collect_faults(Scrape& scrape, Families& families);
+bool collect_guest(Scrape& scrape, Families& families);
 bool collect_host(Scrape& scrape, Families& families);
 bool collect_overhead(Scrape& scrape, Families& families);
 bool collect_refusals(Scrape& scrape, Families& families);

@@ -10,7 +10,8 @@
 namespace vmsrs::collectors {
 namespace {
 
-constexpr std::array<Collector, 8> kCollectors = {{{"host", collect_host},
+constexpr std::array<Collector, 9> kCollectors = {{{"host", collect_host},
+                                                   {"guest", collect_guest},
                                                    {"faults", collect_faults},
                                                    {"suppression", collect_suppression},
                                                    {"restores", collect_restores},

@@ -29,4 +29,13 @@ const std::vector<vmsrs_exits>* Scrape::exits() {
   return exits_->status == VMSRS_OK ? &exits_->value : nullptr;
 }
 
+const std::vector<vmsrs_guest_end>* Scrape::guest_ends() {
+  if (!guest_ends_) {
+    guest_ends_.emplace();
+    std::uint64_t next = 0;
+    guest_ends_->status = channel::read_guest_ends(channel_, 0, guest_ends_->value, next);
+  }
+  return guest_ends_->status == VMSRS_OK ? &guest_ends_->value : nullptr;
+}
+
 }  // namespace vmsrs::collectors

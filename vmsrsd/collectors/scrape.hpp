@@ -20,6 +20,7 @@ class Scrape {
   [[nodiscard]] const vmsrs_stats* stats();
   [[nodiscard]] const std::vector<vmsrs_server_info>* servers();
   [[nodiscard]] const std::vector<vmsrs_exits>* exits();
+  [[nodiscard]] const std::vector<vmsrs_guest_end>* guest_ends();  // those that are kept
   [[nodiscard]] const daemon::CheckLedger& checks() const { return checks_; }
   [[nodiscard]] const daemon::Clock& clock() const { return clock_; }
 
@@ -36,6 +37,7 @@ class Scrape {
   std::optional<Reading<vmsrs_stats>> stats_;
   std::optional<Reading<std::vector<vmsrs_server_info>>> servers_;
   std::optional<Reading<std::vector<vmsrs_exits>>> exits_;
+  std::optional<Reading<std::vector<vmsrs_guest_end>>> guest_ends_;
 };
 
 }  // namespace vmsrs::collectors

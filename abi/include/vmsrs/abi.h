@@ -400,9 +400,10 @@ struct vmsrs_guest_end {
   uint32_t cpu_count;
   uint64_t detail;       /* PANIC: the event; RESET: the port, 32 bits, and what was written to it */
   uint64_t log_sequence; /* of the last line of the log before */
+  uint32_t counts[8];    /* ends since the hypervisor's start by kind, this one included */
   uint64_t reserved[2];
 };
-VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_guest_end) == 64, "layout");
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_guest_end) == 96, "layout");
 
 /* MGMT_GUEST_CPU: a CPU at that end. */
 enum vmsrs_guest_cpu_state {

@@ -3,6 +3,7 @@
 // started a second time, where there is a second start of the guest.
 #include <sys/io.h>
 #include <sys/reboot.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <iterator>
@@ -107,6 +108,26 @@ void test_announced_reset() {
 void test_power_off() {
   reboot(RB_POWER_OFF);
   guest::fail("the machine was not switched off");
+}
+
+// The timer is the hypervisor's: Linux runs without, idle and busy, and is not taken for dead.
+void test_hang_watch() {
+  const std::uint64_t token = guest::open_management();
+  EXPECT((guest::stats(token).guest_watch & VMSRS_WATCH_HANG) != 0);
+  EXPECT(access("/sys/firmware/acpi/tables/HPET", F_OK) != 0);
+  EXPECT(access("/sys/bus/acpi/devices/PNP0103:00", F_OK) != 0);
+  const std::string clocks =
+      content("/sys/devices/system/clocksource/clocksource0/available_clocksource");
+  std::printf("clocks: %s", clocks.c_str());
+  EXPECT(!clocks.empty() && clocks.find("hpet") == std::string::npos);
+  const std::uint64_t before = guest::exits(token, 0).count[VMSRS_EXIT_NMI];
+  sleep(5);
+  const std::uint64_t samples = guest::exits(token, 0).count[VMSRS_EXIT_NMI] - before;
+  std::printf("%llu samples in 5 s\n", static_cast<unsigned long long>(samples));
+  EXPECT(samples >= 2);
+  const std::uint64_t until = guest::stats(token).uptime_ns + 4'000'000'000;
+  while (guest::stats(token).uptime_ns < until) {
+  }
 }
 
 // Sleep would end outside of the hypervisor: Linux finds no states to sleep in, and nobody enters

@@ -22,6 +22,7 @@ void test_reset(std::uint32_t kind);
 void test_announced_reset();
 void test_power_off();
 void test_sleep();
+void test_hang_watch();
 
 int main(int argc, char** argv) {
   const std::string_view name = argc > 1 ? argv[1] : "";
@@ -61,6 +62,8 @@ int main(int argc, char** argv) {
     test_power_off();
   } else if (name == "sleep") {
     test_sleep();
+  } else if (name == "hang_watch") {
+    test_hang_watch();
   } else {
     std::printf("RESULT: FAILURE no test named '%s'\n", argc > 1 ? argv[1] : "");
     return 0;

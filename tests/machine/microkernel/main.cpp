@@ -33,6 +33,11 @@ void case_descriptor_table();
 void case_interrupt_table();
 void case_hidden_stack();
 void case_shutdown();
+void case_hang();
+void case_no_hang();
+void case_slow_start();
+void case_crash_kernel();
+void case_panic();
 
 Handler handlers[256];
 volatile bool processor_runs[kMaxCpus];
@@ -134,6 +139,11 @@ constexpr Case kCases[] = {
     {"nmi", case_nmi},
     {"single_step", case_single_step},
     {"registers", case_registers},
+    {"hang", case_hang},
+    {"no_hang", case_no_hang},
+    {"slow_start", case_slow_start},
+    {"crash_kernel", case_crash_kernel},
+    {"panic", case_panic},
     {"msrs", case_msrs},
     {"cpuid", case_cpuid},
     {"svm_instructions", case_svm_instructions},
