@@ -24,6 +24,13 @@ sleep_end:
         clgi
         ret
 
+        .globl  host_run_afresh         /* (processor, stack_top, run): what the stack holds is over */
+host_run_afresh:
+        movq    %rsi, %rsp
+        xorl    %ebp, %ebp
+        call    *%rdx
+        ud2
+
         .globl  host_drain_vector
 host_drain_vector:
         pushq   %rax

@@ -18,6 +18,7 @@
 #include "svm/msr_permissions.hpp"
 #include "svm/port_permissions.hpp"
 #include "svm/processor_start.hpp"
+#include "svm/restart.hpp"
 #include "svm/svm_exit_handler.hpp"
 #include "svm/svm_platform.hpp"
 #include "svm/x86.hpp"
@@ -46,6 +47,11 @@ constinit svm::PageTable first_table;
 alignas(svm::kPage) constinit std::uint8_t first_table_memory[16 * svm::kPage] = {};
 constinit svm::SvmPlatform platform;
 constinit PanicDeviceTables panic_device;
+// What is loaded at each start of Linux: the boot loader's modules, or our copies of them.
+constinit LinuxKernel kernel;
+constinit Module initrd;
+constinit std::uint64_t modules_sum = 0;
+constinit std::uint32_t hang_seconds = 0;
 
 void check_processor() {
   svm::detect_features();
@@ -81,6 +87,56 @@ void check_modules(const BootInformation& information) {
       stop("missing module ", kNames[i], "; expected: kernel, initrd, windows image");
     }
   }
+}
+
+// Of the kernel and the initrd: are they what they were?
+std::uint64_t sum_of_modules() {
+  std::uint64_t sum = 0;
+  const auto add = [&](std::uint64_t begin, std::uint64_t bytes) {
+    for (std::uint64_t i = 0; i + 8 <= bytes; i += 8) {
+      sum = (sum << 1 | sum >> 63) ^ *reinterpret_cast<const std::uint64_t*>(begin + i);
+    }
+  };
+  add(kernel.code_begin, kernel.code_bytes);
+  add(initrd.begin, initrd.bytes());
+  return sum;
+}
+
+std::uint64_t kept_bytes(const Options& options) {
+  if (!options.restart) return 0;
+  return svm::align_up(kernel.code_bytes, svm::kPage) + svm::align_up(initrd.bytes(), svm::kPage);
+}
+
+// Copies of the modules for all later starts: what lies where the boot loader put them is Linux's.
+void keep_modules() {
+  const auto keep = [](std::uint64_t begin, std::uint64_t bytes) {
+    void* const copy = pool.take(bytes);
+    if (copy == nullptr) stop("the hypervisor's own memory is used up");
+    __builtin_memcpy(copy, reinterpret_cast<const void*>(begin), bytes);
+    return reinterpret_cast<std::uint64_t>(copy);
+  };
+  kernel.code_begin = keep(kernel.code_begin, kernel.code_bytes);
+  const std::uint64_t initrd_bytes = initrd.bytes();
+  initrd.begin = keep(initrd.begin, initrd_bytes);
+  initrd.end = initrd.begin + initrd_bytes;
+  modules_sum = sum_of_modules();
+}
+
+void load_linux(svm::Processor& self) {
+  if (modules_sum != 0 && sum_of_modules() != modules_sum)
+    stop("the copies of kernel and initrd are damaged");
+  __builtin_memcpy(reinterpret_cast<void*>(layout.initrd.begin),
+                   reinterpret_cast<const void*>(initrd.begin), initrd.bytes());
+  __builtin_memset(reinterpret_cast<void*>(layout.acpi_tables.begin), 0,
+                   layout.acpi_tables.bytes());
+  __builtin_memcpy(reinterpret_cast<void*>(layout.acpi_tables.begin), panic_device.bytes,
+                   panic_device.used);
+  const std::uint32_t boot_params =
+      load_kernel(kernel, boot_information, layout.initrd, layout.linux_map,
+                  boot_information.linux_options.c_str());
+  svm::enter_protected_mode(self, static_cast<std::uint32_t>(kernel.load_address), boot_params);
+  svm::count_guest_start();
+  if (svm::machine().hpet != 0) svm::start_hang_watch(hang_seconds);
 }
 
 void copy_module(const Module& module, svm::PhysicalRange to) {
@@ -176,11 +232,15 @@ void confine_devices() {
 
 // The hypervisor's own if hangs are to be watched for and it can send messages, else Linux's.
 void take_hpet(const Options& options, const RootPointer& root) {
-  if (options.hang_seconds == 0) return;
   const std::uint64_t hpet = find_hpet(root);
-  if (svm::find_hang_timer(hpet)) {
+  if (options.hang_seconds != 0 && svm::find_hang_timer(hpet)) {
     svm::machine().hpet = hpet;
-  } else {
+    svm::machine().guest_watch |= VMSRS_WATCH_HANG;
+    hang_seconds = options.hang_seconds;
+    return;
+  }
+  svm::machine().guest_hpet = hpet;
+  if (options.hang_seconds != 0) {
     console::log("no HPET that sends messages: hangs of the guest are not recognised");
   }
 }
@@ -235,24 +295,25 @@ void start_engine(const Options& options) {
   find_power_ports(root, m.power_ports);
   take_hpet(options, root);
 
-  LinuxKernel kernel = inspect_kernel(boot_information.modules[kKernelModule]);
+  initrd = boot_information.modules[kInitrdModule];
+  kernel = inspect_kernel(boot_information.modules[kKernelModule]);
   if (options.skips_crash_kernel) skip_crash_kernel();
   if (!kernel.takes_command_line(boot_information.linux_options.length())) {
     stop("the kernel's command line is longer than it takes");
   }
   const std::uint64_t own_bytes = svm::page_table_bytes() + processor_bytes(cpus.count) +
                                   svm::kMsrPermissionBytes + svm::kIoPermissionBytes +
-                                  svm::iommu_bytes(svm::machine().iommus);
+                                  svm::iommu_bytes(svm::machine().iommus) + kept_bytes(options);
   choose_layout(boot_information,
                 {own_bytes, storage_bytes(options), options.hidden_place, svm::mapped_end()},
                 kernel, layout);
   copy_module(boot_information.modules[kWindowsModule], layout.windows);
-  copy_module(boot_information.modules[kInitrdModule], layout.initrd);
   adopt_windows(layout.windows, window_frames);
 
   map_own_memory();
   fill_machine(cpus);
   build_host_tables();
+  if (options.restart) keep_modules();
   start_engine(options);
   // From here on Linux could not be started without the hypervisor: the other processors wait in
   // its memory, and with VM_CR.R_INIT set Linux's INIT would not take them out of it.
@@ -260,27 +321,15 @@ void start_engine(const Options& options) {
   start_processors(cpus, pool);
   confine_devices();
   change_tables(root);
-  __builtin_memset(reinterpret_cast<void*>(layout.acpi_tables.begin), 0,
-                   layout.acpi_tables.bytes());
-  __builtin_memcpy(reinterpret_cast<void*>(layout.acpi_tables.begin), panic_device.bytes,
-                   panic_device.used);
-  const std::uint32_t boot_params =
-      load_kernel(kernel, boot_information, layout.initrd, layout.linux_map,
-                  boot_information.linux_options.c_str());
-
   svm::Processor& self = *svm::processors.list[0];
   svm::enable_svm(self);
-  svm::enter_protected_mode(self, static_cast<std::uint32_t>(kernel.load_address), boot_params);
+  load_linux(self);
+  if (options.restart) svm::set_guest_loader(load_linux);
   say("hidden ", Hex{layout.hidden.begin}, "-", Hex{layout.hidden.end}, " and ",
       Hex{layout.image.begin}, "-", Hex{layout.image.end}, ", windows ", Hex{layout.windows.begin},
       "-", Hex{layout.windows.end}, ", ", svm::processors.count, " CPUs, ",
       svm::machine().iommus.count, " IOMMUs");
   console::set_screen(nullptr);
-  svm::count_guest_start();
-  if (svm::machine().hpet != 0) {
-    svm::start_hang_watch(options.hang_seconds);
-    svm::machine().guest_watch |= VMSRS_WATCH_HANG;
-  }
   svm::run_guest(self);
 }
 

@@ -109,6 +109,11 @@ const char* parse_word(const char* word, Options& options) {
                ? nullptr
                : "expected hang_seconds=N, 6 to 3600, or 0: hangs are not watched for";
   }
+  if (const char* v = after_prefix(word, "restart=")) {
+    const char* const rest = after_prefix(v, "off");
+    options.restart = rest == nullptr || !ends_word(*rest);
+    return options.restart ? "expected restart=off" : nullptr;
+  }
   if (const char* v = after_prefix(word, "debug_exit=")) {
     std::uint64_t port = 0;
     if (!parse_address(v, 0xffff, port)) return "expected debug_exit=0xPORT";
@@ -116,7 +121,7 @@ const char* parse_word(const char* word, Options& options) {
     return nullptr;
   }
   return "unknown option; there are hidden=, hidden_at=, secret_sha256=, fallback=, kdump=, "
-         "hang_seconds=, debug_exit=";
+         "hang_seconds=, restart=, debug_exit=";
 }
 
 }  // namespace

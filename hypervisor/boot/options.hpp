@@ -14,6 +14,7 @@ namespace vmsrs::boot {
 //   kdump=first          a crash kernel runs before the guest has ended (default)
 //   kdump=skipped        the guest ends at its panic; its crash kernel does not run
 //   hang_seconds=N       a guest that takes no interrupts for so long has ended; default 30, 0: off
+//   restart=off          Linux is not started again after its end; its modules are not kept
 //   debug_exit=PORT      an isa-debug-exit device to end with, for QEMU
 struct Options {
   std::uint64_t hidden_bytes = std::uint64_t{64} << 20;
@@ -24,6 +25,7 @@ struct Options {
   bool native_fallback = false;
   bool skips_crash_kernel = false;
   std::uint32_t hang_seconds = 30;
+  bool restart = true;
   std::uint16_t debug_exit_port = 0;
 };
 

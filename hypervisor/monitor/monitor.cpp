@@ -73,6 +73,11 @@ bool end_address_space(std::uint64_t address_space) {
   return monitor.engine.reap_address_space(address_space).ok();
 }
 
+void end_all_address_spaces() {
+  current->tokens.close_all(current->platform);
+  current->engine.reap_all_address_spaces();
+}
+
 bool end_thread(const Caller& caller) {
   const recovery::Engine::Entry server = current->engine.enter(caller.address_space);
   return !server || server->end_idle_thread(server->thread(caller.thread, *caller.memory));

@@ -47,8 +47,11 @@ void see_fault(const Caller& caller, const vmsrs_fault& fault);
 // For platforms that see an address space end: the server that was bound to it is reaped, its
 // management tokens are void. No call of it may be under way. Was a server bound to it?
 bool end_address_space(std::uint64_t address_space);
-// For platforms that see a thread end: a user of its that has stored nothing is gone with it. True: the
-// thread has no user any more; false: it has one, which must crash.
+// For platforms whose kernel has ended, and with it all processes: every server that was attached
+// is reaped, all management tokens are void. No call may be under way.
+void end_all_address_spaces();
+// For platforms that see a thread end: a user of its that has stored nothing is gone with it. True:
+// the thread has no user any more; false: it has one, which must crash.
 bool end_thread(const Caller& caller);
 
 }  // namespace vmsrs::monitor

@@ -36,6 +36,11 @@ void Tokens::close_all(std::uint64_t address_space, const recovery::Platform& pl
     if (entry.address_space == address_space) entry = Entry{};
 }
 
+void Tokens::close_all(const recovery::Platform& platform) {
+  const recovery::LockGuard guard(lock_, platform);
+  for (Entry& entry : entries_) entry = Entry{};
+}
+
 std::uint32_t Tokens::capabilities(std::uint64_t token, std::uint64_t address_space,
                                    const recovery::Platform& platform) {
   const recovery::LockGuard guard(lock_, platform);

@@ -16,6 +16,7 @@ class Tokens {
                      recovery::Platform& platform);
   bool close(std::uint64_t token, std::uint64_t address_space, const recovery::Platform& platform);
   void close_all(std::uint64_t address_space, const recovery::Platform& platform);
+  void close_all(const recovery::Platform& platform);
   // The capabilities of a token; 0: none such here.
   std::uint32_t capabilities(std::uint64_t token, std::uint64_t address_space,
                              const recovery::Platform& platform);

@@ -133,6 +133,12 @@ Reply Engine::reap_address_space(std::uint64_t address_space) {
   return VMSRS_OK;
 }
 
+void Engine::reap_all_address_spaces() {
+  const LockGuard table(table_lock_, platform_);
+  for (Place place = 0; place < kPlaces; ++place)
+    if (bound_[place] != kUnbound) reap_place(place);
+}
+
 Reply Engine::scrub(std::uint64_t index, std::uint64_t bytes) {
   const std::uint32_t count = server_count_.load(std::memory_order_acquire);
   if (index != kEveryServer && index >= count) return VMSRS_NOT_FOUND;

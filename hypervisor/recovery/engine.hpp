@@ -40,6 +40,7 @@ class Engine {
   Reply reap(std::uint64_t index, std::uint64_t process_id);
   // The address space is no more: what REAP does to the server that is bound to it.
   Reply reap_address_space(std::uint64_t address_space);
+  void reap_all_address_spaces();
 
   // Asks one server, or kEveryServer, to compare and mend its next `bytes` (0: asks for nothing
   // new). AGAIN while some are left; then, and with OK: bytes left, granules restored by sweeps.

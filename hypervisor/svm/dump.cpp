@@ -14,13 +14,20 @@ void dump_segment(const char* name, const Segment& s) {
 
 }  // namespace
 
-void dump_and_end(const Processor& processor, const char* why) {
+void dump(const Processor& processor, const char* why, vmsrs_log_level level) {
   const VmcbControl& control = processor.vmcb->control;
   const VmcbSave& s = processor.vmcb->save;
   const GeneralRegs& g = processor.general_regs;
-  console::complain("CPU ", processor.index, ": ", why, ": exit ",
-                    Hex{control.exit_code & 0xffffffff}, " info ", Hex{control.exit_info1}, " ",
-                    Hex{control.exit_info2}, " at ", Hex{s.cs.selector}, ":", Hex{s.rip});
+  const auto headline = [&](auto tell) {
+    tell("CPU ", processor.index, ": ", why, ": exit ", Hex{control.exit_code & 0xffffffff},
+         " info ", Hex{control.exit_info1}, " ", Hex{control.exit_info2}, " at ",
+         Hex{s.cs.selector}, ":", Hex{s.rip});
+  };
+  if (level == VMSRS_LOG_ERROR) {
+    headline([](auto... parts) { console::complain(parts...); });
+  } else {
+    headline([](auto... parts) { console::warn(parts...); });
+  }
   console::log("  rax ", Hex{s.rax}, " rbx ", Hex{g.rbx}, " rcx ", Hex{g.rcx}, " rdx ", Hex{g.rdx});
   console::log("  rsi ", Hex{g.rsi}, " rdi ", Hex{g.rdi}, " rbp ", Hex{g.rbp}, " rsp ", Hex{s.rsp});
   console::log("  r8 ", Hex{g.r8}, " r9 ", Hex{g.r9}, " r10 ", Hex{g.r10}, " r11 ", Hex{g.r11});
@@ -34,6 +41,10 @@ void dump_and_end(const Processor& processor, const char* why) {
   dump_segment("idtr", s.idtr);
   console::log("  event interrupted ", Hex{control.exit_interrupt_info}, " injected ",
                Hex{control.event_injection});
+}
+
+void dump_and_end(const Processor& processor, const char* why) {
+  dump(processor, why, VMSRS_LOG_ERROR);
   console::end_machine();
 }
 

@@ -24,7 +24,9 @@ monitor::Caller caller_of(Processor& processor);
 // Gives the guest an exception; a triple fault ends the machine.
 void refuse(Processor& processor, Vector vector, std::uint32_t error_code = 0);
 
-// The guest can go no further, or something happened that cannot: registers, then the end.
+// The guest's registers, in the log; the first line is of that level.
+void dump(const Processor& processor, const char* why, vmsrs_log_level level);
+// Something happened that cannot: the same, then the end.
 [[noreturn]] void dump_and_end(const Processor& processor, const char* why);
 
 }  // namespace vmsrs::svm

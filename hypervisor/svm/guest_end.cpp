@@ -6,7 +6,9 @@
 #include "svm/console.hpp"
 #include "svm/exit_handlers.hpp"
 #include "svm/guest_end_ring.hpp"
+#include "svm/machine.hpp"
 #include "svm/processor_start.hpp"
+#include "svm/restart.hpp"
 #include "svm/x86.hpp"
 
 namespace vmsrs::svm {
@@ -88,7 +90,12 @@ void end_guest(Processor& processor, GuestEnd end, std::uint64_t detail) {
   if (guest_has_ended.exchange(true)) wait_to_be_stopped(processor);
   stop_other_processors();
   record(processor, end, detail);
-  dump_and_end(processor, description(end));
+  const bool restart = may_restart();
+  dump(processor, description(end), restart ? VMSRS_LOG_WARNING : VMSRS_LOG_ERROR);
+  if (!restart) console::end_machine();
+  reset_is_wanted = false;
+  guest_has_ended = false;
+  restart_processors(processor);
 }
 
 void end_before_crash_kernel() { crash_kernel_is_skipped = true; }
@@ -113,7 +120,13 @@ void see_reset(Processor& processor, const PortAccess& write) {
   leave_machine("the guest resets the machine, as announced");
 }
 
-void leave_machine(const char* why) { console::say(why); }
+void leave_machine(const char* why) {
+  stop_other_processors();
+  const Machine& m = machine();
+  __builtin_memset(reinterpret_cast<void*>(m.storage_begin), 0, m.hidden.end - m.storage_begin);
+  x86::write_back_caches();
+  console::say(why);
+}
 
 std::uint32_t guest_ends(std::uint64_t& cursor, vmsrs_guest_end* out, std::uint32_t room) {
   return ring.read(cursor, out, room);

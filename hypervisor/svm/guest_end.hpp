@@ -19,8 +19,9 @@ enum class GuestEnd : std::uint32_t {
   kHang = VMSRS_GUEST_HANG,          // no CPU takes interrupts any more
 };
 
-// Holds the other CPUs, records the end and ends the machine. From any CPU's exit handler, without
-// locks; where several CPUs find an end, the first one's counts. `detail`: vmsrs_guest_end's.
+// Holds the other CPUs, records the end, and starts the guest anew (restart.hpp) or ends the
+// machine. From any CPU's exit handler, without locks; where several CPUs find an end, the first
+// one's counts. `detail`: vmsrs_guest_end's.
 [[noreturn]] void end_guest(Processor& processor, GuestEnd end, std::uint64_t detail = 0);
 
 // At boot: a guest with a crash kernel loaded ends at its panic, and not when the crash kernel is
@@ -39,8 +40,8 @@ void see_panic(Processor& processor, std::uint8_t event);
 void announce_reset(bool wanted);
 // Before a write that resets the machine. Returns if that was announced, and is to be done.
 void see_reset(Processor& processor, const PortAccess& write);
-// Before the machine is reset or switched off at the guest's wish: whatever must not outlive the
-// hypervisor is to go here.
+// Before the machine is reset or switched off at the guest's wish: the other CPUs stop, and
+// recovery storage is wiped. There is no way back.
 void leave_machine(const char* why);
 
 // Records from number `cursor` on, or the oldest that there are: how many were written to `out`;

@@ -76,6 +76,13 @@ void reset_state(Processor& processor) {
 
 }  // namespace
 
+void read_memory_types(Processor& processor) {
+  for (std::uint32_t i = 0; i <= 0xff; ++i) {
+    const std::uint32_t msr = x86::kMsrMtrrBase0 + i;
+    if (is_memory_type_msr(msr)) static_cast<void>(host_read_msr(msr, &processor.memory_types[i]));
+  }
+}
+
 void enable_svm(Processor& processor) {
   x86::write_msr(x86::kMsrEfer, x86::read_msr(x86::kMsrEfer) | x86::kEferSvme);
   x86::write_msr(x86::kMsrVmHsavePa, value(host_physical(processor.host_save_area)));
@@ -83,10 +90,7 @@ void enable_svm(Processor& processor) {
   // An INIT that comes past the traps (a device's message) becomes #SX instead of ending guest
   // mode.
   x86::write_msr(x86::kMsrVmCr, x86::read_msr(x86::kMsrVmCr) | x86::kVmCrRedirectInit);
-  for (std::uint32_t i = 0; i <= 0xff; ++i) {
-    const std::uint32_t msr = x86::kMsrMtrrBase0 + i;
-    if (is_memory_type_msr(msr)) static_cast<void>(host_read_msr(msr, &processor.memory_types[i]));
-  }
+  read_memory_types(processor);
   // The nearer the host's CR4 is to Linux's, the less a processor must throw away at each exit.
   std::uint64_t cr4 = x86::kCr4Pae | kCr4Pse | kCr4Pge | kCr4Mce;
   if (features().smep) cr4 |= kCr4Smep;

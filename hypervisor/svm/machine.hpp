@@ -37,6 +37,7 @@ struct Machine {
   std::uint64_t hpet = 0;                        // its page, if the hypervisor has taken it
   std::uint64_t hpet_for_guest = 0;              // the page of memory that the guest finds there
   std::uint32_t guest_watch = VMSRS_WATCH_ENDS;  // enum vmsrs_guest_watch
+  std::uint64_t guest_hpet = 0;                  // its registers, if the guest has it; else 0
   bool devices_confined = false;                 // to what the nested tables map, by the IOMMUs
   PageTable nested;
   std::uint64_t host_cr3 = 0;

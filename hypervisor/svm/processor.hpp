@@ -56,7 +56,8 @@ struct alignas(kPage) Processor {
   std::atomic<bool> init_request;
   std::atomic<std::uint32_t> sipi_request;  // kSipiValid | vector
   std::atomic<bool> stop_request;
-  std::atomic<bool> stopped;           // for good; its VMCB has the guest's state
+  std::atomic<bool> stopped;  // until its guest starts anew; the VMCB has the state that it had
+  std::atomic<bool> restart_request;   // of the boot CPU alone
   std::atomic<bool> kicked;            // the next NMI is the hypervisor's own
   std::atomic<bool> interrupts_asked;  // at the next NMI: does the guest take interrupts here?
   std::atomic<bool> interrupts_seen;   // it did, then

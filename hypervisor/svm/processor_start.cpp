@@ -5,11 +5,15 @@
 #include "svm/console.hpp"
 #include "svm/hang_watch.hpp"
 #include "svm/machine.hpp"
+#include "svm/restart.hpp"
+#include "svm/svm_exit_handler.hpp"
 #include "svm/x86.hpp"
 
 extern "C" {
 void host_sleep();  // boot/host_vectors.S
 void host_redirected_init();
+[[noreturn]] void host_run_afresh(vmsrs::svm::Processor* processor, std::uint8_t* stack_top,
+                                  void (*run)(vmsrs::svm::Processor&));
 }
 
 namespace vmsrs::svm {
@@ -23,6 +27,19 @@ void kick(Processor& target) {
 
 namespace {
 
+void stop_if_asked(Processor& processor) {
+  if (!processor.stop_request) return;
+  processor.stopped = true;
+  while (processor.stop_request) host_sleep();
+  processor.stopped = false;
+}
+
+bool is_this_cpu(const Processor& processor) {
+  return processor.apic_id == apic_read(kApicId) >> 24;
+}
+
+}  // namespace
+
 // Kicks are sent with the lock held, so after it all that were sent are on their way: lets them in,
 // for some time, lest one becomes the next guest's NMI.
 void forget_kicks(Processor& processor) {
@@ -31,18 +48,6 @@ void forget_kicks(Processor& processor) {
   asm volatile("clgi" ::: "memory");
   processor.kicked = false;
 }
-
-void stop_if_asked(Processor& processor) {
-  if (!processor.stop_request) return;
-  processor.stopped = true;
-  x86::halt_for_ever();
-}
-
-bool is_this_cpu(const Processor& processor) {
-  return processor.apic_id == apic_read(kApicId) >> 24;
-}
-
-}  // namespace
 
 void request_init(Processor& target) {
   target.request_lock.lock();
@@ -85,9 +90,34 @@ void stop_other_processors() {
 }
 
 void wait_to_be_stopped(Processor& processor) {
-  for (;;) {
-    stop_if_asked(processor);
-    x86::pause();
+  while (!processor.stop_request) x86::pause();
+  host_run_afresh(&processor, processor.stack_top, run_guest);
+}
+
+void restart_processors(Processor& self) {
+  for (std::uint32_t i = 0; i < processors.count; ++i) {
+    Processor& target = *processors.list[i];
+    target.request_lock.lock();
+    target.sipi_request = 0;
+    if (i == 0)
+      target.restart_request = true;
+    else if (!target.waits_for_sipi)
+      target.init_request = true;
+    target.stop_request = false;
+    if (&target != &self) kick(target);
+    target.request_lock.unlock();
+  }
+  host_run_afresh(&self, self.stack_top, run_guest);
+}
+
+void wait_until_others_wait() {
+  const std::uint64_t begin = x86::read_tsc();
+  const std::uint64_t patience = machine().tsc_per_ms * 10000;
+  for (std::uint32_t i = 1; i < processors.count; ++i) {
+    while (!processors.list[i]->waits_for_sipi) {
+      if (x86::read_tsc() - begin > patience) console::stop("CPU ", i, " does not leave the guest");
+      x86::pause();
+    }
   }
 }
 
@@ -96,6 +126,7 @@ void wait_for_start_up(Processor& processor) {
   while (request == 0) {
     while (processor.sipi_request == 0) {
       stop_if_asked(processor);
+      if (processor.restart_request) return;
       host_sleep();  // every request comes with a kick
     }
     // An INIT that came in between has taken the start-up IPI back.
@@ -111,14 +142,18 @@ void wait_for_start_up(Processor& processor) {
 
 void obey_requests(Processor& processor) {
   stop_if_asked(processor);
-  if (!processor.init_request) return;
-  processor.request_lock.lock();
-  processor.waits_for_sipi = true;
-  processor.init_request = false;
-  processor.request_lock.unlock();
-  forget_kicks(processor);
-  reset_local_apic();
-  wait_for_start_up(processor);
+  // What came while a kick was forgotten is seen here too.
+  while (processor.init_request) {
+    processor.request_lock.lock();
+    processor.waits_for_sipi = true;
+    processor.init_request = false;
+    processor.request_lock.unlock();
+    forget_kicks(processor);
+    reset_local_apic();
+    wait_for_start_up(processor);
+    stop_if_asked(processor);
+  }
+  if (processor.restart_request) restart_guest(processor);
 }
 
 }  // namespace vmsrs::svm

@@ -10,6 +10,9 @@ namespace vmsrs::svm {
 // on.
 void enable_svm(Processor& processor);
 
+// The guest's memory type registers as the firmware has left this CPU's.
+void read_memory_types(Processor& processor);
+
 // Where a 32-bit kernel starts: flat segments, protection on, paging off (Linux's boot protocol,
 // "32-bit boot protocol").
 void enter_protected_mode(Processor& processor, std::uint32_t entry, std::uint32_t boot_params);
@@ -25,6 +28,13 @@ void request_start_up(Processor& target, std::uint8_t vector);
 void stop_other_processors();
 // For a CPU that another one is about to stop.
 [[noreturn]] void wait_to_be_stopped(Processor& processor);
+// The guest starts anew, from a CPU that has stopped the others: each waits for a start-up IPI, but
+// for the boot CPU, which makes the guest's state (restart.hpp).
+[[noreturn]] void restart_processors(Processor& self);
+// On the boot CPU: until the others wait.
+void wait_until_others_wait();
+// Kicks that are still on their way are not to become the next guest's NMIs.
+void forget_kicks(Processor& processor);
 // An INIT of this CPU that came past the traps and was caught: counts it, and makes it a request.
 void take_redirected_init(Processor& target);
 

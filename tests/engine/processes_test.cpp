@@ -282,6 +282,42 @@ BOOST_AUTO_TEST_CASE(region_that_nobody_has_any_more_is_kept) {
   BOOST_TEST(sound());
 }
 
+// Their kernel has ended, and every process with it: nobody's call says so. What was finished is
+// there for who attaches next, whatever memory it has, and nothing else.
+BOOST_AUTO_TEST_CASE(all_end_with_their_kernel) {
+  begin(a);
+  store(a, 0, 0, 1);
+  BOOST_TEST(end(a) == VMSRS_OK);
+  begin(a);
+  store(a, 0, 16, 2);  // crashes, and is never collected
+  (void)a.crash();
+  begin(b);
+  store(b, 1, 32, 3);  // never ends
+  begin(outsider);
+  monitor::end_all_address_spaces();
+  vmsrs_server_info none{};
+  BOOST_TEST(
+      manager.call(VMSRS_CALL_MGMT_SERVER, token, 0, address_of(&none), sizeof none).status ==
+      VMSRS_DENIED);
+  token = manager.open().rdx;
+  const vmsrs_server_info left = info();
+  BOOST_TEST(left.process_count == 0u);
+  BOOST_TEST(left.active_users + left.crashed_users == 0u);
+  BOOST_TEST(left.kept_bytes == kBytes);
+  BOOST_TEST((left.mode & VMSRS_MODE_SUPPRESSION) == 0u);
+  BOOST_TEST(begin(a) == VMSRS_NOT_ATTACHED);
+
+  BOOST_TEST((manager.define(token, "shop", secret_of(1)).status == VMSRS_OK));
+  BOOST_TEST(b.attach("shop", secret_of(1), 101).rsi == 0u);
+  std::memset(pages.data(1), 0xee, kBytes);
+  const Result again = b.profile_named(pages.data(1), kBytes, kGranule, name);
+  BOOST_TEST(again.status == VMSRS_OK);
+  BOOST_TEST(load(b, 1, 0) == 1u);
+  for (std::size_t at = 8; at < kBytes; ++at)
+    BOOST_TEST(pages.data(1)[at] == static_cast<std::uint8_t>(at));
+  BOOST_TEST(sound());
+}
+
 // Two regions, and no survivor that has joined both.
 BOOST_AUTO_TEST_CASE(survivors_restore_what_each_can_reach) {
   Pages second(kBytes, 1);

@@ -65,11 +65,14 @@ def parse_arguments():
                         help="more of QEMU's options, such as device=nvme,…; may be repeated")
     parser.add_argument("--icount", action="store_true",
                         help="one nanosecond of the machine's time is one instruction; one processor, always TCG")
+    parser.add_argument("--restart", action="store_true", help="a guest that ends is started again")
     parser.add_argument("--timeout", type=float, default=180, help="seconds")
     parser.add_argument("--log", help="the hypervisor's log; default: beside the initrd")
     parser.add_argument("--expect-failure", help="SUCCESS if the guest finds something wrong in these words")
     parser.add_argument("--expect-said", help="the hypervisor must have said these words when the guest succeeds")
     parser.add_argument("--expect-end", help="the machine ends without a result, the hypervisor having said these words")
+    parser.add_argument("--expect-wiped", metavar="HEX",
+                        help="with --expect-end: these bytes are nowhere in hidden memory any more")
     parser.add_argument("--expect-fallback", help="the hypervisor refuses with these words, Linux starts without it")
     parser.add_argument("--screen", action="store_true", help="with --expect-stop: the words are on the screen too")
     parser.add_argument("--expect-stop", help="SUCCESS if the hypervisor refuses with these words")
@@ -89,6 +92,8 @@ def command_line(args, log):
     linux_options = f"console=ttyS0 panic=-1 no_timer_check cpus={args.cpus} {args.append}".strip()
     machine = ["qemu-system-x86_64", "-machine", args.machine, "-cpu", args.cpu, "-smp", str(args.cpus),
                "-m", str(args.memory), "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"]
+    if args.expect_wiped:  # what is left of the machine is looked at
+        machine += ["-action", "shutdown=pause", "-qmp", f"unix:{monitor_of(log)},server=on,wait=off"]
     if args.hypervisor is None:
         return machine + ["-accel", "tcg", "-kernel", args.kernel, "-initrd", args.initrd,
                           "-append", linux_options]
@@ -102,6 +107,8 @@ def command_line(args, log):
         machine += ["-vga", "std", "-qmp", f"unix:{monitor_of(log)},server=on,wait=off"]
     else:
         options += " debug_exit=0xf4"
+    if not args.restart:  # a guest that ends is a failure, whatever its next start would say
+        options += " restart=off"
     if args.expect_fallback:
         options += " fallback=native"
     if args.secret:
@@ -189,19 +196,44 @@ def monitor_of(log):
     return os.path.splitext(log)[0] + ".monitor"
 
 
-def screen_text(log):
-    """What stands on the machine's screen, as text."""
-    dump = os.path.splitext(log)[0] + ".screen"
+def monitor_commands(log, *commands):
+    """Answers of QEMU's monitor to commands, each with its arguments."""
+    answers = []
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(monitor_of(log))
         with connection.makefile("rw") as monitor:
             monitor.readline()
-            for command, arguments in (("qmp_capabilities", {}),
-                                       ("pmemsave", {"val": 0xb8000, "size": 80 * 25 * 2, "filename": dump + ".text"}),
-                                       ("screendump", {"filename": dump})):
+            for command, arguments in (("qmp_capabilities", {}), *commands):
                 monitor.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
                 monitor.flush()
-                monitor.readline()
+                answer = json.loads(monitor.readline())
+                while "event" in answer:
+                    answer = json.loads(monitor.readline())
+                answers.append(answer.get("return"))
+    return answers[1:]
+
+
+def judged_wiped(args, log, said):
+    """Of a machine that has been reset: is anything of the pattern left in hidden memory?"""
+    end = time.monotonic() + 60
+    while monitor_commands(log, ("query-status", {}))[0]["running"]:
+        if time.monotonic() > end:
+            return "FAILURE", "the machine runs on"
+        time.sleep(0.2)
+    begin, behind = (int(word, 16) for word in re.search(r"hidden (0x\w+)-(0x\w+)", said).groups())
+    dump = os.path.splitext(log)[0] + ".hidden"
+    monitor_commands(log, ("pmemsave", {"val": begin, "size": behind - begin, "filename": dump}))
+    with open(dump, "rb") as file:
+        found = file.read().count(bytes.fromhex(args.expect_wiped))
+    os.unlink(dump)
+    return ("FAILURE", f"{found} times in hidden memory: {args.expect_wiped}") if found else ("SUCCESS", "")
+
+
+def screen_text(log):
+    """What stands on the machine's screen, as text."""
+    dump = os.path.splitext(log)[0] + ".screen"
+    monitor_commands(log, ("pmemsave", {"val": 0xb8000, "size": 80 * 25 * 2, "filename": dump + ".text"}),
+                     ("screendump", {"filename": dump}))
     with open(dump + ".text", "rb") as file:
         cells = file.read()
     if b"v" in cells[:2]:
@@ -282,6 +314,8 @@ def watch(qemu, args, log, begin, silence):
                     loaded = True
                     said += line
                 heard = heard or (loaded and not line.startswith("vmsrs:"))
+                if args.expect_wiped and args.expect_end in said:
+                    return judged_wiped(args, log, said)
                 if match := re.search(r"RESULT: (SUCCESS|SKIP|FAILURE|ERROR)\s*(.*)", line):
                     if args.expect_stop:
                         return "FAILURE", "the guest ran, but the hypervisor should have refused"
