@@ -158,6 +158,9 @@ void Engine::stats(vmsrs_stats& out) {
   out.hidden_bytes = platform_.hidden_bytes();
   out.devices = platform_.devices();
   out.cycles_per_second = platform_.cycles_per_second();
+  const HoldStatistics holds = platform_.holds();
+  out.hold_count = holds.count;
+  out.hold_cycles = holds.cycles;
   out.storage_bytes = pool_.capacity_bytes();
   out.storage_used_bytes = pool_.used_bytes();
   out.hidden_access_count = platform_.hidden_access_count();

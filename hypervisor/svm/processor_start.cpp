@@ -3,6 +3,7 @@
 
 #include "svm/apic.hpp"
 #include "svm/console.hpp"
+#include "svm/guest_gate.hpp"
 #include "svm/machine.hpp"
 #include "svm/x86.hpp"
 
@@ -17,9 +18,14 @@ constinit Processors processors{};
 
 namespace {
 
+constinit GuestGate gate;
+constinit std::uint64_t closed_at = 0;  // by the counter of who closed it
+
+// One NMI at a time: the target takes the first one for the hypervisor's, and a second one that
+// came behind it would be the guest's. Whatever it is kicked for is stored before, so that the one
+// on its way is enough.
 void kick(Processor& target) {
-  target.kicked = true;
-  send_ipi(target.apic_id, kIpiNmi | kIpiAssert);
+  if (!target.kicked.exchange(true)) send_ipi(target.apic_id, kIpiNmi | kIpiAssert);
 }
 
 // Kicks are sent with the lock held, so after it all that were sent are on their way: lets them in,
@@ -77,6 +83,7 @@ void wait_for_start_up(Processor& processor) {
     while (processor.sipi_request == 0) {
       stop_if_asked(processor);
       host_sleep();  // every request comes with a kick
+      processor.kicked = false;
     }
     // An INIT that came in between has taken the start-up IPI back.
     processor.request_lock.lock();
@@ -88,6 +95,31 @@ void wait_for_start_up(Processor& processor) {
   enter_real_mode(processor, static_cast<std::uint8_t>(request));
 }
 
+// With the lock, as all kicks but those that end the machine: an INIT's target then knows that
+// those sent so far are on their way (forget_kicks).
+void hold_other_processors() {
+  gate.close();
+  closed_at = x86::read_tsc();
+  for (std::uint32_t i = 0; i < processors.count; ++i) {
+    Processor& target = *processors.list[i];
+    target.request_lock.lock();
+    if (GuestGate::is_in(target.in_guest)) kick(target);
+    target.request_lock.unlock();
+  }
+  for (std::uint32_t i = 0; i < processors.count; ++i)
+    while (GuestGate::is_in(processors.list[i]->in_guest)) x86::pause();
+}
+
+std::uint64_t release_other_processors() {
+  const std::uint64_t length = x86::read_tsc() - closed_at;
+  gate.open();
+  return length;
+}
+
+void leave_guest(Processor& processor) { GuestGate::leave(processor.in_guest); }
+
+namespace {
+
 void obey_requests(Processor& processor) {
   stop_if_asked(processor);
   if (!processor.init_request) return;
@@ -98,6 +130,21 @@ void obey_requests(Processor& processor) {
   forget_kicks(processor);
   reset_local_apic();
   wait_for_start_up(processor);
+}
+
+}  // namespace
+
+void obey_requests_and_enter(Processor& processor) {
+  for (;;) {
+    obey_requests(processor);
+    if (!gate.try_enter(processor.in_guest)) {
+      x86::pause();
+      continue;
+    }
+    // A kick from here on ends in an exit; one that came before may have been forgotten.
+    if (!processor.init_request && !processor.stop_request) return;
+    leave_guest(processor);
+  }
 }
 
 }  // namespace vmsrs::svm

@@ -4,7 +4,7 @@
 #include "svm/console.hpp"
 #include "svm/features.hpp"
 #include "svm/machine.hpp"
-#include "svm/processor.hpp"
+#include "svm/processor_start.hpp"
 #include "svm/x86.hpp"
 
 namespace vmsrs::svm {
@@ -100,6 +100,18 @@ std::uint32_t SvmPlatform::memory_ranges(vmsrs_memory_range* out) const {
   for (const Iommu& iommu : m.iommus)
     add(iommu.registers.begin, iommu.registers.end, VMSRS_MEMORY_IOMMU);
   return count;
+}
+
+void SvmPlatform::hold_others() { hold_other_processors(); }
+
+void SvmPlatform::release_others() {
+  hold_cycles_.fetch_add(release_other_processors(), std::memory_order_relaxed);
+  hold_count_.fetch_add(1, std::memory_order_relaxed);
+}
+
+recovery::HoldStatistics SvmPlatform::holds() const {
+  return {hold_count_.load(std::memory_order_relaxed),
+          hold_cycles_.load(std::memory_order_relaxed)};
 }
 
 vmsrs_check_result SvmPlatform::check_hidden() const { return svm::check_hidden(); }

@@ -315,7 +315,8 @@ struct vmsrs_stats {
   uint64_t faults[VMSRS_FAULT_KIND_COUNT];
   uint64_t devices; /* enum vmsrs_devices */
   uint64_t cycles_per_second; /* of the counter that MGMT_EXITS counts by; 0: no exits here */
-  uint64_t reserved[2];
+  uint64_t hold_count;  /* times that a crash held the other processors (eager regions) */
+  uint64_t hold_cycles; /* for how long in all, of the same counter */
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_stats) == 16 + 8 * 8 + 8 * 12 + 32, "layout");
 
