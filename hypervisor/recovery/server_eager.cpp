@@ -150,9 +150,8 @@ void Server::restore_some_records(Slot slot, std::uint64_t records, GuestMemory&
     const Record& record = ledger_.at(user.records);
     Region& region = ledger_.regions[record.region];
     const auto outcome =
-        region.has_claims
-            ? settle_claimed(region, record.granule, memory, counters_.crash_restores)
-            : settle(region, record.granule, memory, counters_.crash_restores);
+        region.has_claims ? settle_claimed(region, record.granule, memory, counters_.crash_restores)
+                          : settle(region, record.granule, memory, counters_.crash_restores);
     if (!outcome || user.record_count == before) {
       user.left_behind = true;
       return;
