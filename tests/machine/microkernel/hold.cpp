@@ -215,7 +215,9 @@ void wait_until(Holds holds, const char* what) {
   }
 }
 
-void play(unsigned number, uint64_t rounds) {
+// `between` two rounds.
+template <typename Between>
+void play(unsigned number, uint64_t rounds, Between between) {
   Shop& shop = shops[number];
   attach(shop, number);
   for (uint64_t round = 1; round <= rounds; ++round) {
@@ -232,6 +234,7 @@ void play(unsigned number, uint64_t rounds) {
     expect_committed(shop);
     wait_until([&] { return all(shop.seen); }, "a reader that sees the end of a round");
     collect();
+    between(round);
   }
   make({.number = VMSRS_CALL_DETACH}, VMSRS_OK, "DETACH");
   enter_address_space(level4);
@@ -283,7 +286,7 @@ void read_plainly() {
 }
 
 void play_the_other_shop() {
-  play(1, option("rounds=", 20));
+  play(1, option("rounds=", 20), [](uint64_t) {});
   done = 1;
 }
 
@@ -318,12 +321,13 @@ void case_hold() {
   for (unsigned i = 0; i < reader_count; ++i) start_processor(readers[i], read_plainly);
   if (at_once) {
     start_processor(2, play_the_other_shop);
-    play(0, rounds);
-    for (uint64_t i = 0; i < 100 && done == 0; ++i) start_processor(3, read_plainly);
+    play(0, rounds, [](uint64_t round) {
+      if (round % 4 == 0) start_processor(3, read_plainly);
+    });
     wait_until([] { return done != 0; }, "the other shop's end");
   } else {
-    play(0, rounds);
-    play(1, rounds);
+    play(0, rounds, [](uint64_t) {});
+    play(1, rounds, [](uint64_t) {});
   }
   for (unsigned i = 0; i < reader_count; ++i) send_ipi(readers[i], kIpiInit);
   say("looks", looks);
