@@ -166,6 +166,9 @@ void Engine::stats(vmsrs_stats& out) {
   out.cycles_per_second = platform_.cycles_per_second();
   out.guest_start = platform_.guest_start();
   out.guest_watch = platform_.guest_watch();
+  const HoldStatistics holds = platform_.holds();
+  out.hold_count = holds.count;
+  out.hold_cycles = holds.cycles;
   out.storage_bytes = pool_.capacity_bytes();
   out.storage_used_bytes = pool_.used_bytes();
   out.hidden_access_count = platform_.hidden_access_count();

@@ -7,6 +7,12 @@
 
 namespace vmsrs::recovery {
 
+// How often other CPUs were held, and how long in all: from the first kick to the release.
+struct HoldStatistics {
+  std::uint64_t count = 0;
+  std::uint64_t cycles = 0;  // of Platform::cycles
+};
+
 // What the portable engine and the monitor need from the machine below them. One object a machine,
 // alive as long as the engine. Every member may be called on any CPU at any time.
 class Platform {
@@ -49,8 +55,27 @@ class Platform {
   // False: there is nothing here that could be reset.
   virtual bool announce_reset(bool) { return false; }
 
+  // See HeldOthers. Nothing, where the platform cannot hold anybody.
+  virtual void hold_others() {}
+  virtual void release_others() {}
+  virtual HoldStatistics holds() const { return {}; }
+
  protected:
   ~Platform() = default;
+};
+
+// While it lives no other CPU runs any of the guest's instructions, if the platform can hold them:
+// what is stored meanwhile is one step for every plain load. Calls of others that are under way go
+// on in the engine. Not within another one.
+class HeldOthers {
+ public:
+  explicit HeldOthers(Platform& platform) : platform_(platform) { platform_.hold_others(); }
+  ~HeldOthers() { platform_.release_others(); }
+  HeldOthers(const HeldOthers&) = delete;
+  HeldOthers& operator=(const HeldOthers&) = delete;
+
+ private:
+  Platform& platform_;
 };
 
 }  // namespace vmsrs::recovery

@@ -167,6 +167,9 @@ class Server {
   // itself?
   Reply user_exposed(Thread thread) const;
 
+  // What one call restores of a crashed user's granules while it holds other CPUs, at most.
+  static constexpr std::uint64_t kHeldGranules = 1024;
+
   // ---- collection and service (server_collect.cpp)
   Reply user_collect(Thread thread);
   // `most_bytes`: of a comparison; 0: what a call does at most.
@@ -358,6 +361,11 @@ class Server {
 
   // write sets (server_write_set.cpp); a place is an entry's index in one
   static constexpr std::uint64_t kUnknownPlace = ~0ull;
+  // User::taken: how many were gone through, once it has begun; of claims, not entries.
+  static constexpr std::uint64_t kScan = 1ull << 63;
+  static constexpr std::uint64_t kBegun = 1ull << 62;
+  static constexpr std::uint64_t kPosition = kBegun - 1;
+  static std::uint32_t granule_of(std::uint64_t entry) { return static_cast<std::uint32_t>(entry); }
   struct WriteSet {
     std::uint64_t count = 0, masked = 0;
     bool sound = false;
@@ -409,9 +417,17 @@ class Server {
   void forget_request(User& user);
   Reply wanted_drain(const Thread& thread) const;
   Reply serve_collections(GuestMemory& memory);
+
+  // eager regions (server_eager.cpp)
   Reply serve_eager_regions(GuestMemory& memory);
   bool has_eager_region() const;
   Reply restore_eagerly(Slot slot, GuestMemory& memory);
+  Reply restore_held(Slot slot, GuestMemory& memory);
+  MemoryOutcome find_entries(Slot slot, std::uint64_t& count, bool& told, GuestMemory& memory);
+  MemoryOutcome prepare_held(Slot slot, std::uint64_t entries, std::uint64_t records,
+                             GuestMemory& memory);
+  void restore_entries(Slot slot, std::uint64_t entries, GuestMemory& memory);
+  void restore_some_records(Slot slot, std::uint64_t records, GuestMemory& memory);
   std::uint64_t live_bytes() const;
   void lengthen_walks(std::uint64_t bytes);
   void stop_walks();

@@ -118,41 +118,6 @@ Reply Server::serve_collections(GuestMemory& memory) {
   return VMSRS_OK;
 }
 
-bool Server::has_eager_region() const {
-  for (const Region& region : ledger_.regions)
-    if (region.eager && region.state == Region::State::kLive) return true;
-  return false;
-}
-
-// What plain loads may read of eager regions is made right: first what the crashed user wrote goes,
-// all of it, for it is one list; then these regions are compared with their mirrors. In pieces
-// (AGAIN). Where the caller's process does not reach all that the user's does, one that does goes
-// on with it; memory that is out of reach of that one too is left to the collection, which tells of
-// it.
-Reply Server::restore_eagerly(Slot slot, GuestMemory& memory) {
-  User& user = ledger_.users[slot];
-  if (!user.drained || !reaches(user.thread.process)) return VMSRS_OK;
-  if (user.eager_work == EagerWork::kRestore) {
-    std::uint32_t budget = kCollectGranules;
-    const Reply reply = restore_records(slot, budget, memory, counters_.crash_restores);
-    if (reply.status == VMSRS_AGAIN || reply.status == VMSRS_TOUCH) return reply;
-    user.eager_work = EagerWork::kSweep;
-  }
-  if (user.eager_work == EagerWork::kSweep)
-    if (const Reply reply = sweep_eager_regions(user, memory); !reply.ok()) return reply;
-  user.eager_work = EagerWork::kNone;
-  return VMSRS_OK;
-}
-
-// Of users whose own call did not do it.
-Reply Server::serve_eager_regions(GuestMemory& memory) {
-  for (std::uint32_t slot = 0; slot < VMSRS_MAX_USERS && crashed_count_ > 0; ++slot)
-    if (ledger_.users[static_cast<Slot>(slot)].crashed())
-      if (const Reply reply = restore_eagerly(static_cast<Slot>(slot), memory); !reply.ok())
-        return reply;
-  return VMSRS_OK;
-}
-
 // A user of the caller's process that was declared crashed, and may still be storing or has no
 // bound on its time yet. (Another process is not asked: it would wait for one that stands still.)
 // One that does not come out of its store is not waited for again: it says so itself, or who stores

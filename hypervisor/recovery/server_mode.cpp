@@ -84,7 +84,9 @@ void Server::enter_suppression(Slot slot, CrashedBy by) {
   user.drained = by == CrashedBy::kItself || hole(4);  // its thread stores nothing while it is here
   user.heard = user.seen_to = by == CrashedBy::kItself;
   user.taken = 0;
-  user.eager_work = has_eager_region() ? EagerWork::kRestore : EagerWork::kNone;
+  user.eager_work = has_eager_region() ? EagerWork::kHold : EagerWork::kNone;
+  user.held_entries = 0;
+  user.left_behind = false;
   user.swept_region = 0;
   user.swept_bytes = 0;
   crashed_count_.add(slot);

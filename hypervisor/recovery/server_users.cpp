@@ -160,6 +160,9 @@ void Server::see_fault(const vmsrs_fault& fault, Thread thread) {
   ++user.fault_count;
   enter_suppression(slot, CrashedBy::kAnother);
   user.drained = area.window != 1 && area.hook_window != 1;
+  // The first piece of it, and no sweep: this is an exception, and its thread will call.
+  if (user.drained && user.eager_work == EagerWork::kHold && reaches(user.thread.process))
+    (void)restore_held(slot, thread.memory);
   request_scrub(kEveryByte);
   call_for_service();
 }

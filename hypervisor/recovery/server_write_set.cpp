@@ -10,12 +10,6 @@ namespace {
 constexpr std::uint32_t kPieceEntries = 128;  // of one call, where a call does not do it all
 constexpr std::uint32_t kPieceClaims = 4096;
 constexpr std::uint64_t kFetchedAhead = 16;  // granules whose lines are on their way meanwhile
-constexpr std::uint64_t kScan = 1ull << 63;  // User::taken counts claims, not entries
-constexpr std::uint64_t kBegun = 1ull << 62;
-constexpr std::uint64_t kPosition = kBegun - 1;
-
-std::uint32_t granule_of(std::uint64_t entry) { return static_cast<std::uint32_t>(entry); }
-
 std::uint64_t bytes_of(const vmsrs_written& written) {
   return sizeof written + sizeof(std::uint64_t) * count_bits(vmsrs_written_words(written.mask));
 }

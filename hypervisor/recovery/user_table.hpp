@@ -24,7 +24,7 @@ struct UserLabel {
   std::uint8_t text[VMSRS_LABEL_BYTES];
 };
 // What is left to do in eager regions because the user has crashed.
-enum class EagerWork : std::uint8_t { kNone, kRestore, kSweep };
+enum class EagerWork : std::uint8_t { kNone, kHold, kRestore, kSweep };
 
 // A slot for an unfinished user.
 struct User {
@@ -43,6 +43,7 @@ struct User {
   vmsrs_write_set write_set;         // what it said of it at its end, or at its crash
   std::uint64_t masked_taken;  // vmsrs_masked_sum of what the engine has taken over from the masks
   std::uint64_t taken;         // how far the write set, or its claims, were gone through
+  std::uint64_t held_entries;  // of its write set, gone through while others were held
   std::uint64_t
       read_from[4];  // unfinished users of which it was seen to read: their OWN tags' bodies
   std::uint64_t swept_bytes;  // of the eager region swept_region, since its crash
@@ -64,6 +65,7 @@ struct User {
   bool seen;  // crashed by a fault that the processor saw, and of which its thread has yet to tell
   bool telling;  // its thread's first USER_CRASH is to be repeated
   EagerWork eager_work;
+  bool left_behind;  // a granule was left to whoever holds nobody
   std::uint8_t swept_region;
   std::uint8_t read_count;  // places of read_from that were used, and used again
   bool was_read;            // another has it in its read_from

@@ -85,8 +85,10 @@ void CallerMemory::begin_call(const PagingState& paging) {
 
 CallerMemory::Translation* CallerMemory::find(std::uint64_t page) {
   // Open addressing; entries of earlier calls count as empty. A call that touches more pages than
-  // there is room for walks some of them again at each use.
-  const std::size_t home = (page ^ (page >> 8)) % kTranslations;
+  // there is room for walks some of them again at each use. Homes are by the golden ratio, for what
+  // lies in several runs of pages: regions, their claims, areas.
+  static_assert(kTranslations == 1u << 8);
+  const std::size_t home = (page * 0x9e3779b97f4a7c15ull) >> (64 - 8);
   for (std::size_t i = 0; i < kTranslations; ++i) {
     Translation& at = translations_[(home + i) % kTranslations];
     if (at.call != call_ || at.page == page) return &at;

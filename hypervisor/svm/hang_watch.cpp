@@ -37,7 +37,9 @@ void ask_the_others(const Processor& self) {
     if (&other == &self || other.waits_for_sipi) continue;
     other.interrupts_seen = false;
     other.interrupts_asked = true;
+    other.request_lock.lock();
     kick(other);
+    other.request_lock.unlock();
   }
 }
 

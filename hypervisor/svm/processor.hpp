@@ -49,6 +49,8 @@ struct alignas(kPage) Processor {
   bool nmi_blocked;  // an NMI was injected and its IRET has not been seen
   bool nmi_pending;
 
+  std::atomic<bool> in_guest;  // or on its way there: see GuestGate
+
   // Requests from other CPUs, seen at the next exit; an NMI makes that happen now.
   alignas(64) SpinLock request_lock;  // for the change between running and waiting
   std::atomic<bool> started;          // has come up in the hypervisor
@@ -58,7 +60,7 @@ struct alignas(kPage) Processor {
   std::atomic<bool> stop_request;
   std::atomic<bool> stopped;  // until its guest starts anew; the VMCB has the state that it had
   std::atomic<bool> restart_request;   // of the boot CPU alone
-  std::atomic<bool> kicked;            // the next NMI is the hypervisor's own
+  std::atomic<bool> kicked;            // an NMI of the hypervisor's own is on its way
   std::atomic<bool> interrupts_asked;  // at the next NMI: does the guest take interrupts here?
   std::atomic<bool> interrupts_seen;   // it did, then
 };

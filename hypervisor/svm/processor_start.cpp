@@ -3,6 +3,7 @@
 
 #include "svm/apic.hpp"
 #include "svm/console.hpp"
+#include "svm/guest_gate.hpp"
 #include "svm/hang_watch.hpp"
 #include "svm/machine.hpp"
 #include "svm/restart.hpp"
@@ -20,17 +21,18 @@ namespace vmsrs::svm {
 
 constinit Processors processors{};
 
-void kick(Processor& target) {
-  target.kicked = true;
-  send_ipi(target.apic_id, kIpiNmi | kIpiAssert);
-}
-
 namespace {
+
+constinit GuestGate gate;
+constinit std::uint64_t closed_at = 0;  // by the counter of who closed it
 
 void stop_if_asked(Processor& processor) {
   if (!processor.stop_request) return;
   processor.stopped = true;
-  while (processor.stop_request) host_sleep();
+  while (processor.stop_request) {
+    host_sleep();
+    processor.kicked = false;
+  }
   processor.stopped = false;
 }
 
@@ -39,6 +41,13 @@ bool is_this_cpu(const Processor& processor) {
 }
 
 }  // namespace
+
+// One NMI at a time: the target takes the first one for the hypervisor's, and a second one that
+// came behind it would be the guest's. Whatever it is kicked for is stored before, so that the one
+// on its way is enough.
+void kick(Processor& target) {
+  if (!target.kicked.exchange(true)) send_ipi(target.apic_id, kIpiNmi | kIpiAssert);
+}
 
 // Kicks are sent with the lock held, so after it all that were sent are on their way: lets them in,
 // for some time, lest one becomes the next guest's NMI.
@@ -128,6 +137,7 @@ void wait_for_start_up(Processor& processor) {
       stop_if_asked(processor);
       if (processor.restart_request) return;
       host_sleep();  // every request comes with a kick
+      processor.kicked = false;
     }
     // An INIT that came in between has taken the start-up IPI back.
     processor.request_lock.lock();
@@ -139,6 +149,31 @@ void wait_for_start_up(Processor& processor) {
   resume_hang_watch(processor);
   enter_real_mode(processor, static_cast<std::uint8_t>(request));
 }
+
+// With the lock, as all kicks but those that end the machine: an INIT's target then knows that
+// those sent so far are on their way (forget_kicks).
+void hold_other_processors() {
+  gate.close();
+  closed_at = x86::read_tsc();
+  for (std::uint32_t i = 0; i < processors.count; ++i) {
+    Processor& target = *processors.list[i];
+    target.request_lock.lock();
+    if (GuestGate::is_in(target.in_guest)) kick(target);
+    target.request_lock.unlock();
+  }
+  for (std::uint32_t i = 0; i < processors.count; ++i)
+    while (GuestGate::is_in(processors.list[i]->in_guest)) x86::pause();
+}
+
+std::uint64_t release_other_processors() {
+  const std::uint64_t length = x86::read_tsc() - closed_at;
+  gate.open();
+  return length;
+}
+
+void leave_guest(Processor& processor) { GuestGate::leave(processor.in_guest); }
+
+namespace {
 
 void obey_requests(Processor& processor) {
   stop_if_asked(processor);
@@ -154,6 +189,21 @@ void obey_requests(Processor& processor) {
     stop_if_asked(processor);
   }
   if (processor.restart_request) restart_guest(processor);
+}
+
+}  // namespace
+
+void obey_requests_and_enter(Processor& processor) {
+  for (;;) {
+    obey_requests(processor);
+    if (!gate.try_enter(processor.in_guest)) {
+      x86::pause();
+      continue;
+    }
+    // A kick from here on ends in an exit; one that came before may have been forgotten.
+    if (!processor.init_request && !processor.stop_request && !processor.restart_request) return;
+    leave_guest(processor);
+  }
 }
 
 }  // namespace vmsrs::svm

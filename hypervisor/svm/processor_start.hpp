@@ -35,12 +35,21 @@ void stop_other_processors();
 void wait_until_others_wait();
 // Kicks that are still on their way are not to become the next guest's NMIs.
 void forget_kicks(Processor& processor);
+// Until release_other_processors() no other CPU runs any of the guest's instructions. May be called
+// with any lock of the engine's held. Returns when all are out of the guest, which takes an NMI and
+// as long as a CPU may keep it waiting (system management mode). One holder at a time: another one
+// waits here.
+void hold_other_processors();
+// Returns for how long they were held, by this CPU's counter, from the first kick on.
+std::uint64_t release_other_processors();
 // An INIT of this CPU that came past the traps and was caught: counts it, and makes it a request.
 void take_redirected_init(Processor& target);
 
-// On the CPU itself, before every entry. After an INIT it stays in here until the start-up IPI
-// comes.
-void obey_requests(Processor& processor);
+// On the CPU itself, before every entry: does what it was asked for, waits while it is held, and
+// says that it is in the guest. After an INIT it stays in here until the start-up IPI comes.
+void obey_requests_and_enter(Processor& processor);
+// After every exit.
+void leave_guest(Processor& processor);
 
 // With waits_for_sipi set: waits for the start-up IPI and prepares this CPU's guest state.
 void wait_for_start_up(Processor& processor);

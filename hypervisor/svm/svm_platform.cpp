@@ -5,7 +5,7 @@
 #include "svm/features.hpp"
 #include "svm/guest_end.hpp"
 #include "svm/machine.hpp"
-#include "svm/processor.hpp"
+#include "svm/processor_start.hpp"
 #include "svm/x86.hpp"
 
 namespace vmsrs::svm {
@@ -122,6 +122,18 @@ bool SvmPlatform::guest_end_cpu(std::uint64_t sequence, std::uint32_t cpu,
 bool SvmPlatform::announce_reset(bool wanted) {
   svm::announce_reset(wanted);
   return true;
+}
+
+void SvmPlatform::hold_others() { hold_other_processors(); }
+
+void SvmPlatform::release_others() {
+  hold_cycles_.fetch_add(release_other_processors(), std::memory_order_relaxed);
+  hold_count_.fetch_add(1, std::memory_order_relaxed);
+}
+
+recovery::HoldStatistics SvmPlatform::holds() const {
+  return {hold_count_.load(std::memory_order_relaxed),
+          hold_cycles_.load(std::memory_order_relaxed)};
 }
 
 vmsrs_check_result SvmPlatform::check_hidden() const { return svm::check_hidden(); }

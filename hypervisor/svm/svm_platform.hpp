@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
+
 #include "recovery/platform.hpp"
 
 namespace vmsrs::svm {
@@ -34,12 +36,16 @@ class SvmPlatform final : public recovery::Platform {
   bool guest_end_cpu(std::uint64_t sequence, std::uint32_t cpu,
                      vmsrs_guest_cpu& out) const override;
   bool announce_reset(bool wanted) override;
+  void hold_others() override;
+  void release_others() override;
+  recovery::HoldStatistics holds() const override;
 
  private:
   std::uint64_t since_start_ns(std::uint64_t counter) const;
 
   std::uint64_t begin_tsc_ = 0;
   std::uint64_t ns_per_tick_ = 0;  // fixed point, 32 bits behind the point
+  std::atomic<std::uint64_t> hold_count_{0}, hold_cycles_{0};
 };
 
 }  // namespace vmsrs::svm

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <vector>
 
 #include "claim_shop.hpp"
 #include "fixture.hpp"
@@ -23,8 +24,212 @@ struct EagerShop : ClaimShop {
 struct EagerServer : OneServer<> {
   EagerServer() : OneServer(true) {}
 };
+struct LargeEagerServer : OneServer<16, 16 * VMSRS_PAGE_BYTES> {
+  LargeEagerServer() : OneServer(true) {}
+};
+
+// What memory is when others begin to be held, and when they are let go.
+class Holds {
+ public:
+  Holds(HostPlatform& platform, const std::uint8_t* memory, std::size_t bytes)
+      : platform_(platform) {
+    platform.set_hold_observer([this, memory, bytes](bool held) {
+      (held ? begun : ended).emplace_back(memory, memory + bytes);
+    });
+  }
+  ~Holds() { platform_.set_hold_observer({}); }
+  Holds(const Holds&) = delete;
+  Holds& operator=(const Holds&) = delete;
+
+  using Bytes = std::vector<std::uint8_t>;
+  std::vector<Bytes> begun, ended;
+
+ private:
+  HostPlatform& platform_;
+};
+
+struct HeldShop : ClaimServer {
+  static constexpr std::size_t kBytes = 32768;
+  HeldShop() : ClaimServer({{kBytes, 8, true, true}}, 65536) {}
+  ClaimThread a{*this, 0xa000}, b{*this, 0xb000};
+  Holds holds{machine.platform, region(0), kBytes};
+
+  Holds::Bytes bytes() const { return {region(0), region(0) + kBytes}; }
+  Holds::Bytes committed() const {
+    const std::uint8_t* const mirror = recovery::EngineProbe::ledger(0).regions[0].mirror;
+    return {mirror, mirror + kBytes};
+  }
+  void store_many(ClaimThread& user, std::size_t granules) {
+    for (std::size_t i = 0; i < granules; ++i)
+      BOOST_REQUIRE((user.store_word(0, 8 * i, 666) == Access::kDone));
+  }
+  static std::size_t words_that_differ(const Holds::Bytes& one, const Holds::Bytes& other) {
+    std::size_t count = 0;
+    for (std::size_t at = 0; at < one.size(); at += 8)
+      count += std::memcmp(one.data() + at, other.data() + at, 8) != 0;
+    return count;
+  }
+};
+constexpr std::size_t kHeld = recovery::Server::kHeldGranules;
 
 }  // namespace
+
+// ---- others are held while memory changes, and only then
+
+BOOST_FIXTURE_TEST_CASE(all_that_a_user_wrote_goes_within_one_hold, HeldShop) {
+  BOOST_TEST(a.begin() == VMSRS_OK);
+  BOOST_TEST(b.begin() == VMSRS_OK);
+  store_many(a, 600);
+  const std::uint64_t value = 2;
+  BOOST_TEST(b.store(regions[0].begin + 16, &value, 8, 0, false).status == VMSRS_DRAIN);  // frozen
+  for (const std::size_t granule : {3, 5, 700}) (void)b.store_word(0, 8 * granule, 1);
+  for (const std::size_t granule : {5, 700}) (void)a.store_word(0, 8 * granule, 667);  // contended
+  auto right = committed();
+  for (const std::size_t granule : {3, 5, 700}) right[8 * granule] = 1;
+  for (const std::size_t granule : {3, 5, 700})
+    std::fill_n(right.begin() + static_cast<std::ptrdiff_t>(8 * granule + 1), 7, 0);
+  const auto before = bytes();
+  BOOST_TEST(words_that_differ(before, right) == 600u);  // 601 granules, but for b's last store
+  BOOST_TEST(a.crash() == VMSRS_OK);
+  BOOST_REQUIRE(holds.begun.size() == 1u);
+  BOOST_REQUIRE(holds.ended.size() == 1u);
+  BOOST_TEST((holds.begun[0] == before));
+  BOOST_TEST(words_that_differ(holds.ended[0], right) == 0u);
+  BOOST_TEST((bytes() == right));
+  BOOST_TEST(info().crash_restore_count == 600u);
+  ClaimShop::bury(a);
+  BOOST_TEST(holds.begun.size() == 1u);
+  BOOST_TEST(info().collect_restore_count == 0u);
+  BOOST_TEST(b.end() == VMSRS_OK);
+  BOOST_TEST(sound());
+}
+
+// Nobody is held for longer than a constant: what is more goes in pieces, others in between.
+BOOST_FIXTURE_TEST_CASE(a_hold_is_bounded, HeldShop) {
+  constexpr std::size_t kGranules = 2 * kHeld + 300;
+  const auto right = committed();
+  BOOST_TEST(a.begin() == VMSRS_OK);
+  store_many(a, kGranules);
+  BOOST_TEST(a.crash() == VMSRS_OK);
+  BOOST_REQUIRE(holds.begun.size() == 3u);
+  std::size_t left = kGranules;
+  for (std::size_t i = 0; i < 3; ++i) {
+    BOOST_TEST(words_that_differ(holds.begun[i], right) == left);
+    left -= std::min(left, kHeld);
+    BOOST_TEST(words_that_differ(holds.ended[i], right) == left);
+  }
+  BOOST_TEST((bytes() == right));
+  vmsrs_stats stats{};
+  (void)manager.call(VMSRS_CALL_MGMT_STATS, token, address_of(&stats), sizeof stats);
+  BOOST_TEST(stats.hold_count == 3u);
+  BOOST_TEST(stats.hold_cycles == 3000u);
+  ClaimShop::bury(a);
+  BOOST_TEST(sound());
+}
+
+// Records are in the same hold, and within the same bound.
+BOOST_FIXTURE_TEST_CASE(records_are_held_too, LargeEagerServer) {
+  const Holds holds(machine.platform, memory, sizeof memory);
+  const Holds::Bytes right(memory, memory + sizeof memory);
+  BOOST_TEST(begin(a) == VMSRS_OK);
+  constexpr std::size_t kGranules = kHeld + 100;
+  for (std::size_t i = 0; i < kGranules; ++i) BOOST_TEST(store(a, 16 * i, 666) == VMSRS_OK);
+  BOOST_TEST(a.crash().status == VMSRS_OK);
+  BOOST_REQUIRE(holds.begun.size() == 2u);
+  BOOST_TEST(HeldShop::words_that_differ(holds.begun[0], right) == kGranules);
+  BOOST_TEST(HeldShop::words_that_differ(holds.ended[0], right) == 100u);
+  BOOST_TEST(HeldShop::words_that_differ(holds.begun[1], right) == 100u);
+  BOOST_TEST((holds.ended[1] == right));
+  bury(a);
+}
+
+// All or nothing, whatever is missing: the last granule's page, or its claim's.
+BOOST_FIXTURE_TEST_CASE(nothing_is_restored_until_all_can_be, HeldShop) {
+  const auto right = committed();
+  const vmsrs_fault fault = EagerShop::wild_store();
+  for (const bool of_claim : {false, true}) {
+    BOOST_TEST(a.begin() == VMSRS_OK);
+    store_many(a, 1000);
+    const auto before = bytes();
+    void* const missing =
+        of_claim ? static_cast<void*>(&claim(0, 999)) : static_cast<void*>(region(0) + 8 * 999);
+    a.client.memory.set_page(missing, HostMemory::Page::kNotPresent);
+    holds.begun.clear();
+    holds.ended.clear();
+    Result crash = a.client.call(VMSRS_CALL_USER_CRASH, address_of(&fault));
+    BOOST_TEST(crash.status == VMSRS_TOUCH);
+    BOOST_TEST((bytes() == before));
+    a.client.memory.touch(crash.rdx);
+    BOOST_TEST(a.crash() == VMSRS_OK);
+    BOOST_REQUIRE(!holds.begun.empty());
+    BOOST_TEST((holds.begun.back() == before));
+    BOOST_TEST((holds.ended.back() == right));
+    ClaimShop::bury(a);
+  }
+  BOOST_TEST(sound());
+}
+
+// Before the thread's kernel hears of the fault; and of a user that another declares crashed, of
+// whom nobody has told what it wrote.
+BOOST_FIXTURE_TEST_CASE(of_whom_nobody_has_told_what_it_wrote, HeldShop) {
+  BOOST_TEST(service.call(VMSRS_CALL_WATCH_FAULTS, 1).status == VMSRS_OK);
+  const auto right = committed();
+  for (const bool seen : {true, false}) {
+    BOOST_TEST(a.begin() == VMSRS_OK);
+    area(a.slot).depth = 1;
+    store_many(a, 500);
+    const auto before = bytes();
+    holds.begun.clear();
+    holds.ended.clear();
+    if (seen) {
+      a.client.see_fault(VMSRS_FAULT_ARITHMETIC);
+    } else {
+      const guest::CallResult declared = b.declare(a.slot, generation(a.slot));
+      BOOST_TEST(holds.begun.empty());  // it may still be storing
+      BOOST_TEST(b.report_drained(a.slot, declared.first) == VMSRS_OK);
+    }
+    BOOST_REQUIRE(holds.begun.size() == 1u);
+    BOOST_TEST((holds.begun[0] == before));
+    BOOST_TEST((holds.ended[0] == right));
+    BOOST_TEST((bytes() == right));
+    if (seen) BOOST_TEST(a.crash(VMSRS_FAULT_ARITHMETIC) == VMSRS_OK);
+    BOOST_TEST(holds.begun.size() == 1u);
+    ClaimShop::bury(a);
+  }
+  BOOST_TEST(sound());
+}
+
+// A damaged tag takes long to judge: nobody is held for it.
+BOOST_FIXTURE_TEST_CASE(a_damaged_tag_is_left_for_later, HeldShop) {
+  const auto right = committed();
+  BOOST_TEST(a.begin() == VMSRS_OK);
+  store_many(a, 100);
+  claim(0, 50).tag = 0x1234;
+  BOOST_TEST(a.crash() == VMSRS_OK);
+  BOOST_REQUIRE(holds.ended.size() == 1u);
+  BOOST_TEST(words_that_differ(holds.ended[0], right) == 1u);
+  BOOST_TEST((bytes() == right));
+  ClaimShop::bury(a);
+  BOOST_TEST(sound());
+}
+
+BOOST_AUTO_TEST_CASE(nobody_is_held_where_nothing_is_to_be_restored) {
+  for (const bool eager : {true, false}) {
+    ClaimServer server({{4096, 8, true, eager}});
+    const Holds holds(server.machine.platform, server.region(0), 4096);
+    ClaimThread a(server, 0xa000);
+    BOOST_TEST(a.begin() == VMSRS_OK);
+    if (!eager) (void)a.store_word(0, 0, 666);
+    server.region(0)[64] ^= 0xff;  // swept, which holds nobody
+    BOOST_TEST(a.crash() == VMSRS_OK);
+    BOOST_TEST(holds.begun.empty());
+    ClaimShop::bury(a);
+    server.serve();
+    BOOST_TEST(server.sound());
+  }
+}
+
+// ---- what is restored
 
 BOOST_FIXTURE_TEST_CASE(plain_loads_after_a_crash, EagerShop) {
   BOOST_TEST(info().eager_region_count == 2u);
@@ -215,9 +420,9 @@ BOOST_FIXTURE_TEST_CASE(where_every_store_traps, EagerServer) {
   BOOST_TEST(sound());
 }
 
-BOOST_FIXTURE_TEST_CASE(many_records_in_pieces, EagerServer) {
+BOOST_FIXTURE_TEST_CASE(many_records_in_pieces, LargeEagerServer) {
   BOOST_TEST(begin(a) == VMSRS_OK);
-  constexpr std::size_t kGranules = 400;
+  constexpr std::size_t kGranules = kHeld + 400;
   for (std::size_t i = 0; i < kGranules; ++i) BOOST_TEST(store(a, 16 * i, 666) == VMSRS_OK);
   const vmsrs_fault fault{VMSRS_FAULT_NULL, 1, 0, 0};
   BOOST_TEST(a.call(VMSRS_CALL_USER_CRASH, address_of(&fault)).status == VMSRS_AGAIN);

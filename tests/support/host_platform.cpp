@@ -35,6 +35,16 @@ void HostPlatform::relax() const {
   std::this_thread::sleep_for(std::chrono::microseconds(1));
 }
 
+void HostPlatform::hold_others() {
+  if (hold_observer_) hold_observer_(true);
+}
+
+void HostPlatform::release_others() {
+  if (hold_observer_) hold_observer_(false);
+  ++hold_count_;
+  hold_cycles_ += 1000;
+}
+
 vmsrs_window* HostPlatform::window(std::uint32_t server) {
   if (observer_) observer_();
   return server < VMSRS_MAX_SERVERS ? windows_[server] : nullptr;

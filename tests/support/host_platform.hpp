@@ -48,6 +48,10 @@ class HostPlatform final : public recovery::Platform {
   // One more record for guest_ends, numbered from 1 on; each start ended in one.
   void add_guest_end(std::uint32_t kind);
 
+  void hold_others() override;
+  void release_others() override;
+  recovery::HoldStatistics holds() const override { return {hold_count_, hold_cycles_}; }
+
   void advance_ns(std::uint64_t ns) { offset_ns_ += ns; }
   // Lets a test supply the window's memory itself; nullptr: the machine has no such window.
   void set_window(std::uint32_t server, vmsrs_window* window) { windows_[server] = window; }
@@ -56,6 +60,10 @@ class HostPlatform final : public recovery::Platform {
   void set_window_observer(std::function<void()> observer) { observer_ = std::move(observer); }
   // What a processor does that waits for a lock.
   void set_relaxer(std::function<void()> relaxer) { relaxer_ = std::move(relaxer); }
+  // Called when others are held (true) and just before they are released (false).
+  void set_hold_observer(std::function<void(bool)> observer) {
+    hold_observer_ = std::move(observer);
+  }
   // What log_lines shall give: numbered from `first` on, the last at `first + count - 1`.
   void set_log(std::uint64_t first, std::uint64_t count) { log_first_ = first, log_count_ = count; }
   // What check_hidden shall say.
@@ -72,6 +80,8 @@ class HostPlatform final : public recovery::Platform {
   std::atomic<bool> reset_is_announced_{false};
   std::function<void()> observer_;
   std::function<void()> relaxer_;
+  std::function<void(bool)> hold_observer_;
+  std::atomic<std::uint64_t> hold_count_{0}, hold_cycles_{0};
 };
 
 }  // namespace vmsrs::test

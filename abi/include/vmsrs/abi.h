@@ -327,9 +327,11 @@ struct vmsrs_stats {
   uint64_t cycles_per_second; /* of the counter that MGMT_EXITS counts by; 0: no exits here */
   uint32_t guest_start; /* how often the guest has been started, this time included; 0: not known here */
   uint32_t guest_watch; /* enum vmsrs_guest_watch */
+  uint64_t hold_count;  /* times that a crash held the other processors (eager regions) */
+  uint64_t hold_cycles; /* for how long in all, of the same counter */
   uint64_t reserved;
 };
-VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_stats) == 16 + 8 * 8 + 8 * 12 + 32, "layout");
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_stats) == 16 + 8 * 8 + 8 * 12 + 48, "layout");
 
 /* MGMT_EXITS: exits of one CPU by reason. */
 enum vmsrs_exit_reason {

@@ -27,6 +27,8 @@ void case_apic_stores();
 void case_init_messages();
 void case_mtrr();
 void case_fuzz();
+void case_hold();
+void case_hold_length();
 void case_firmware_dma();
 void case_page_tables_root();
 void case_descriptor_table();
@@ -156,6 +158,8 @@ constexpr Case kCases[] = {
     {"init_messages", case_init_messages},
     {"mtrr", case_mtrr},
     {"fuzz", case_fuzz},
+    {"hold_length", case_hold_length},
+    {"hold", case_hold},
     {"descriptor_table", case_descriptor_table},
     {"interrupt_table", case_interrupt_table},
     {"hidden_stack", case_hidden_stack},

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+
+#include "svm/spin_lock.hpp"
+
+namespace vmsrs::svm {
+
+// Lets one CPU keep the others out of the guest for a while (a rendezvous). A CPU within the
+// hypervisor runs none of the guest's instructions, whatever it does there, so only its way back is
+// barred: one that waits for a lock or for a start-up IPI counts as kept out. Hence whoever has
+// closed the gate may wait for any lock that others take within the hypervisor. Each CPU has a word
+// `in_guest` of its own.
+class GuestGate {
+ public:
+  // On the CPU itself, before each entry. False: not now; it looks at its requests and tries again.
+  // Of the two stores and the two looks that follow them, one look at least sees the other's store.
+  bool try_enter(std::atomic<bool>& in_guest) const {
+    if (closed_.load(std::memory_order_acquire)) return false;
+    in_guest.store(true, std::memory_order_seq_cst);
+    if (!closed_.load(std::memory_order_seq_cst)) return true;
+    leave(in_guest);
+    return false;
+  }
+  static void leave(std::atomic<bool>& in_guest) {
+    in_guest.store(false, std::memory_order_release);
+  }
+
+  // From here on nobody enters; who is in the guest still has to be brought out and waited for
+  // (is_in). By a CPU within the hypervisor, which does not enter either. One at a time: others
+  // wait here, and are kept out.
+  void close() {
+    turn_.lock();
+    closed_.store(true, std::memory_order_seq_cst);
+  }
+  static bool is_in(const std::atomic<bool>& in_guest) {
+    return in_guest.load(std::memory_order_seq_cst);
+  }
+  void open() {
+    closed_.store(false, std::memory_order_release);
+    turn_.unlock();
+  }
+
+ private:
+  SpinLock turn_;
+  std::atomic<bool> closed_{false};
+};
+
+}  // namespace vmsrs::svm
