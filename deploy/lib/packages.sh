@@ -13,7 +13,7 @@ test_packages=(
   libboost-test-dev libevent-dev libmemcached-tools dpkg-dev sqlite3 xz-utils shellcheck procps systemd
   spin gcc tcc clang libclang-rt-14-dev make man-db mandoc socat xxd openssl
   qemu-user python3-matplotlib
-  grub-common grub-pc-bin grub-efi-amd64-bin ovmf xorriso mtools)
+  grub-common grub-pc-bin grub-efi-amd64-bin ovmf xorriso mtools acpica-tools kexec-tools)
 
 # Prints those of the named packages that are not installed.
 missing_packages() { # package...

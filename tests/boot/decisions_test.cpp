@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the hypervisor decides at boot: options, the processor, places in memory, the kernel's
 // header.
+#include <algorithm>
 #include <array>
 #include <boost/test/unit_test.hpp>
 #include <cstring>
@@ -91,6 +92,14 @@ BOOST_AUTO_TEST_CASE(option_words) {
   BOOST_CHECK_EQUAL(options.hidden_percent, 90u);
   BOOST_CHECK_EQUAL(option_error("hidden=8M", options), "");
   BOOST_CHECK_EQUAL(options.hidden_percent, 0u);  // the last one holds
+  BOOST_CHECK(!options.skips_crash_kernel);
+  BOOST_CHECK_EQUAL(options.hang_seconds, 30u);
+  BOOST_CHECK_EQUAL(option_error("kdump=skipped hang_seconds=6", options), "");
+  BOOST_CHECK(options.skips_crash_kernel);
+  BOOST_CHECK_EQUAL(options.hang_seconds, 6u);
+  BOOST_CHECK_EQUAL(option_error("hang_seconds=0 kdump=first", options), "");
+  BOOST_CHECK(!options.skips_crash_kernel);
+  BOOST_CHECK_EQUAL(options.hang_seconds, 0u);
   for (const char* const bad : {"hidden=",
                                 "hidden=3M",
                                 "hidden=449G",
@@ -107,6 +116,14 @@ BOOST_AUTO_TEST_CASE(option_words) {
                                 "secret_sha256=00",
                                 "fallback=nativ",
                                 "fallback=natively",
+                                "kdump=",
+                                "kdump=skip",
+                                "kdump=firstly",
+                                "hang_seconds=",
+                                "hang_seconds=5",
+                                "hang_seconds=3601",
+                                "hang_seconds=99999999999",
+                                "hang_seconds=30s",
                                 "debug_exit=0x10000",
                                 "debug_exit=4",
                                 "x",
@@ -236,6 +253,13 @@ BOOST_AUTO_TEST_CASE(any_machine) {
     if (!native) {
       places.push_back(layout.hidden);
       places.push_back(layout.windows);
+      places.push_back(layout.acpi_tables);
+      const auto& tables = layout.acpi_tables;
+      BOOST_REQUIRE(std::any_of(
+          layout.linux_map.begin(), layout.linux_map.end(), [&](const MemoryRange& told) {
+            return told.type == kAcpiTables && told.begin <= tables.begin && told.end >= tables.end;
+          }));
+      BOOST_REQUIRE_LE(tables.end, 4 * kGiB);
       BOOST_REQUIRE_GE(layout.hidden.bytes(), hidden.own_bytes + hidden.storage_bytes);
       for (const svm::PhysicalRange& range : {layout.hidden, layout.windows}) {
         BOOST_REQUIRE_EQUAL(range.begin % svm::kLargePage, 0u);

@@ -81,9 +81,9 @@ std::string text(const char* from, std::size_t bytes) { return {from, bytes}; }
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(resets) {
-  for (const std::uint8_t command : {0xfe, 0xf0, 0xf2, 0xfc})
+  for (const unsigned command : {0xfeu, 0xf0u, 0xf2u, 0xfcu})
     BOOST_CHECK(change(0x64, 1, command) == PowerChange::kReset);
-  for (const std::uint8_t command : {0xff, 0xf1, 0xd1, 0x20, 0xaa, 0xe0})
+  for (const unsigned command : {0xffu, 0xf1u, 0xd1u, 0x20u, 0xaau, 0xe0u})
     BOOST_CHECK(change(0x64, 1, command) == PowerChange::kNone);
   BOOST_CHECK(change(0x92, 1, 0x03) == PowerChange::kReset);
   BOOST_CHECK(change(0x92, 1, 0x02) == PowerChange::kNone);  // A20

@@ -91,6 +91,22 @@ void test_panic() {
   guest::fail("a panic was survived");
 }
 
+// With a crash kernel loaded Linux leaves the panic to it: it runs, finds no disk, and resets the
+// machine. With kdump=skipped it does not come to that.
+void test_kdump() {
+  const char* const kdump = std::getenv("kdump");
+  const bool skipped = kdump != nullptr && std::string(kdump) == "skipped";
+  const std::uint64_t token = guest::open_management();
+  if (ended_before(token, skipped ? VMSRS_GUEST_PANIC : VMSRS_GUEST_RESET)) return;
+  EXPECT(content("/proc/cmdline").starts_with("crash_kexec_post_notifiers ") == skipped);
+  const int status = std::system(
+      "kexec -p -s /vmlinuz --append='console=ttyS0 panic=-1 nr_cpus=1 no_timer_check quiet'");
+  EXPECT_EQUAL(status, 0);
+  EXPECT(content("/sys/kernel/kexec_crash_loaded") == "1\n");
+  std::ofstream("/proc/sysrq-trigger") << 'c';
+  guest::fail("a panic was survived");
+}
+
 // reboot= on the kernel's command line says by which port, or by a triple fault.
 void test_reset(std::uint32_t kind) {
   const std::uint64_t token = guest::open_management();

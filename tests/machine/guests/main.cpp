@@ -22,6 +22,7 @@ void test_reset(std::uint32_t kind);
 void test_announced_reset();
 void test_power_off();
 void test_sleep();
+void test_kdump();
 void test_hang_watch();
 
 int main(int argc, char** argv) {
@@ -62,6 +63,8 @@ int main(int argc, char** argv) {
     test_power_off();
   } else if (name == "sleep") {
     test_sleep();
+  } else if (name == "kdump") {
+    test_kdump();
   } else if (name == "hang_watch") {
     test_hang_watch();
   } else {
