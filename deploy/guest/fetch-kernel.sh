@@ -5,8 +5,8 @@
 # Usage: fetch-kernel.sh OUTDIR [cloud | generic]        Does nothing when OUTDIR is complete already.
 set -eu
 
-# What the guest loads: the window device and its file system, the network of the demo.
-wanted='nd_e820 nd_pmem crc32c_generic ext4 virtio_net virtio_pci failover net_failover'
+# What the guest loads: the window device and its file system, the network of the demo, a disk.
+wanted='nd_e820 nd_pmem crc32c_generic ext4 virtio_net virtio_blk virtio_pci failover net_failover'
 
 fail() { echo "fetch-kernel: error: $*" >&2; exit 1; }
 usage() { echo "usage: fetch-kernel.sh OUTDIR [cloud | generic]" >&2; exit 2; }

@@ -166,15 +166,16 @@ std::size_t find_io_apics(const RootPointer& root, std::uint64_t* pages, std::si
   return count;
 }
 
-void find_iommus(const RootPointer& root, svm::IommuList& iommus) {
-  const Header* const table = find_ivrs(root);
-  if (table == nullptr) return;
+void* find_iommus(const RootPointer& root, svm::IommuList& iommus) {
+  Header* const table = find_ivrs(root);
+  if (table == nullptr) return nullptr;
   read_ivrs(reinterpret_cast<const std::uint8_t*>(table), table->length, iommus);
+  return table;
 }
 
-void hide_iommus(const RootPointer& root) {
-  Header* const table = find_ivrs(root);
-  if (table == nullptr) return;
+void hide_iommus(void* ivrs) {
+  if (ivrs == nullptr) return;
+  auto* const table = static_cast<Header*>(ivrs);
   constexpr char kOtherFirstLetter = 'X';
   table->checksum =
       static_cast<std::uint8_t>(table->checksum + table->signature[0] - kOtherFirstLetter);

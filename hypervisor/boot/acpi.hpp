@@ -23,9 +23,9 @@ bool find_cpus(const RootPointer& root, CpuList& cpus);
 // Pages of the I/O APICs, of the same table: at most `capacity`; how many there are.
 std::size_t find_io_apics(const RootPointer& root, std::uint64_t* pages, std::size_t capacity);
 
-// The IOMMUs that the firmware tells of (IVRS).
-void find_iommus(const RootPointer& root, svm::IommuList& iommus);
+// The IOMMUs that the firmware tells of (IVRS), and where that table is; nullptr: there is none.
+void* find_iommus(const RootPointer& root, svm::IommuList& iommus);
 // Linux is not to find them: its copy of the table gets another name.
-void hide_iommus(const RootPointer& root);
+void hide_iommus(void* ivrs);
 
 }  // namespace vmsrs::boot
