@@ -88,14 +88,16 @@ def command_line(args, log):
     linux_options = f"console=ttyS0 panic=-1 no_timer_check cpus={args.cpus} {args.append}".strip()
     machine = ["qemu-system-x86_64", "-machine", args.machine, "-cpu", args.cpu, "-smp", str(args.cpus),
                "-m", str(args.memory), "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"]
+    for option in args.device:
+        machine += ["-" + option.split("=", 1)[0], option.split("=", 1)[1]]
+    if args.icount:  # without sleep: who idles does not wait for real time
+        machine += ["-icount", "shift=0,sleep=off"]
     if args.hypervisor is None:
-        return machine + ["-accel", "tcg", "-kernel", args.kernel, "-initrd", args.initrd,
-                          "-append", linux_options]
+        return machine + ["-accel", EMULATED if args.icount else "tcg", "-kernel", args.kernel,
+                          "-initrd", args.initrd, "-append", linux_options]
     # Of the chipsets used here one takes an IOMMU.
     if args.machine == "q35" and not args.no_iommu:
         machine += ["-device", "amd-iommu"]
-    for option in args.device:
-        machine += ["-" + option.split("=", 1)[0], option.split("=", 1)[1]]
     options = args.hypervisor_options
     if args.screen:  # must still be there when it is looked at
         machine += ["-vga", "std", "-qmp", f"unix:{monitor_of(log)},server=on,wait=off"]
@@ -108,8 +110,6 @@ def command_line(args, log):
     options = options.strip()
     machine += ["-accel", EMULATED if args.icount else accelerator(), "-debugcon", f"file:{log}",
                 "-device", "isa-debug-exit,iobase=0xf4"]
-    if args.icount:  # without sleep: who idles does not wait for real time
-        machine += ["-icount", "shift=0,sleep=off"]
     if args.grub is not None:
         disk = os.path.splitext(log)[0] + ".iso"
         make_disk(disk, args, modules, options, linux_options)
@@ -143,8 +143,8 @@ def main():
     args = parse_arguments()
     if shutil.which("qemu-system-x86_64") is None:
         finish("ERROR", "no qemu-system-x86_64 (Debian package qemu-system-x86)")
-    if args.icount and (args.hypervisor is None or args.cpus != 1):
-        finish("ERROR", "--icount: with --hypervisor and --cpus 1 only")
+    if args.icount and args.cpus != 1:
+        finish("ERROR", "--icount: with --cpus 1 only")
     if args.hypervisor is None and (args.kernel is None or args.initrd is None):
         finish("ERROR", "without a hypervisor a kernel and an initrd are needed")
     if args.hypervisor is not None and not os.path.isfile(args.hypervisor):
