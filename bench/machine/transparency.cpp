@@ -5,7 +5,7 @@
 // CLOCK: nanoseconds of the machine's clock, which are instructions under QEMU's -icount;
 // PROCESSOR: those for which these processes had the processor, the kernel's work for them in it.
 //
-// bench_transparency [quick]
+// bench_transparency quick|whole [DISK]     (DISK: a block device that is overwritten)
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -21,17 +21,14 @@
 #include <cstring>
 #include <ctime>
 #include <functional>
-#include <map>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "guest.hpp"
 
 namespace {
 
 constexpr std::size_t kPage = 4096, kMiB = 1u << 20;
-constexpr char kDisk[] = "/dev/vda";
 constexpr char kChild[] = "child";
 // By vmsrs_exit_reason.
 constexpr const char* kReasons[VMSRS_EXIT_REASON_COUNT] = {
@@ -122,7 +119,7 @@ void floating(std::uint64_t operations, Digest& digest) {
 }
 
 void copying(std::uint64_t operations, Digest& digest) {
-  std::vector<std::uint8_t> from(kMiB), to(kMiB);
+  static std::array<std::uint8_t, kMiB> from, to;
   for (std::size_t i = 0; i < from.size(); ++i) from[i] = static_cast<std::uint8_t>(i * 31);
   for (std::uint64_t n = 0; n < operations; ++n) {
     std::memcpy(to.data(), from.data(), to.size());
@@ -203,10 +200,10 @@ void page_faults(std::uint64_t operations, Digest& digest) {
 }
 
 // Blocks of a virtio disk, past the page cache: each is written, then all are read.
-void disk(std::uint64_t operations, Digest& digest) {
+void disk(std::uint64_t operations, Digest& digest, const char* device) {
   constexpr std::size_t kBlock = 64 << 10;
-  const int file = open(kDisk, O_RDWR | O_DIRECT);
-  require(file >= 0, kDisk);
+  const int file = open(device, O_RDWR | O_DIRECT);
+  require(file >= 0, device);
   auto* const block = static_cast<std::uint8_t*>(std::aligned_alloc(kPage, kBlock));
   for (std::uint64_t i = 0; i < operations; ++i) {
     for (std::size_t at = 0; at < kBlock; ++at) block[at] = static_cast<std::uint8_t>(i + at * 7);
@@ -306,7 +303,10 @@ int main(int argc, char** argv) {
     machine.measure("switch_between_cpus", 1'000 * times,
                     [](std::uint64_t n, Digest& digest) { ping_pong(n, digest, 1); });
   }
-  machine.measure("disk", 16 * times, disk);
+  if (argc > 2) {
+    machine.measure("disk", 16 * times,
+                    [&](std::uint64_t n, Digest& digest) { disk(n, digest, argv[2]); });
+  }
   machine.measure("timers", 50 * times, timers);
   machine.measure("idle", 2 * times, idle);
   return 0;

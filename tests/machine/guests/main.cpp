@@ -17,6 +17,7 @@ void test_offline();
 void test_devices();
 void test_free_devices();
 void test_fuzz();
+void test_report();
 
 int main(int argc, char** argv) {
   const std::string_view name = argc > 1 ? argv[1] : "";
@@ -44,6 +45,8 @@ int main(int argc, char** argv) {
     test_free_devices();
   } else if (name == "fuzz") {
     test_fuzz();
+  } else if (name == "report") {
+    test_report();
   } else {
     std::printf("RESULT: FAILURE no test named '%s'\n", argc > 1 ? argv[1] : "");
     return 0;
