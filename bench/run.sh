@@ -22,8 +22,9 @@ Runs all native benchmarks, or those named: $(known_names | tr '\n' ' ')
   --keep           keep the figures and the plots in bench/results, under today's date
   --quick          fewer rounds: whether it works, not how fast it is
 
-Native, hosted platform, no nested paging: nothing here says what the hypervisor costs. But figure14_icount, which
-runs only when it is named: the hypervisor in QEMU, where instructions and traps are counted, and no time is taken.
+Native, hosted platform, no nested paging: nothing here says what the hypervisor costs. But figure14_icount and
+transparency, which run only when they are named: the hypervisor in QEMU, where instructions and exits are counted,
+and no time is taken.
 USAGE
 }
 
@@ -83,6 +84,7 @@ main() {
   mkdir -p "$top/build/logs"
   local packages=("${build_packages[@]}" "${bench_packages[@]}")
   [[ " ${names[*]} " != *" figure14_icount "* ]] || packages+=("${machine_packages[@]}")
+  [[ " ${names[*]} " != *" transparency "* ]] || packages+=("${machine_packages[@]}" stress-ng)
   need_packages "$top/build/logs/apt-bench.log" "${packages[@]}"
   build
   report --build "$top/build/release" --output "$output" \

@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from . import figure14, output
+from . import figure14, output, transparency
 from .aims import AIMS, COMPARISONS, NAMES, NATIVE
 from .comparison import Comparison, add_curves, compare
 from .machine import Machine
@@ -60,14 +60,18 @@ def main() -> None:
         curves.append(figure14.measure(programs))
     if figure14.COUNTED.name in names:
         curves.append(figure14.measure(Machine(options.build, quick)))
+    compared = transparency.measure(options.build, quick) if transparency.NAME in names else None
     output.circumstances()
     if options.keep is not None and (figures or comparison is not None):
         keep(options.keep, figures, comparison)
     for each in curves if options.keep is not None else ():
         say(f"kept in {options.keep}: {figure14.keep(options.keep, each)}.*")
+    if options.keep is not None and compared is not None:
+        say(f"kept in {options.keep}: {transparency.keep(options.keep, compared)}.csv")
     if options.output == "json":
         # What has a name of its own is printed when it is named.
         more = [figure for each in curves if options.name for figure in figure14.summary(each)]
+        more += transparency.summary(compared) if compared is not None else []
         output.print_json(figures, comparison, bool(options.name), more)
     else:
         if figures or comparison is not None:
@@ -76,6 +80,10 @@ def main() -> None:
             print(output.circumstances())
         for each in curves:
             figure14.print_table(each)
+        if compared is not None:
+            transparency.print_table(compared)
+    if compared is not None:
+        programs.failed += compared.differences()
     if programs.failed:
         sys.exit("failed: " + "; ".join(programs.failed))
 

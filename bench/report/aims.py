@@ -42,4 +42,4 @@ KEYS = {aim.key: aim for aim in AIMS}
 COMPARISONS = ("checkpoint", "curves")
 NATIVE = (*KEYS, *COMPARISONS, "figure14")
 # What is measured when it is named: it needs QEMU and a kernel.
-NAMES = (*NATIVE, "figure14_icount")
+NAMES = (*NATIVE, "figure14_icount", "transparency")

@@ -163,6 +163,13 @@ void rename(AcpiHeader* table) {
 
 }  // namespace
 
+void find_root_pointer(RootPointer& root) {
+  const AcpiRootPointer* const rsdp = root.bytes == 0 ? find_rsdp() : nullptr;
+  if (rsdp == nullptr) return;
+  root.bytes = rsdp->revision >= 2 ? sizeof(*rsdp) : kOldRootPointerBytes;
+  __builtin_memcpy(root.data, rsdp, root.bytes);
+}
+
 bool find_cpus(const RootPointer& root, CpuList& cpus) {
   const AcpiHeader* const madt = find_table(root, "APIC");
   if (madt == nullptr) return false;
@@ -224,12 +231,6 @@ void hide_hpet(const RootPointer& root) {
 
 bool add_panic_device(RootPointer& root, std::uint64_t place, PanicDeviceTables& tables) {
   RootPointer copy = root;
-  if (copy.bytes == 0) {
-    const AcpiRootPointer* const rsdp = find_rsdp();
-    if (rsdp == nullptr) return false;
-    copy.bytes = rsdp->revision >= 2 ? sizeof(*rsdp) : kOldRootPointerBytes;
-    __builtin_memcpy(copy.data, rsdp, copy.bytes);
-  }
   if (!compose_panic_device(copy, place, tables)) return false;
   root = copy;
   return true;

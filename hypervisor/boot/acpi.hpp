@@ -18,8 +18,10 @@ struct CpuList {
   bool has_more = false;  // past the capacity, or with numbers that only x2APIC reaches
 };
 
-// False without ACPI tables. These need the first 4 GiB mapped; `root`: from the boot loader, else
-// it is searched for where a BIOS has it.
+// What the boot loader has not told is searched for where a BIOS has it: early, page 0 is read.
+void find_root_pointer(RootPointer& root);
+
+// False without ACPI tables. These need the first 4 GiB mapped.
 bool find_cpus(const RootPointer& root, CpuList& cpus);
 
 // Pages of the I/O APICs, of the same table: at most `capacity`; how many there are.

@@ -28,9 +28,9 @@ ap_protected:
         movl    %eax, %cr4
         movl    $boot_pml4, %eax        /* the real one may lie above 4 GiB */
         movl    %eax, %cr3
-        movl    $0xc0000080, %ecx       /* EFER.LME */
+        movl    $0xc0000080, %ecx       /* EFER.LME, NXE */
         rdmsr
-        orl     $0x100, %eax
+        orl     $0x900, %eax
         wrmsr
         movl    $0x80010013, %eax
         movl    %eax, %cr0

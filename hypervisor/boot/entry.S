@@ -107,7 +107,7 @@ entry64:
 no_long_mode_text:
         .asciz  "vmsrs: error: this processor has no long mode\r\n"
 
-        .data
+        /* Accessed bits are set: a processor writes nothing here. */
         .balign 8
         .globl  boot_gdt
 boot_gdt:
@@ -126,6 +126,9 @@ boot_gdt_pointer:
 boot_pml4:      .skip 4096
 boot_pdpt:      .skip 4096
 boot_pd:        .skip 4 * 4096
+        .globl  boot_stack_guard
+boot_stack_guard: .skip 4096            /* absent from the host's tables */
         .skip   65536
+        .globl  boot_stack_top
 boot_stack_top:
         .section .note.GNU-stack, "", @progbits

@@ -21,22 +21,22 @@ namespace vmsrs::boot {
 namespace {
 
 constexpr std::uint64_t kStackBytes = 64 << 10;
+constexpr std::uint64_t kGuardBytes = svm::kPage;
 
-svm::Processor& make_processor(std::uint32_t index, std::uint32_t apic_id, svm::PagePool& pool) {
+void make_processor(std::uint32_t index, std::uint32_t apic_id, svm::PagePool& pool) {
   void* const place = pool.take(sizeof(svm::Processor));
   void* const vmcb = pool.take(sizeof(svm::Vmcb));
   void* const save_area = pool.take(svm::kPage);
-  void* const stack = pool.take(kStackBytes);
+  void* const stack = pool.take(kGuardBytes + kStackBytes);
   if (stack == nullptr) console::stop("the hypervisor's own memory is used up");
   auto* const processor = new (place) svm::Processor();
   processor->index = index;
   processor->apic_id = apic_id;
   processor->vmcb = new (vmcb) svm::Vmcb();
   processor->host_save_area = save_area;
-  processor->stack_top = static_cast<std::uint8_t*>(stack) + kStackBytes;
+  processor->stack_top = static_cast<std::uint8_t*>(stack) + kGuardBytes + kStackBytes;
   svm::processors.list[index] = processor;
   svm::processors.count = index + 1;
-  return *processor;
 }
 
 void start(svm::Processor& processor) {
@@ -82,20 +82,28 @@ std::uint64_t measure_tsc() {
 
 std::uint64_t processor_bytes(std::uint32_t count) {
   const std::uint64_t each = svm::align_up(sizeof(svm::Processor), svm::kPage) + sizeof(svm::Vmcb) +
-                             svm::kPage + kStackBytes;
+                             svm::kPage + kGuardBytes + kStackBytes;
   return count * each;
 }
 
-void start_processors(const CpuList& cpus, svm::PagePool& pool) {
+void make_processors(const CpuList& cpus, svm::PagePool& pool) {
   const std::uint32_t own_id = svm::apic_read(svm::kApicId) >> 24;
-  svm::Processor& self = make_processor(0, own_id, pool);
-  self.started = true;
+  make_processor(0, own_id, pool);
+  svm::processors.list[0]->started = true;
+  for (std::uint32_t i = 0; i < cpus.count; ++i) {
+    if (cpus.apic_ids[i] != own_id) make_processor(svm::processors.count, cpus.apic_ids[i], pool);
+  }
+}
+
+svm::PhysicalRange stack_guard(const svm::Processor& processor) {
+  const auto stack = reinterpret_cast<std::uint64_t>(processor.stack_top) - kStackBytes;
+  return {stack - kGuardBytes, stack};
+}
+
+void start_processors() {
   const auto bytes = static_cast<std::size_t>(ap_trampoline_end - ap_trampoline_begin);
   __builtin_memcpy(reinterpret_cast<void*>(kTrampoline.begin), ap_trampoline_begin, bytes);
-  for (std::uint32_t i = 0; i < cpus.count; ++i) {
-    if (cpus.apic_ids[i] == own_id) continue;
-    start(make_processor(svm::processors.count, cpus.apic_ids[i], pool));
-  }
+  for (std::uint32_t i = 1; i < svm::processors.count; ++i) start(*svm::processors.list[i]);
   console::set_stop_others(svm::stop_other_processors);
 }
 

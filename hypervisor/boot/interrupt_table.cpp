@@ -22,7 +22,9 @@ constexpr std::uint16_t kInterruptGate = 0x8e00;
 constexpr std::uint16_t kHostCode = 0x08;
 constexpr std::size_t kStubBytes = 16, kExceptions = 32, kNmi = 2, kSecurity = 30;
 
-constinit Gate table[256] = {};
+// A page of its own, which the host's tables keep from being written.
+alignas(svm::kPage) constinit Gate table[256] = {};
+static_assert(sizeof(table) == svm::kPage);
 
 Gate gate_to(const char* handler) {
   const auto at = reinterpret_cast<std::uint64_t>(handler);
@@ -36,12 +38,17 @@ Gate gate_to(const char* handler) {
 
 }  // namespace
 
-void load_interrupt_table() {
+svm::PhysicalRange fill_interrupt_table() {
   for (std::size_t i = 0; i < 256; ++i) {
     table[i] = gate_to(i < kExceptions ? host_fault_vectors + i * kStubBytes : host_drain_vector);
   }
   table[kNmi] = gate_to(host_nmi_vector);
   table[kSecurity] = gate_to(host_security_vector);
+  const auto begin = reinterpret_cast<std::uint64_t>(table);
+  return {begin, begin + sizeof(table)};
+}
+
+void load_interrupt_table() {
   struct [[gnu::packed]] {
     std::uint16_t limit;
     std::uint64_t base;

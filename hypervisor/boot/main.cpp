@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "boot/acpi.hpp"
 #include "boot/host_cpu.hpp"
+#include "boot/host_tables.hpp"
 #include "boot/layout.hpp"
 #include "boot/linux_loader.hpp"
 #include "boot/multiboot.hpp"
@@ -12,6 +13,7 @@
 #include "svm/apic.hpp"
 #include "svm/console.hpp"
 #include "svm/features.hpp"
+#include "svm/guest_access.hpp"
 #include "svm/guest_end.hpp"
 #include "svm/hang_watch.hpp"
 #include "svm/machine.hpp"
@@ -23,7 +25,11 @@
 #include "svm/svm_platform.hpp"
 #include "svm/x86.hpp"
 
-extern "C" [[noreturn]] void hypervisor_main(std::uint32_t magic, std::uint64_t information);
+extern "C" {
+extern char image_begin[], image_constants[], image_data[];  // hypervisor.ld
+extern char boot_stack_guard[];                              // entry.S
+[[noreturn]] void hypervisor_main(std::uint32_t magic, std::uint64_t information);
+}
 
 namespace vmsrs::boot {
 namespace {
@@ -33,8 +39,6 @@ using console::say;
 using console::stop;
 
 constexpr std::uint64_t kFourGiB = std::uint64_t{1} << 32;
-// Where the host sees each server's window in one piece, whatever frames the image has it in.
-constexpr std::uint64_t kWindowAlias = std::uint64_t{1} << 45;
 
 // Too large for the stack, and needed only until Linux runs.
 constinit BootInformation boot_information;
@@ -52,6 +56,7 @@ constinit LinuxKernel kernel;
 constinit Module initrd;
 constinit std::uint64_t modules_sum = 0;
 constinit std::uint32_t hang_seconds = 0;
+constinit HostMap host_map;
 
 void check_processor() {
   svm::detect_features();
@@ -125,6 +130,7 @@ void keep_modules() {
 void load_linux(svm::Processor& self) {
   if (modules_sum != 0 && sum_of_modules() != modules_sum)
     stop("the copies of kernel and initrd are damaged");
+  const svm::GuestAccess access;
   __builtin_memcpy(reinterpret_cast<void*>(layout.initrd.begin),
                    reinterpret_cast<const void*>(initrd.begin), initrd.bytes());
   __builtin_memset(reinterpret_cast<void*>(layout.acpi_tables.begin), 0,
@@ -174,51 +180,57 @@ void fill_machine(const CpuList& cpus) {
   m.windows = layout.windows;
   m.hpet_for_guest = layout.acpi_tables.end - svm::kPage;
   for (const MemoryRange& range : layout.linux_map) {
-    if (range.type != kUsable) continue;
+    // Page 0 is absent from the host's tables. Linux does not use it.
+    const std::uint64_t begin = range.begin == 0 ? svm::kPage : range.begin;
+    if (range.type != kUsable || begin >= range.end) continue;
     if (m.guest_memory_count == svm::Machine::kMaxRanges) stop("memory is in too many pieces");
-    m.guest_memory[m.guest_memory_count++] = {range.begin, range.end};
+    m.guest_memory[m.guest_memory_count++] = {begin, range.end};
   }
   pool = svm::PagePool({layout.hidden.begin, layout.hidden.begin + layout.own_bytes});
+  m.tsc_per_ms = measure_tsc();
+  if (cpus.has_more)
+    console::warn("more CPUs than the hypervisor can use; Linux gets ", cpus.count);
+}
+
+svm::PhysicalRange range_of(const char* begin, const char* end) {
+  return {reinterpret_cast<std::uint64_t>(begin), reinterpret_cast<std::uint64_t>(end)};
+}
+
+// The host's tables, the nested ones, what exits on MSRs and ports: nothing of it changes after
+// this.
+void build_tables(svm::PhysicalRange interrupt_table) {
+  svm::Machine& m = svm::machine();
+  host_map.memory_end = boot_information.memory.top();
+  host_map.code = range_of(image_begin, image_constants);
+  host_map.constants = range_of(image_constants, image_data);
+  host_map.interrupt_table = interrupt_table;
+  host_map.add_guard(range_of(boot_stack_guard, boot_stack_guard + svm::kPage));
+  for (std::uint32_t i = 0; i < svm::processors.count; ++i) {
+    host_map.add_guard(stack_guard(*svm::processors.list[i]));
+  }
+  const std::uint64_t begin = pool.next();
   auto* const msr_permissions = static_cast<std::uint8_t*>(pool.take(svm::kMsrPermissionBytes));
   svm::fill_msr_permissions(msr_permissions);
   m.msr_permissions = msr_permissions;
   auto* const io_permissions = static_cast<std::uint8_t*>(pool.take(svm::kIoPermissionBytes));
   svm::fill_port_permissions(io_permissions, m.power_ports);
   m.io_permissions = io_permissions;
-  m.tsc_per_ms = measure_tsc();
-  if (cpus.has_more)
-    console::warn("more CPUs than the hypervisor can use; Linux gets ", cpus.count);
-}
-
-void build_host_tables() {
-  svm::Machine& m = svm::machine();
-  const std::uint64_t top = boot_information.memory.top();
-  bool good = host_table.initialise(pool, svm::features().huge_pages) &&
-              host_table.set(0, top > kFourGiB ? top : kFourGiB, svm::kHostFlags) &&
-              host_table.set(svm::kLocalApic, svm::kLocalApic + svm::kPage,
-                             svm::kHostFlags | svm::kPteUncached);
+  bool good =
+      host_table.initialise(pool, svm::features().huge_pages) && map_host(host_table, host_map, m);
   for (std::uint64_t server = 0; server < VMSRS_MAX_SERVERS; ++server) {
     const std::uint64_t alias = kWindowAlias + server * VMSRS_WINDOW_BYTES;
     for (std::uint64_t page = 0; page < VMSRS_WINDOW_PAGES; ++page) {
       const std::uint64_t at = alias + page * svm::kPage;
-      good = good && host_table.set(at, at + svm::kPage, svm::kHostFlags,
+      good = good && host_table.set(at, at + svm::kPage, svm::kHostData,
                                     window_frames.frame[server][page] - at);
     }
     m.server_windows[server] = reinterpret_cast<vmsrs_window*>(alias);
   }
-  for (std::size_t i = 0; i < m.io_apic_count; ++i) {
-    good = good && host_table.set(m.io_apics[i], m.io_apics[i] + svm::kPage,
-                                  svm::kHostFlags | svm::kPteUncached);
+  if (!good || !svm::build_nested_tables(pool) || !seal_tables(host_table, begin, pool)) {
+    stop("the hypervisor's own memory is used up");
   }
-  if (m.hpet != 0) {
-    good = good && host_table.set(m.hpet, m.hpet + svm::kPage, svm::kHostFlags | svm::kPteUncached);
-  }
-  for (const svm::Iommu& iommu : m.iommus) {
-    good = good && host_table.set(iommu.registers.begin, iommu.registers.end,
-                                  svm::kHostFlags | svm::kPteUncached);
-  }
-  if (!good || !svm::build_nested_tables(pool)) stop("the hypervisor's own memory is used up");
   m.host_cr3 = value(host_table.root());
+  x86::write_msr(x86::kMsrEfer, x86::read_msr(x86::kMsrEfer) | x86::kEferNxe);
   x86::write_cr3(m.host_cr3);
 }
 
@@ -275,6 +287,7 @@ void start_engine(const Options& options) {
 [[noreturn]] void boot(std::uint32_t magic, std::uint64_t information) {
   console::console_initialise();
   console::set_screen(show_line);
+  const svm::PhysicalRange interrupt_table = fill_interrupt_table();
   load_interrupt_table();
   if (const char* problem = copy_multiboot(magic, information, boot_information)) stop(problem);
   use_screen(boot_information.screen, kFourGiB);
@@ -286,6 +299,7 @@ void start_engine(const Options& options) {
   check_modules(boot_information);
   CpuList cpus;
   RootPointer& root = boot_information.root_pointer;
+  find_root_pointer(root);
   if (!find_cpus(root, cpus)) stop("no ACPI table of the processors (MADT)");
   svm::Machine& m = svm::machine();
   m.io_apic_count = find_io_apics(root, m.io_apics, svm::Machine::kMaxIoApics);
@@ -312,24 +326,25 @@ void start_engine(const Options& options) {
 
   map_own_memory();
   fill_machine(cpus);
-  build_host_tables();
+  make_processors(cpus, pool);
+  build_tables(interrupt_table);
   if (options.restart) keep_modules();
   start_engine(options);
   // From here on Linux could not be started without the hypervisor: the other processors wait in
   // its memory, and with VM_CR.R_INIT set Linux's INIT would not take them out of it.
   console::set_fallback(nullptr);
-  start_processors(cpus, pool);
+  start_processors();
   confine_devices();
   change_tables(root);
-  svm::Processor& self = *svm::processors.list[0];
-  svm::enable_svm(self);
-  load_linux(self);
-  if (options.restart) svm::set_guest_loader(load_linux);
   say("hidden ", Hex{layout.hidden.begin}, "-", Hex{layout.hidden.end}, " and ",
       Hex{layout.image.begin}, "-", Hex{layout.image.end}, ", windows ", Hex{layout.windows.begin},
       "-", Hex{layout.windows.end}, ", ", svm::processors.count, " CPUs, ",
       svm::machine().iommus.count, " IOMMUs");
   console::set_screen(nullptr);
+  svm::Processor& self = *svm::processors.list[0];
+  svm::enable_svm(self);
+  load_linux(self);
+  if (options.restart) svm::set_guest_loader(load_linux);
   svm::run_guest(self);
 }
 

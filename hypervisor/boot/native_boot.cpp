@@ -5,7 +5,10 @@
 #include "svm/console.hpp"
 #include "svm/x86.hpp"
 
-extern "C" [[noreturn]] void enter_linux_natively(std::uint32_t entry, std::uint32_t boot_params);
+extern "C" {
+extern char boot_pml4[];  // entry.S
+[[noreturn]] void enter_linux_natively(std::uint32_t entry, std::uint32_t boot_params);
+}
 
 namespace vmsrs::boot {
 namespace {
@@ -32,6 +35,8 @@ void boot_natively(const BootInformation& information, const char* problem) {
   constexpr std::uint64_t kBootCpu = 1u << 8;
   if ((x86::read_msr(x86::kMsrApicBase) & kBootCpu) == 0) console::end_machine();
   console::say("starting Linux without the hypervisor (fallback=native)");
+  // The host's own tables, if they stand, lie in what becomes Linux's memory.
+  x86::write_cr3(reinterpret_cast<std::uint64_t>(boot_pml4));
   LinuxKernel kernel = inspect_kernel(information.modules[kKernelModule]);
   choose_native_layout(information, kernel, layout);
   const Module& initrd = information.modules[kInitrdModule];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "monitor/monitor.hpp"
 #include "svm/exit_handlers.hpp"
+#include "svm/guest_access.hpp"
 #include "svm/init_messages.hpp"
 #include "svm/instruction_fetch.hpp"
 #include "svm/processor_start.hpp"
@@ -63,6 +64,7 @@ void handle_exception(Processor& processor, Vector vector) {
     emulated = vector == Vector::kGeneralProtection && may_be_emulated(bytes);
   }
   if (vmcb.save.cpl == 3 && !emulated) {
+    const GuestAccess access;
     monitor::see_fault(caller_of(processor),
                        {static_cast<std::uint32_t>(kind_of(vector)), 0, 0, vmcb.save.rip});
   }

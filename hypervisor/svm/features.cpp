@@ -41,6 +41,7 @@ void detect_features() {
     found.smap = bit(structured.ebx, 20);
   }
   found.long_mode = bit(extended.edx, 29);
+  found.no_execute = bit(extended.edx, 20);
   found.huge_pages = bit(extended.edx, 26);
   found.svm = bit(extended.ecx, 2);
   found.efer_allowed = allowed_efer(extended, highest);

@@ -11,6 +11,7 @@ struct Features {
   bool svm = false;
   bool svm_disabled = false;  // by firmware, VM_CR.SVMDIS
   bool long_mode = false;
+  bool no_execute = false;
 
   bool huge_pages = false;
   bool next_rip = false;       // Fn8000_000A EDX[3]; else known instruction lengths

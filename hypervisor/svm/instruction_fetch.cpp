@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "svm/instruction_fetch.hpp"
 
+#include "svm/guest_access.hpp"
 #include "svm/guest_walk.hpp"
 #include "svm/machine.hpp"
 #include "svm/x86.hpp"
@@ -28,6 +29,7 @@ InstructionBytes fetch_instruction(const Vmcb& vmcb, std::size_t wanted) {
       is_long ? vmcb.save.rip : ((vmcb.save.cs.base + vmcb.save.rip) & 0xffffffff);
   InstructionBytes bytes;
   const std::uint8_t* page = nullptr;
+  const GuestAccess access;
   for (; bytes.count < wanted; ++bytes.count) {
     const std::uint64_t at = begin + bytes.count;
     if (page == nullptr || (at & kPageMask) == 0) {

@@ -21,6 +21,8 @@ class PagePool {
     return pages;
   }
   std::uint64_t left() const { return end_ - next_; }
+  // Where the next pages begin.
+  std::uint64_t next() const { return next_; }
 
  private:
   std::uint64_t next_ = 0;

@@ -15,6 +15,7 @@ constexpr std::uint64_t kPteAccessed = 1u << 5;
 constexpr std::uint64_t kPteDirty = 1u << 6;
 constexpr std::uint64_t kPteLarge = 1u << 7;
 constexpr std::uint64_t kPteAddress = 0x000ffffffffff000;
+constexpr std::uint64_t kPteNoExecute = std::uint64_t{1} << 63;
 
 // What an IOMMU reads in bits that a processor leaves alone (48882, 2.2.3): the level of the table
 // below, none for a leaf, and what devices may do.
@@ -25,6 +26,13 @@ constexpr std::uint64_t kPteDeviceWrites = std::uint64_t{1} << 62;
 // Nested tables are walked as user accesses (APM vol. 2, 15.25.5), so all their entries carry U. An
 // IOMMU walks them too.
 constexpr std::uint64_t kHostFlags = kPtePresent | kPteWritable | kPteAccessed | kPteDirty;
+// The hypervisor's own pages, none both writable and executable. What is the guest's is a user's
+// page here, so that the processor refuses it but where GuestAccess says that it is meant (SMAP,
+// SMEP).
+constexpr std::uint64_t kHostCode = kHostFlags & ~kPteWritable;
+constexpr std::uint64_t kHostData = kHostFlags | kPteNoExecute;
+constexpr std::uint64_t kHostConstants = kHostCode | kPteNoExecute;
+constexpr std::uint64_t kHostGuest = kHostData | kPteUser;
 constexpr std::uint64_t kNestedFlags = kHostFlags | kPteUser | kPteDeviceReads | kPteDeviceWrites;
 constexpr std::uint64_t kNestedReadOnlyFlags = kNestedFlags & ~(kPteWritable | kPteDeviceWrites);
 constexpr std::uint64_t kAbsent = 0;

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "svm/guest_access.hpp"
 #include "svm/machine.hpp"
 #include "svm/x86.hpp"
 
@@ -154,6 +155,7 @@ void mask_interrupt_controllers() {
 void stop_hpet() {
   if (machine().guest_hpet == 0) return;
   constexpr std::uint64_t kConfiguration = 0x10, kEnabledLegacy = 3;
+  const GuestAccess access;
   auto* const configuration =
       reinterpret_cast<volatile std::uint64_t*>(machine().guest_hpet + kConfiguration);
   *configuration = *configuration & ~kEnabledLegacy;

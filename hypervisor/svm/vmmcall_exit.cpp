@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "svm/exit_handlers.hpp"
+#include "svm/guest_access.hpp"
 #include "svm/page_table.hpp"
 #include "svm/x86.hpp"
 
@@ -23,7 +24,10 @@ void handle_vmmcall(Processor& processor) {
   const monitor::Caller caller = caller_of(processor);
   monitor::CallRegisters call{vmcb.save.rax, regs.rdi, regs.rsi, regs.rdx,
                               regs.r10,      regs.r8,  regs.r9};
-  monitor::dispatch(caller, call);
+  {
+    const GuestAccess access;
+    monitor::dispatch(caller, call);
+  }
   vmcb.save.rax = call.rax;
   regs.rdi = call.rdi;
   regs.rsi = call.rsi;

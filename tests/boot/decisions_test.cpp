@@ -148,6 +148,9 @@ BOOST_AUTO_TEST_CASE(processors) {
   svm::Features features;
   BOOST_CHECK_EQUAL(processor_problem(features, kEnabled), "this processor has no SVM (AMD-V)");
   features.svm = true;
+  BOOST_CHECK_EQUAL(processor_problem(features, kEnabled),
+                    "this processor has no execute disable (NX)");
+  features.no_execute = true;
   BOOST_CHECK(processor_problem(features, kEnabled) == nullptr);
   for (const std::uint64_t base : std::array<std::uint64_t, 2>{kEnabled | 1u << 10, 0xfed00900})
     BOOST_CHECK_EQUAL(processor_problem(features, base),

@@ -94,14 +94,16 @@ def command_line(args, log):
                "-m", str(args.memory), "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"]
     if args.expect_wiped:  # what is left of the machine is looked at
         machine += ["-action", "shutdown=pause", "-qmp", f"unix:{monitor_of(log)},server=on,wait=off"]
+    for option in args.device:
+        machine += ["-" + option.split("=", 1)[0], option.split("=", 1)[1]]
+    if args.icount:  # without sleep: who idles does not wait for real time
+        machine += ["-icount", "shift=0,sleep=off"]
     if args.hypervisor is None:
-        return machine + ["-accel", "tcg", "-kernel", args.kernel, "-initrd", args.initrd,
-                          "-append", linux_options]
+        return machine + ["-accel", EMULATED if args.icount else "tcg", "-kernel", args.kernel,
+                          "-initrd", args.initrd, "-append", linux_options]
     # Of the chipsets used here one takes an IOMMU.
     if args.machine == "q35" and not args.no_iommu:
         machine += ["-device", "amd-iommu"]
-    for option in args.device:
-        machine += ["-" + option.split("=", 1)[0], option.split("=", 1)[1]]
     options = args.hypervisor_options
     if args.screen:  # must still be there when it is looked at
         machine += ["-vga", "std", "-qmp", f"unix:{monitor_of(log)},server=on,wait=off"]
@@ -116,8 +118,6 @@ def command_line(args, log):
     options = options.strip()
     machine += ["-accel", EMULATED if args.icount else accelerator(), "-debugcon", f"file:{log}",
                 "-device", "isa-debug-exit,iobase=0xf4"]
-    if args.icount:  # without sleep: who idles does not wait for real time
-        machine += ["-icount", "shift=0,sleep=off"]
     if args.grub is not None:
         disk = os.path.splitext(log)[0] + ".iso"
         make_disk(disk, args, modules, options, linux_options)
@@ -151,8 +151,6 @@ def main():
     args = parse_arguments()
     if shutil.which("qemu-system-x86_64") is None:
         finish("ERROR", "no qemu-system-x86_64 (Debian package qemu-system-x86)")
-    if args.icount and args.hypervisor is None:
-        finish("ERROR", "--icount: with --hypervisor only")
     if args.hypervisor is None and (args.kernel is None or args.initrd is None):
         finish("ERROR", "without a hypervisor a kernel and an initrd are needed")
     if args.hypervisor is not None and not os.path.isfile(args.hypervisor):

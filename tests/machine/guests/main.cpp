@@ -24,6 +24,7 @@ void test_power_off();
 void test_sleep();
 void test_kdump();
 void test_hang_watch();
+void test_report();
 
 int main(int argc, char** argv) {
   const std::string_view name = argc > 1 ? argv[1] : "";
@@ -67,6 +68,8 @@ int main(int argc, char** argv) {
     test_kdump();
   } else if (name == "hang_watch") {
     test_hang_watch();
+  } else if (name == "report") {
+    test_report();
   } else {
     std::printf("RESULT: FAILURE no test named '%s'\n", argc > 1 ? argv[1] : "");
     return 0;
