@@ -104,8 +104,7 @@ void read_madt(const Madt& madt, CpuList& cpus) {
 template <class Visitor>
 void for_each_table(const RootPointer& root_pointer, Visitor&& visit) {
   const auto* rsdp = reinterpret_cast<const AcpiRootPointer*>(root_pointer.data);
-  if (root_pointer.bytes == 0) rsdp = find_rsdp();
-  if (rsdp == nullptr) return;
+  if (root_pointer.bytes == 0) return;
   const bool wide = has_wide_root(*rsdp);
   const auto* root = at<AcpiHeader>(wide ? rsdp->xsdt : rsdp->rsdt);
   const std::uint64_t step = wide ? 8 : 4;
