@@ -13,7 +13,7 @@ namespace vmsrs::boot {
 //   fallback=native      on a problem at boot: Linux without the hypervisor
 //   kdump=first          a crash kernel runs before the guest has ended (default)
 //   kdump=skipped        the guest ends at its panic; its crash kernel does not run
-//   hang_seconds=N       a guest that takes no interrupts for so long has ended; default 30, 0: off
+//   hang_seconds=N       a guest that hangs for so long has ended; default 30, 0: not watched
 //   restart=off          Linux is not started again after its end; its modules are not kept
 //   debug_exit=PORT      an isa-debug-exit device to end with, for QEMU
 struct Options {

@@ -3,7 +3,6 @@
 
 #include "svm/apic.hpp"
 #include "svm/guest_end.hpp"
-#include "svm/hang_detector.hpp"
 #include "svm/hpet.hpp"
 #include "svm/machine.hpp"
 #include "svm/processor_start.hpp"
@@ -18,25 +17,41 @@ constinit HangDetector detector;
 constinit const Processor* watcher = nullptr;  // nullptr: nobody watches
 constinit bool others_were_asked = false;
 
-bool takes_interrupts(const Processor& processor) {
-  return (processor.vmcb->save.rflags & x86::kRflagsIf) != 0;
+bool interrupt_waits() {
+  std::uint32_t requested = 0;
+  for (std::uint32_t word = 0; word < 0x80; word += 0x10)
+    requested |= apic_read(kApicRequested + word);
+  return requested != 0;
 }
 
-// What those said that were asked at the last sample. One that said nothing has not exited since.
-bool another_takes_interrupts(const Processor& self) {
+// Every interrupt that a guest handles ends in a store to the local APIC.
+CpuLife look_at(Processor& self) {
+  const std::uint64_t stores = self.exits.count[VMSRS_EXIT_APIC].load(std::memory_order_relaxed);
+  const bool handled_one = stores != self.apic_stores_seen;
+  self.apic_stores_seen = stores;
+  return cpu_life((self.vmcb->save.rflags & x86::kRflagsIf) != 0, handled_one, interrupt_waits());
+}
+
+bool is_watched(const Processor& other, const Processor& self) {
+  return &other != &self && !other.waits_for_sipi;
+}
+
+// What those have found that were asked at the last sample; quiet, if nothing yet.
+CpuLife life_of_others(const Processor& self) {
+  CpuLife life = CpuLife::kQuiet;
   for (std::uint32_t i = 0; i < processors.count; ++i) {
     const Processor& other = *processors.list[i];
-    if (&other != &self && !other.waits_for_sipi && other.interrupts_seen) return true;
+    if (is_watched(other, self)) life = life_of_both(life, other.life);
   }
-  return false;
+  return life;
 }
 
 void ask_the_others(const Processor& self) {
   for (std::uint32_t i = 0; i < processors.count; ++i) {
     Processor& other = *processors.list[i];
-    if (&other == &self || other.waits_for_sipi) continue;
-    other.interrupts_seen = false;
-    other.interrupts_asked = true;
+    if (!is_watched(other, self)) continue;
+    other.life = CpuLife::kQuiet;
+    other.life_asked = true;
     other.request_lock.lock();
     kick(other);
     other.request_lock.unlock();
@@ -44,14 +59,16 @@ void ask_the_others(const Processor& self) {
 }
 
 void sample(Processor& self) {
-  const bool asked = others_were_asked;
-  others_were_asked = !takes_interrupts(self);
-  if (!others_were_asked || (asked && another_takes_interrupts(self))) {
-    detector.alive();
-  } else if (asked && detector.silent()) {
-    end_guest(self, GuestEnd::kHang);
+  CpuLife life = look_at(self);
+  if (life >= CpuLife::kHandles) {
+    others_were_asked = false;
+  } else {
+    // Without an answer of the others this sample decides nothing.
+    life = others_were_asked ? life_of_both(life, life_of_others(self)) : CpuLife::kQuiet;
+    ask_the_others(self);
+    others_were_asked = true;
   }
-  if (others_were_asked) ask_the_others(self);
+  if (detector.sample(life)) end_guest(self, GuestEnd::kHang);
 }
 
 }  // namespace
@@ -72,8 +89,7 @@ void start_hang_watch(std::uint32_t seconds) {
 }
 
 bool watch_for_hang(Processor& processor) {
-  if (processor.interrupts_asked.exchange(false))
-    processor.interrupts_seen = takes_interrupts(processor);
+  if (processor.life_asked.exchange(false)) processor.life = look_at(processor);
   if (&processor != watcher || !timer.due()) return false;
   timer.rearm();
   sample(processor);

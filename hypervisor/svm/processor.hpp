@@ -8,6 +8,7 @@
 
 #include "svm/address.hpp"
 #include "svm/guest_walk.hpp"
+#include "svm/hang_detector.hpp"
 #include "svm/spin_lock.hpp"
 #include "svm/vmcb.hpp"
 
@@ -59,10 +60,11 @@ struct alignas(kPage) Processor {
   std::atomic<std::uint32_t> sipi_request;  // kSipiValid | vector
   std::atomic<bool> stop_request;
   std::atomic<bool> stopped;  // until its guest starts anew; the VMCB has the state that it had
-  std::atomic<bool> restart_request;   // of the boot CPU alone
-  std::atomic<bool> kicked;            // an NMI of the hypervisor's own is on its way
-  std::atomic<bool> interrupts_asked;  // at the next NMI: does the guest take interrupts here?
-  std::atomic<bool> interrupts_seen;   // it did, then
+  std::atomic<bool> restart_request;  // of the boot CPU alone
+  std::atomic<bool> kicked;           // an NMI of the hypervisor's own is on its way
+  std::atomic<bool> life_asked;       // at the next NMI: look whether the guest lives here
+  std::atomic<CpuLife> life;          // what was found
+  std::uint64_t apic_stores_seen;     // up to the last such look
 };
 constexpr std::uint32_t kSipiValid = 0x100;
 

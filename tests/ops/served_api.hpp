@@ -18,7 +18,8 @@ struct ServedApi {
   FakeChannel fake;
   channel::SerialChannel channel{fake};
   daemon::CheckLedger ledger;
-  api::Service service{channel, ledger, daemon::Clock(), std::chrono::milliseconds(400)};
+  api::Service service{channel, ledger, daemon::Clock{.unix_time = fixed_clock().unix_time},
+                       std::chrono::milliseconds(400)};
   std::unique_ptr<api::Listener> listener = api::Listener::on_socket(
       socket, 0640, "", [this](httplib::Server& server) { api::install_routes(server, service); });
 };

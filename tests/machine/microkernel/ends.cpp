@@ -10,12 +10,19 @@ constexpr unsigned kHangMs = 6000, kSampleMs = 1000;  // hang_seconds=6
 void allow_interrupts() { asm volatile("sti" ::: "memory"); }
 void refuse_interrupts() { asm volatile("cli" ::: "memory"); }
 
+constexpr unsigned kVector = 0x50;
+
 // The hypervisor has seen it take interrupts at least once.
 void be_seen_alive() {
+  if ((statistics().guest_watch & VMSRS_WATCH_HANG) == 0) skip("hangs are not watched for");
+  handlers[kVector] = end_of_interrupt;
   allow_interrupts();
   wait_ms(3 * kSampleMs);
   refuse_interrupts();
 }
+
+void let_an_interrupt_wait() { apic(kApicCommand) = kIpiSelf | kVector; }
+void wait_long() { wait_ms(kHangMs + 3 * kSampleMs); }
 
 }  // namespace
 
@@ -25,21 +32,33 @@ void case_hang() {
   start_processor(1, [] {
     for (;;) refuse_interrupts();
   });
+  let_an_interrupt_wait();
   for (;;) refuse_interrupts();
 }
 
-// One processor is enough, and it may wait with HLT.
+// One processor that takes interrupts is enough, and it may wait with HLT.
 void case_no_hang() {
-  if ((statistics().guest_watch & VMSRS_WATCH_HANG) == 0) skip("hangs are not watched for");
   be_seen_alive();
   start_processor(1, [] {
     for (;;) asm volatile("sti; hlt" ::: "memory");
   });
-  wait_ms(kHangMs + 3 * kSampleMs);
+  let_an_interrupt_wait();
+  wait_long();
+}
+
+// Interrupts are off, and none waits: so is a kernel that idles by MWAIT.
+void case_quiet() {
+  be_seen_alive();
+  start_processor(1, [] { halt(); });
+  wait_long();
 }
 
 // Nobody has seen it take interrupts yet: it may need long to start.
-void case_slow_start() { wait_ms(kHangMs + 3 * kSampleMs); }
+void case_slow_start() {
+  let_an_interrupt_wait();
+  wait_long();
+  handlers[kVector] = end_of_interrupt;
+}
 
 // A crash kernel is loaded and runs first: to the hypervisor a guest like any other, until it
 // resets the machine. With kdump=skipped the hypervisor ends it.

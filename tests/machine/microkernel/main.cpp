@@ -38,6 +38,7 @@ void case_shutdown();
 void case_hang();
 void case_no_hang();
 void case_slow_start();
+void case_quiet();
 void case_crash_kernel();
 void case_panic();
 
@@ -144,6 +145,7 @@ constexpr Case kCases[] = {
     {"hang", case_hang},
     {"no_hang", case_no_hang},
     {"slow_start", case_slow_start},
+    {"quiet", case_quiet},
     {"crash_kernel", case_crash_kernel},
     {"panic", case_panic},
     {"msrs", case_msrs},
