@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 
 #include "svm/spin_lock.hpp"
 
@@ -27,15 +28,19 @@ class GuestGate {
     in_guest.store(false, std::memory_order_release);
   }
 
-  // From here on nobody enters; who is in the guest still has to be brought out and waited for
-  // (is_in). By a CPU within the hypervisor, which does not enter either. One at a time: others
-  // wait here, and are kept out.
-  void close() {
+  // By a CPU within the hypervisor. From when it returns until open() nobody is in the guest.
+  // in_guest_of(i): the word of CPU i of `count`. kick(i, is_in) brings that one out if is_in()
+  // says that it is in there. One at a time: others wait here, and are kept out.
+  template <typename InGuestOf, typename Kick, typename Relax>
+  void close(std::uint32_t count, InGuestOf in_guest_of, Kick kick, Relax relax) {
     turn_.lock();
     closed_.store(true, std::memory_order_seq_cst);
-  }
-  static bool is_in(const std::atomic<bool>& in_guest) {
-    return in_guest.load(std::memory_order_seq_cst);
+    const auto is_in = [&](std::uint32_t i) {
+      return in_guest_of(i).load(std::memory_order_seq_cst);
+    };
+    for (std::uint32_t i = 0; i < count; ++i) kick(i, [&] { return is_in(i); });
+    for (std::uint32_t i = 0; i < count; ++i)
+      while (is_in(i)) relax();
   }
   void open() {
     closed_.store(false, std::memory_order_release);

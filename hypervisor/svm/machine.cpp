@@ -49,7 +49,7 @@ bool build_nested_tables(PagePool& pool) {
 }
 
 bool check_hidden(std::uint64_t& cursor, vmsrs_check_result& result) {
-  constexpr std::uint32_t kEntriesOfPiece = 2048;
+  constexpr std::uint32_t kEntriesOfPiece = 1024;
   const Machine& m = the_machine;
   const auto look = [&](std::uint64_t, std::uint64_t bytes, std::uint64_t entry) {
     const std::uint64_t frame = align_down(entry & kPteAddress, bytes);

@@ -71,7 +71,8 @@ BOOST_AUTO_TEST_CASE(pool_agrees_with_a_table_of_pages) {
   p.pool.begin_check();
   for (int step = 0; step < 3000; ++step) {
     if (runs.empty() || random() % 2 == 0) {
-      const std::uint32_t pages = 1 + random() % (random() % 4 == 0 ? 2000 : 100);
+      const auto pages =
+          static_cast<std::uint32_t>(1 + random() % (random() % 4 == 0 ? 2000 : 100));
       const auto owner = static_cast<vmsrs::recovery::Owner>(2 + random() % 3);
       const auto free = std::search_n(table.begin(), table.end(), pages, 0);
       const auto first =

@@ -29,6 +29,7 @@ void case_mtrr();
 void case_fuzz();
 void case_hold();
 void case_hold_length();
+void case_management_bounds();
 void case_firmware_dma();
 void case_page_tables_root();
 void case_descriptor_table();
@@ -150,6 +151,7 @@ constexpr Case kCases[] = {
     {"fuzz", case_fuzz},
     {"hold_length", case_hold_length},
     {"hold", case_hold},
+    {"management_bounds", case_management_bounds},
     {"descriptor_table", case_descriptor_table},
     {"interrupt_table", case_interrupt_table},
     {"hidden_stack", case_hidden_stack},
