@@ -15,15 +15,15 @@ namespace vmsrs::svm {
 // `in_guest` of its own.
 class GuestGate {
  public:
-  // On the CPU itself, before each entry. False: not now; it looks at its requests and tries again.
-  // Of the two stores and the two looks that follow them, one look at least sees the other's store.
+  // On the CPU itself, before each entry. False: not now; it waits until the gate is not closed().
+  // Here a store and then a look, in close() a store and then looks: one sees the other.
   bool try_enter(std::atomic<bool>& in_guest) const {
-    if (closed_.load(std::memory_order_acquire)) return false;
     in_guest.store(true, std::memory_order_seq_cst);
     if (!closed_.load(std::memory_order_seq_cst)) return true;
     leave(in_guest);
     return false;
   }
+  bool closed() const { return closed_.load(std::memory_order_relaxed); }
   static void leave(std::atomic<bool>& in_guest) {
     in_guest.store(false, std::memory_order_release);
   }

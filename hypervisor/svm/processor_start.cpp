@@ -141,7 +141,7 @@ void obey_requests_and_enter(Processor& processor) {
   for (;;) {
     obey_requests(processor);
     if (!gate.try_enter(processor.in_guest)) {
-      x86::pause();
+      while (gate.closed() && !processor.stop_request) x86::pause();
       continue;
     }
     // A kick from here on ends in an exit; one that came before may have been forgotten.

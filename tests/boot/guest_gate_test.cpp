@@ -13,7 +13,7 @@ using vmsrs::svm::GuestGate;
 namespace {
 
 constexpr unsigned kCpus = 3, kHolders = 2;
-constexpr std::uint64_t kHolds = 150;
+constexpr std::uint64_t kHolds = 60;
 
 struct Machine {
   GuestGate gate;
@@ -30,7 +30,7 @@ struct Machine {
   void run(Cpu& cpu) {
     while (!stop) {
       if (!gate.try_enter(cpu.in_guest)) {
-        std::this_thread::yield();
+        while (gate.closed()) std::this_thread::yield();
         continue;
       }
       const bool briefly = ++cpu.entries % 4 != 0;
