@@ -150,3 +150,33 @@ void case_management_bounds() {
   expect_equal(measured(reap, longest), VMSRS_OK, "MGMT_REAP");
   say("not bounded: MGMT_REAP of a process with 2,048 records", longest);
 }
+
+// How long it takes to refuse a wrong secret does not tell how much of it is right. The hypervisor
+// is given hashes that differ from the presented secret's in one byte each.
+void case_secret_time() {
+  if (!clock_counts_instructions()) skip("the clock counts no instructions");
+  statistics();  // its channel stays open, whatever the secret is
+  token = open_management(VMSRS_OPERATE);
+  static const uint8_t presented[VMSRS_SECRET_BYTES] = {};
+  uint64_t all = 0;
+  for (unsigned byte = 0; byte < sizeof(kHashOfZeroes); ++byte) {
+    for (const bool right : {true, false}) {  // the right one ends the wait after a wrong one
+      memcpy(buffer, kHashOfZeroes, sizeof(kHashOfZeroes));
+      if (!right) buffer[byte] ^= 0x80;
+      Call change{.number = VMSRS_CALL_MGMT_SECRET, .rdi = token, .rsi = address_of(buffer)};
+      expect_equal(hypercall(change), VMSRS_OK, "MGMT_SECRET");
+      uint64_t length = 0;
+      Call open{.number = VMSRS_CALL_MGMT_OPEN, .rdi = address_of(presented), .rsi = VMSRS_OBSERVE};
+      const uint64_t status = measured(open, length);
+      expect_equal(status, right ? VMSRS_OK : VMSRS_DENIED, "MGMT_OPEN");
+      if (right) {
+        Call close{.number = VMSRS_CALL_MGMT_CLOSE, .rdi = open.rdx};
+        expect_equal(hypercall(close), VMSRS_OK, "MGMT_CLOSE");
+        continue;
+      }
+      if (byte == 0) all = length;
+      expect_equal(length, all, "instructions until a wrong secret is refused");
+    }
+  }
+  say("instructions until a wrong secret is refused", all);
+}

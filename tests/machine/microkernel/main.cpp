@@ -30,6 +30,7 @@ void case_fuzz();
 void case_hold();
 void case_hold_length();
 void case_management_bounds();
+void case_secret_time();
 void case_firmware_dma();
 void case_page_tables_root();
 void case_descriptor_table();
@@ -152,6 +153,7 @@ constexpr Case kCases[] = {
     {"hold_length", case_hold_length},
     {"hold", case_hold},
     {"management_bounds", case_management_bounds},
+    {"secret_time", case_secret_time},
     {"descriptor_table", case_descriptor_table},
     {"interrupt_table", case_interrupt_table},
     {"hidden_stack", case_hidden_stack},

@@ -11,6 +11,8 @@ void enter_address_space(const uint64_t* root);  // a top table
 // A management channel of the present address space; close it by MGMT_CLOSE. Its token.
 uint64_t open_management(uint64_t capabilities);
 
+// SHA-256 of 32 zeroes, the secret of each server here.
+extern const uint8_t kHashOfZeroes[32];
 void define_server(const char* name);
 // The present address space is that server's process, of that number.
 void attach_server(const char* name, uint32_t process_id = 100);
