@@ -33,7 +33,7 @@ class HostedPlatform final : public recovery::Platform {
   std::uint64_t hidden_access_count() const override { return 0; }
   std::uint64_t window_write_count() const override { return 0; }
   bool exits(std::uint32_t cpu, vmsrs_exits& out) const override;
-  vmsrs_check_result check_hidden() const override;
+  bool check_hidden(std::uint64_t& cursor, vmsrs_check_result& result) const override;
 
   int window_descriptor(std::uint32_t server) const { return windows_[server].descriptor(); }
   // Calls that were answered on the processor that this thread runs on.

@@ -85,6 +85,8 @@ class Engine {
   std::atomic<Place> hints_[kHints] = {};
   Server servers_[VMSRS_MAX_SERVERS];
   bool checked_ = false;
+  bool checks_hidden_ = false;  // is not through with it yet, and goes on from the cursor
+  std::uint64_t hidden_cursor_ = 0;
   vmsrs_check_report report_{};  // all but the mirror's comparison, which the servers hold
 };
 

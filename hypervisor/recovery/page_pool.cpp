@@ -26,12 +26,22 @@ bool PagePool::initialise(const Platform& platform, void* memory, std::size_t by
   return true;
 }
 
-void PagePool::mark(std::uint32_t first, std::uint32_t pages, Owner owner) {
-  for (std::uint32_t page = first; page < first + pages; ++page) {
-    bitmap_[page / 64] |= 1ull << (page % 64);
-    owners_[page] = owner;
-    used_[owner].add(page);
+// In the bitmap, a word at a time: a region's pages are many.
+void PagePool::set_used(std::uint32_t first, std::uint32_t pages, bool used) {
+  for (std::uint32_t left = pages; left > 0;) {
+    const std::uint32_t place = first % 64;
+    const std::uint32_t count = left < 64 - place ? left : 64 - place;
+    const std::uint64_t bits = mask_of(place, count);
+    bitmap_[first / 64] = used ? bitmap_[first / 64] | bits : bitmap_[first / 64] & ~bits;
+    first += count;
+    left -= count;
   }
+}
+
+void PagePool::mark(std::uint32_t first, std::uint32_t pages, Owner owner) {
+  set_used(first, pages, true);
+  __builtin_memset(owners_ + first, owner, pages);
+  used_[owner].add_run(first, pages);
   if (first == lowest_free_) lowest_free_ = first + pages;
 }
 
@@ -40,6 +50,11 @@ std::uint32_t PagePool::find_run(std::uint32_t pages) const {
   for (std::uint32_t page = lowest_free_; page < page_count_; ++page) {
     if (page % 64 == 0 && bitmap_[page / 64] == ~0ull) {
       run = 0;
+      page += 63;
+      continue;
+    }
+    if (page % 64 == 0 && bitmap_[page / 64] == 0 && run + 64 < pages) {
+      run += 64;
       page += 63;
       continue;
     }
@@ -60,10 +75,12 @@ std::uint32_t PagePool::take(std::uint32_t pages, Owner owner) {
 
 void PagePool::give(std::uint32_t first, std::uint32_t pages) {
   const LockGuard guard(lock_, *platform_);
-  for (std::uint32_t page = first; page < first + pages; ++page) {
-    used_[owners_[page]].remove(page);
-    bitmap_[page / 64] &= ~(1ull << (page % 64));
-    owners_[page] = kOwnerNobody;
+  set_used(first, pages, false);
+  for (std::uint32_t page = first, end = first + pages; page < end;) {
+    const std::uint32_t begin = page;
+    const Owner owner = owners_[begin];
+    while (page < end && owners_[page] == owner) owners_[page++] = kOwnerNobody;
+    used_[owner].remove_run(begin, page - begin);
   }
   if (first < lowest_free_) lowest_free_ = first;
 }

@@ -59,6 +59,7 @@ class PagePool {
   bool used(std::uint32_t page) const { return (bitmap_[page / 64] >> (page % 64) & 1) != 0; }
   std::uint32_t find_run(std::uint32_t pages) const;
   void mark(std::uint32_t first, std::uint32_t pages, Owner owner);
+  void set_used(std::uint32_t first, std::uint32_t pages, bool used);
 
   const Platform* platform_ = nullptr;
   std::uint8_t* base_ = nullptr;

@@ -35,9 +35,10 @@ class Platform {
   virtual std::uint64_t window_write_count() const = 0;
   // False past the last CPU.
   virtual bool exits(std::uint32_t cpu, vmsrs_exits& out) const = 0;
-  // Walks what guards the hidden memory (nested page tables) and counts entries that let a guest
-  // in.
-  virtual vmsrs_check_result check_hidden() const = 0;
+  // Walks a bounded piece of what guards the hidden memory (nested page tables), from `cursor` on,
+  // first 0, and adds to the result: entries that let a guest in are violations. True: there is
+  // more.
+  virtual bool check_hidden(std::uint64_t& cursor, vmsrs_check_result& result) const = 0;
   virtual std::uint64_t devices() const { return VMSRS_DEVICES_UNKNOWN; }  // enum vmsrs_devices
   virtual std::uint64_t cycles_per_second() const { return 0; }            // 0: there are no exits
   // Lines of the log from number `cursor` on, or the oldest that there are: how many were written

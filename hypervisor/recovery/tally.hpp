@@ -19,6 +19,15 @@ class Tally {
     --value_;
     if (position < passed_) --recount_;
   }
+  // The same of so many positions, from the first one on.
+  void add_run(std::uint64_t first, std::uint64_t count) {
+    value_ += count;
+    recount_ += passed_of(first, count);
+  }
+  void remove_run(std::uint64_t first, std::uint64_t count) {
+    value_ -= count;
+    recount_ -= passed_of(first, count);
+  }
   // Nothing is there any more.
   void clear() { value_ = recount_ = 0; }
 
@@ -34,6 +43,11 @@ class Tally {
 
  private:
   friend struct EngineProbe;
+
+  std::uint64_t passed_of(std::uint64_t first, std::uint64_t count) const {
+    const std::uint64_t passed = passed_ > first ? passed_ - first : 0;
+    return passed < count ? passed : count;
+  }
 
   std::uint64_t value_ = 0;
   std::uint64_t recount_ = 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 
 #include "svm/spin_lock.hpp"
 
@@ -14,28 +15,32 @@ namespace vmsrs::svm {
 // `in_guest` of its own.
 class GuestGate {
  public:
-  // On the CPU itself, before each entry. False: not now; it looks at its requests and tries again.
-  // Of the two stores and the two looks that follow them, one look at least sees the other's store.
+  // On the CPU itself, before each entry. False: not now; it waits until the gate is not closed().
+  // Here a store and then a look, in close() a store and then looks: one sees the other.
   bool try_enter(std::atomic<bool>& in_guest) const {
-    if (closed_.load(std::memory_order_acquire)) return false;
     in_guest.store(true, std::memory_order_seq_cst);
     if (!closed_.load(std::memory_order_seq_cst)) return true;
     leave(in_guest);
     return false;
   }
+  bool closed() const { return closed_.load(std::memory_order_relaxed); }
   static void leave(std::atomic<bool>& in_guest) {
     in_guest.store(false, std::memory_order_release);
   }
 
-  // From here on nobody enters; who is in the guest still has to be brought out and waited for
-  // (is_in). By a CPU within the hypervisor, which does not enter either. One at a time: others
-  // wait here, and are kept out.
-  void close() {
+  // By a CPU within the hypervisor. From when it returns until open() nobody is in the guest.
+  // in_guest_of(i): the word of CPU i of `count`. kick(i, is_in) brings that one out if is_in()
+  // says that it is in there. One at a time: others wait here, and are kept out.
+  template <typename InGuestOf, typename Kick, typename Relax>
+  void close(std::uint32_t count, InGuestOf in_guest_of, Kick kick, Relax relax) {
     turn_.lock();
     closed_.store(true, std::memory_order_seq_cst);
-  }
-  static bool is_in(const std::atomic<bool>& in_guest) {
-    return in_guest.load(std::memory_order_seq_cst);
+    const auto is_in = [&](std::uint32_t i) {
+      return in_guest_of(i).load(std::memory_order_seq_cst);
+    };
+    for (std::uint32_t i = 0; i < count; ++i) kick(i, [&] { return is_in(i); });
+    for (std::uint32_t i = 0; i < count; ++i)
+      while (is_in(i)) relax();
   }
   void open() {
     closed_.store(false, std::memory_order_release);

@@ -51,10 +51,10 @@ bool build_nested_tables(PagePool& pool) {
   return good;
 }
 
-vmsrs_check_result check_hidden() {
+bool check_hidden(std::uint64_t& cursor, vmsrs_check_result& result) {
+  constexpr std::uint32_t kEntriesOfPiece = 1024;
   const Machine& m = the_machine;
-  vmsrs_check_result result{};
-  m.nested.for_each_leaf([&](std::uint64_t, std::uint64_t bytes, std::uint64_t entry) {
+  const auto look = [&](std::uint64_t, std::uint64_t bytes, std::uint64_t entry) {
     const std::uint64_t frame = align_down(entry & kPteAddress, bytes);
     const bool writes_window = m.windows.overlaps(frame, frame + bytes) &&
                                (entry & (kPteWritable | kPteDeviceWrites)) != 0;
@@ -62,7 +62,10 @@ vmsrs_check_result check_hidden() {
     if (!m.reaches_hidden(frame, frame + bytes) && !writes_window) return;
     if (result.violation_count == 0) result.detail = frame;
     ++result.violation_count;
-  });
+  };
+  const bool more = m.nested.visit_leaves(cursor, kEntriesOfPiece, look);
+  result.verdict = result.violation_count == 0 ? VMSRS_VERDICT_OK : VMSRS_VERDICT_VIOLATED;
+  if (more) return true;
   const std::uint64_t open = m.devices_confined ? count_open_iommus() : 1;
   if (open > 0 && result.violation_count == 0) result.detail = VMSRS_DETAIL_DEVICES_FREE;
   result.examined_count += m.iommus.count;
@@ -70,7 +73,7 @@ vmsrs_check_result check_hidden() {
   if (result.violation_count == 0 && m.redirected_init_count == 0)
     result.detail = VMSRS_DETAIL_INIT_UNVERIFIED;
   result.verdict = result.violation_count == 0 ? VMSRS_VERDICT_OK : VMSRS_VERDICT_VIOLATED;
-  return result;
+  return false;
 }
 
 }  // namespace vmsrs::svm

@@ -85,7 +85,7 @@ std::uint64_t mapped_end();
 // Bytes of page tables that build_nested_tables and the host's tables need at most.
 std::uint64_t page_table_bytes();
 // The number of nested entries that let a guest, or a device, into hidden memory or write a window,
-// and of IOMMUs that do not hold devices to these tables: zero.
-vmsrs_check_result check_hidden();
+// and of IOMMUs that do not hold devices to these tables: zero. As Platform::check_hidden.
+bool check_hidden(std::uint64_t& cursor, vmsrs_check_result& result);
 
 }  // namespace vmsrs::svm

@@ -49,31 +49,31 @@ class PageTable {
                          std::uint64_t offset = 0);
   HostPhysical root() const { return host_physical(root_); }
 
-  // Calls visit(virtual_begin, bytes, entry) for every present leaf.
+  // Calls visit(virtual_begin, bytes, entry) for each present leaf from the address `at` on, of
+  // `most` entries at most. True: there is more, from `at` on.
   template <class Visitor>
-  void for_each_leaf(Visitor&& visit) const {
-    walk(root_, 4, 0, visit);
+  bool visit_leaves(std::uint64_t& at, std::uint32_t most, Visitor&& visit) const {
+    constexpr std::uint64_t kEnd = kPage << (9 * 4);  // that four levels reach
+    for (; most > 0 && at < kEnd; --most) {
+      const std::uint64_t* table = root_;
+      std::uint64_t span = kEnd / 512;
+      std::uint64_t entry = table[at / span];
+      while ((entry & kPtePresent) != 0 && (entry & kPteLarge) == 0 && span > kPage) {
+        table = reinterpret_cast<const std::uint64_t*>(entry & kPteAddress);
+        span /= 512;
+        entry = table[at / span % 512];
+      }
+      const std::uint64_t begin = align_down(at, span);
+      if ((entry & kPtePresent) != 0) visit(begin, span, entry);
+      at = begin + span;
+    }
+    return at < kEnd;
   }
 
  private:
   bool set_level(std::uint64_t* table, int level, std::uint64_t begin, std::uint64_t end,
                  std::uint64_t flags, std::uint64_t offset);
   std::uint64_t* child(std::uint64_t& entry, int level);
-
-  template <class Visitor>
-  static void walk(const std::uint64_t* table, int level, std::uint64_t base, Visitor& visit) {
-    const std::uint64_t span = kPage << (9 * (level - 1));
-    for (std::uint64_t i = 0; i < 512; ++i) {
-      const std::uint64_t entry = table[i];
-      if ((entry & kPtePresent) == 0) continue;
-      if (level == 1 || (entry & kPteLarge) != 0) {
-        visit(base + i * span, span, entry);
-      } else {
-        walk(reinterpret_cast<const std::uint64_t*>(entry & kPteAddress), level - 1,
-             base + i * span, visit);
-      }
-    }
-  }
 
   PagePool* pool_ = nullptr;
   std::uint64_t* root_ = nullptr;

@@ -24,7 +24,7 @@ constinit Processors processors{};
 namespace {
 
 constinit GuestGate gate;
-constinit std::uint64_t closed_at = 0;  // by the counter of who closed it
+constinit std::uint64_t held_since = 0;  // by the counter of who holds
 
 void stop_if_asked(Processor& processor) {
   if (!processor.stop_request) return;
@@ -153,20 +153,23 @@ void wait_for_start_up(Processor& processor) {
 // With the lock, as all kicks but those that end the machine: an INIT's target then knows that
 // those sent so far are on their way (forget_kicks).
 void hold_other_processors() {
-  gate.close();
-  closed_at = x86::read_tsc();
-  for (std::uint32_t i = 0; i < processors.count; ++i) {
-    Processor& target = *processors.list[i];
-    target.request_lock.lock();
-    if (GuestGate::is_in(target.in_guest)) kick(target);
-    target.request_lock.unlock();
-  }
-  for (std::uint32_t i = 0; i < processors.count; ++i)
-    while (GuestGate::is_in(processors.list[i]->in_guest)) x86::pause();
+  std::uint64_t began = 0;
+  gate.close(
+      processors.count,
+      [](std::uint32_t i) -> std::atomic<bool>& { return processors.list[i]->in_guest; },
+      [&](std::uint32_t i, auto is_in) {
+        if (i == 0) began = x86::read_tsc();
+        Processor& target = *processors.list[i];
+        target.request_lock.lock();
+        if (is_in()) kick(target);
+        target.request_lock.unlock();
+      },
+      x86::pause);
+  held_since = began;
 }
 
 std::uint64_t release_other_processors() {
-  const std::uint64_t length = x86::read_tsc() - closed_at;
+  const std::uint64_t length = x86::read_tsc() - held_since;
   gate.open();
   return length;
 }
@@ -197,7 +200,7 @@ void obey_requests_and_enter(Processor& processor) {
   for (;;) {
     obey_requests(processor);
     if (!gate.try_enter(processor.in_guest)) {
-      x86::pause();
+      while (gate.closed() && !processor.stop_request) x86::pause();
       continue;
     }
     // A kick from here on ends in an exit; one that came before may have been forgotten.

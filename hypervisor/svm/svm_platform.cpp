@@ -136,7 +136,9 @@ recovery::HoldStatistics SvmPlatform::holds() const {
           hold_cycles_.load(std::memory_order_relaxed)};
 }
 
-vmsrs_check_result SvmPlatform::check_hidden() const { return svm::check_hidden(); }
+bool SvmPlatform::check_hidden(std::uint64_t& cursor, vmsrs_check_result& result) const {
+  return svm::check_hidden(cursor, result);
+}
 
 std::uint64_t SvmPlatform::devices() const {
   return machine().devices_confined ? VMSRS_DEVICES_CONFINED : VMSRS_DEVICES_FREE;

@@ -24,7 +24,7 @@ class SvmPlatform final : public recovery::Platform {
   std::uint64_t hidden_access_count() const override;
   std::uint64_t window_write_count() const override;
   bool exits(std::uint32_t cpu, vmsrs_exits& out) const override;
-  vmsrs_check_result check_hidden() const override;
+  bool check_hidden(std::uint64_t& cursor, vmsrs_check_result& result) const override;
   std::uint64_t devices() const override;
   std::uint64_t cycles_per_second() const override;
   std::uint32_t log_lines(std::uint64_t& cursor, vmsrs_log_line* out, std::uint32_t room) override;

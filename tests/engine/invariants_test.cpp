@@ -61,6 +61,27 @@ BOOST_AUTO_TEST_CASE(hidden) {
   BOOST_TEST(only(VMSRS_CHECK_HIDDEN).detail == 0x1234u);
 }
 
+// The walk over what guards hidden memory goes on at each call, and nothing is said before its end.
+BOOST_AUTO_TEST_CASE(hidden_in_pieces) {
+  vmsrs_check_result open_door{};
+  open_door.verdict = VMSRS_VERDICT_VIOLATED;
+  open_door.violation_count = 1;
+  constexpr std::uint64_t kPieces = 50;
+  machine.platform.set_hidden_result(open_door, kPieces);
+  for (int round = 0; round < 2; ++round) {
+    vmsrs_check_report report{};
+    for (std::uint64_t piece = 0; piece < kPieces; ++piece) {
+      BOOST_TEST(manager
+                     .call(VMSRS_CALL_MGMT_CHECK, token, piece == 0 ? 1 : 0, address_of(&report),
+                           sizeof report)
+                     .status == VMSRS_AGAIN);
+      BOOST_TEST(report.results[VMSRS_CHECK_HIDDEN].verdict ==
+                 std::uint32_t{VMSRS_VERDICT_PENDING});
+    }
+    BOOST_TEST(only(VMSRS_CHECK_HIDDEN).violation_count == 1u);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(storage_page_used_and_free_at_once) {
   EngineProbe::bitmap()[(EngineProbe::page_count() - 1) / 64] ^= 1ull << 63;
   (void)only(VMSRS_CHECK_STORAGE);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <random>
 #include <vector>
@@ -52,6 +53,48 @@ BOOST_AUTO_TEST_CASE(pool_takes_the_first_run_that_fits) {
   BOOST_TEST(p.pool.take(168, 2) == 32u);
   BOOST_TEST(p.pool.take(1, 2) == 0u);
   BOOST_TEST(p.pool.used_bytes() == p.pool.capacity_bytes());
+  BOOST_TEST(p.sound());
+}
+
+// Runs of any length, taken and given at random, between the pieces of a check: as if page by page.
+BOOST_AUTO_TEST_CASE(pool_agrees_with_a_table_of_pages) {
+  constexpr std::uint32_t kPages = 10'000;  // three pieces of a check
+  Pool p(kPages);
+  std::vector<vmsrs::recovery::Owner> table(kPages);
+  table[0] = table[1] = table[2] = vmsrs::recovery::kOwnerEngine;  // its own tables
+  struct Run {
+    std::uint32_t first, pages;
+  };
+  std::vector<Run> runs;
+  std::mt19937 random(1);
+  vmsrs_check_result result{};
+  p.pool.begin_check();
+  for (int step = 0; step < 3000; ++step) {
+    if (runs.empty() || random() % 2 == 0) {
+      const auto pages =
+          static_cast<std::uint32_t>(1 + random() % (random() % 4 == 0 ? 2000 : 100));
+      const auto owner = static_cast<vmsrs::recovery::Owner>(2 + random() % 3);
+      const auto free = std::search_n(table.begin(), table.end(), pages, 0);
+      const auto first =
+          free == table.end() ? 0u : static_cast<std::uint32_t>(free - table.begin());
+      BOOST_REQUIRE(p.pool.take(pages, owner) == first);
+      if (first == 0) continue;
+      std::fill_n(free, pages, owner);
+      runs.push_back({first, pages});
+    } else {
+      const std::size_t which = random() % runs.size();
+      const Run run = runs[which];
+      runs.erase(runs.begin() + static_cast<std::ptrdiff_t>(which));
+      p.pool.give(run.first, run.pages);
+      std::fill_n(table.begin() + run.first, run.pages, 0);
+    }
+    for (vmsrs::recovery::Owner owner = 2; owner < 5; ++owner)
+      BOOST_REQUIRE(p.pool.used_bytes(owner) ==
+                    static_cast<std::size_t>(std::count(table.begin(), table.end(), owner)) *
+                        VMSRS_PAGE_BYTES);
+    if (step % 50 == 0 && !p.pool.check_piece(result)) p.pool.begin_check();
+  }
+  BOOST_TEST(result.violation_count == 0u);
   BOOST_TEST(p.sound());
 }
 

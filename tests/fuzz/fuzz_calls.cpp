@@ -51,6 +51,9 @@ class Input {
   std::size_t left_;
 };
 
+// No call: the processor has seen a fault of the thread.
+constexpr std::uint16_t kSeenFault = 0xffff;
+
 // Not MGMT_SECRET: nobody could open a channel any more.
 constexpr std::uint16_t kCalls[] = {VMSRS_CALL_VERSION,
                                     VMSRS_CALL_ATTACH,
@@ -104,7 +107,8 @@ constexpr std::uint16_t kCalls[] = {VMSRS_CALL_VERSION,
                                     VMSRS_CALL_MGMT_MEMORY,
                                     VMSRS_CALL_MGMT_GUEST_ENDS,
                                     VMSRS_CALL_MGMT_GUEST_CPU,
-                                    VMSRS_CALL_MGMT_ANNOUNCE_RESET};
+                                    VMSRS_CALL_MGMT_ANNOUNCE_RESET,
+                                    kSeenFault};
 
 // Only processes that share their memory are of the same server.
 std::uint8_t server_of(std::uint64_t space) {
@@ -337,6 +341,10 @@ class Program {
     const std::uint64_t number = registers.rax;
     memory_[space].begin_call();
     const monitor::Caller caller{address_space(space), thread * 0x1000, level, &memory_[space]};
+    if (number == kSeenFault) {
+      monitor::see_fault(caller, {VMSRS_FAULT_ARITHMETIC, 0, 0, registers.rdi});
+      return registers;
+    }
     monitor::dispatch(caller, registers);
     const std::uint64_t status = registers.rax;
     if (std::getenv("VMSRS_FUZZ_TRACE") != nullptr)

@@ -93,6 +93,8 @@ FakeChannel::FakeChannel() {
   stats_now.server_count = 2;
   stats_now.uptime_ns = 3600 * kSecond;
   stats_now.cycles_per_second = 2'000'000'000;
+  stats_now.hold_count = 3;
+  stats_now.hold_cycles = 600'000;
   stats_now.hidden_bytes = 64 << 20;
   stats_now.storage_bytes = 60 << 20;
   stats_now.storage_used_bytes = 3 << 20;

@@ -35,6 +35,12 @@ void HostPlatform::relax() const {
   std::this_thread::sleep_for(std::chrono::microseconds(1));
 }
 
+bool HostPlatform::check_hidden(std::uint64_t& cursor, vmsrs_check_result& result) const {
+  if (++cursor < hidden_pieces_) return true;
+  result = hidden_;
+  return false;
+}
+
 void HostPlatform::hold_others() {
   if (hold_observer_) hold_observer_(true);
 }

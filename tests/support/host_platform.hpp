@@ -30,7 +30,7 @@ class HostPlatform final : public recovery::Platform {
   std::uint64_t hidden_access_count() const override { return 0; }
   std::uint64_t window_write_count() const override { return 0; }
   bool exits(std::uint32_t cpu, vmsrs_exits& out) const override;
-  vmsrs_check_result check_hidden() const override { return hidden_; }
+  bool check_hidden(std::uint64_t& cursor, vmsrs_check_result& result) const override;
 
   std::uint64_t cycles_per_second() const override { return 1'000'000'000; }
   std::uint32_t log_lines(std::uint64_t& cursor, vmsrs_log_line* out, std::uint32_t room) override;
@@ -66,8 +66,11 @@ class HostPlatform final : public recovery::Platform {
   }
   // What log_lines shall give: numbered from `first` on, the last at `first + count - 1`.
   void set_log(std::uint64_t first, std::uint64_t count) { log_first_ = first, log_count_ = count; }
-  // What check_hidden shall say.
-  void set_hidden_result(const vmsrs_check_result& result) { hidden_ = result; }
+  // What check_hidden shall say, after so many pieces.
+  void set_hidden_result(const vmsrs_check_result& result, std::uint64_t pieces = 1) {
+    hidden_ = result;
+    hidden_pieces_ = pieces;
+  }
 
  private:
   std::unique_ptr<std::array<vmsrs_window, VMSRS_MAX_SERVERS>> memory_;
@@ -75,6 +78,7 @@ class HostPlatform final : public recovery::Platform {
   std::atomic<std::uint64_t> offset_ns_{0};
   std::atomic<std::uint64_t> random_{0x9e3779b97f4a7c15ull};
   vmsrs_check_result hidden_{};
+  std::uint64_t hidden_pieces_ = 1;
   std::uint64_t log_first_ = 1, log_count_ = 0;
   std::vector<vmsrs_guest_end> guest_ends_;
   std::atomic<bool> reset_is_announced_{false};

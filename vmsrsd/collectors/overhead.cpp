@@ -36,6 +36,14 @@ bool collect_overhead(Scrape& scrape, Families& families) {
             "Ticks a second of the counter (TSC) that vmsrs_hypervisor_cycles_total counts: over "
             "these and vmsrs_cpus it is the share of the processors' time.")
         .add(static_cast<double>(stats->cycles_per_second));
+    families
+        .counter("vmsrs_holds_total",
+                 "Times that a crash held all other processors while eager regions were restored.")
+        .add(static_cast<double>(stats->hold_count));
+    families
+        .counter("vmsrs_hold_cycles_total",
+                 "Processor cycles (TSC) for which they were held, from the first kick on.")
+        .add(static_cast<double>(stats->hold_cycles));
   }
   add_for_servers(families.counter("vmsrs_stores_total", "Monitored stores that trapped."),
                   *servers, &vmsrs_server_info::store_count);

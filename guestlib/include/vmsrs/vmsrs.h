@@ -187,9 +187,10 @@ typedef struct vmsrs_profile_options {
                        long as reading it. false: restored where vmsrs_load... needs it (on demand) */
 } vmsrs_profile_options;
 
-/* profile() and profile_named() with options. Plain loads of other threads see whole aligned words,
- * but several words of one user's while they are being restored; on the hypervisor, too, other
- * processors are not held meanwhile. Stores go through this library under either policy. A kept
+/* profile() and profile_named() with options. Plain loads of other threads see whole aligned words.
+ * Of several words of one user's they see all as before or all restored on the hypervisor, which
+ * holds other processors for 1,024 granules at a time; on the hosted platform they may see some of
+ * either. Stores go through this library under either policy. A kept
  * region gets the policy of the process that profiles it. Returns a vmsrs_profiled or a negative
  * vmsrs_error. */
 int vmsrs_profile(void* address, size_t bytes, unsigned granule_bytes,

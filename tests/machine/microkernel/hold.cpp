@@ -5,6 +5,7 @@
 #include <vmsrs/claims.h>
 
 #include "microkernel.hpp"
+#include "server.hpp"
 
 namespace {
 
@@ -26,6 +27,7 @@ struct Shop {
   volatile uint64_t looking[kMaxCpus], seen[kMaxCpus];
 };
 Shop shops[kShops];
+constexpr const char* kNames[kShops] = {"shop-0", "shop-1"};
 alignas(4096) uint64_t address_spaces[kShops][512];
 unsigned readers[kMaxCpus], reader_count;
 
@@ -38,61 +40,6 @@ uint64_t committed(uint64_t granule, uint64_t word) {
 }
 uint64_t polluted(uint64_t round) { return uint64_t{0x666} << 32 | round; }
 void add(volatile uint64_t& count) { __atomic_fetch_add(&count, 1, __ATOMIC_SEQ_CST); }
-
-void enter_address_space(const uint64_t* root) {
-  asm volatile("movq %0, %%cr3" ::"r"(root) : "memory");
-}
-
-// ---- calls of a server's thread
-
-uint64_t call_from_ring3(Call& call) {
-  struct Made {
-    Call* call;
-    uint64_t status;
-  } made{&call, 0};
-  in_ring3(
-      [](uint64_t at) {
-        auto* const m = reinterpret_cast<Made*>(at);
-        m->status = hypercall(*m->call);
-      },
-      reinterpret_cast<uint64_t>(&made));
-  EXPECT_VECTOR(kNone, "a hypercall from ring 3");
-  return made.status;
-}
-
-// Until it is through; its results in `call`.
-void make(Call& call, uint64_t wanted, const char* what) {
-  const Call asked = call;
-  uint64_t status = VMSRS_AGAIN;
-  for (int i = 0; i < 1000 && status == VMSRS_AGAIN; ++i) {
-    call = asked;
-    status = call_from_ring3(call);
-  }
-  expect_equal(status, wanted, what);
-}
-void make(Call&& call, uint64_t wanted, const char* what) { make(call, wanted, what); }
-
-uint64_t address_of(const volatile void* at) { return reinterpret_cast<uint64_t>(at); }
-
-// The secret is 32 zeroes.
-void define(const char* name) {
-  static char secret[VMSRS_SECRET_BYTES + 1] = "vmsrs machine tests: the secret.";
-  Call open{
-      .number = VMSRS_CALL_MGMT_OPEN, .rdi = address_of(secret), .rsi = VMSRS_OPERATE, .rdx = 0};
-  expect_equal(hypercall(open), VMSRS_OK, "MGMT_OPEN");
-  static constexpr uint8_t kHash[] = {0x66, 0x68, 0x7a, 0xad, 0xf8, 0x62, 0xbd, 0x77,
-                                      0x6c, 0x8f, 0xc1, 0x8b, 0x8e, 0x9f, 0x8e, 0x20,
-                                      0x08, 0x97, 0x14, 0x85, 0x6e, 0xe2, 0x33, 0xb3,
-                                      0x90, 0x2a, 0x59, 0x1d, 0x0d, 0x5f, 0x29, 0x25};
-  vmsrs_server_definition definition{};
-  for (size_t i = 0; name[i] != '\0'; ++i) definition.name[i] = name[i];
-  memcpy(definition.secret_hash, kHash, sizeof(kHash));
-  Call call{
-      .number = VMSRS_CALL_MGMT_DEFINE, .rdi = open.rdx, .rsi = address_of(&definition), .rdx = 0};
-  expect_equal(hypercall(call), VMSRS_OK, "MGMT_DEFINE");
-  Call close{.number = VMSRS_CALL_MGMT_CLOSE, .rdi = open.rdx};
-  expect_equal(hypercall(close), VMSRS_OK, "MGMT_CLOSE");
-}
 
 void prepare_shops(uint64_t granules) {
   expect(granules > 1 && granules <= kMostGranules, "granules=");
@@ -108,20 +55,13 @@ void prepare_shops(uint64_t granules) {
         shop.words[g * kWordsOfGranule + w] = committed(g, w);
     memcpy(address_spaces[i], level4, sizeof(level4));
   }
-  define("shop-0");
-  define("shop-1");
+  for (const char* name : kNames) define_server(name);
 }
 
 // The processor becomes the shop's thread.
 void attach(Shop& shop, unsigned number) {
   enter_address_space(address_spaces[number]);
-  vmsrs_attach_request request{};
-  static constexpr char kName[] = "shop-";
-  memcpy(request.name, kName, sizeof(kName));
-  request.name[5] = static_cast<char>('0' + number);
-  request.abi_version = VMSRS_ABI_VERSION;
-  request.process_id = 100 + number;
-  make({.number = VMSRS_CALL_ATTACH, .rdi = address_of(&request)}, VMSRS_OK, "ATTACH");
+  attach_server(kNames[number]);
   if (shop.claims != nullptr) {
     make({.number = VMSRS_CALL_USER_AREAS, .rdi = address_of(shop.areas), .rsi = kAreaBytes},
          VMSRS_OK, "USER_AREAS");
@@ -290,20 +230,6 @@ void play_the_other_shop() {
   done = 1;
 }
 
-void say(const char* what, uint64_t count) {
-  char digits[21];
-  unsigned at = sizeof(digits);
-  digits[--at] = '\0';
-  do {
-    digits[--at] = static_cast<char>('0' + count % 10);
-    count /= 10;
-  } while (count > 0);
-  print(what);
-  print(" ");
-  print(digits + at);
-  print("\r\n");
-}
-
 }  // namespace
 
 // With two processors one reads while the other one's users crash, in one shop and then in the
@@ -345,12 +271,7 @@ void case_hold() {
 
 // For how long others are held, by a clock that counts instructions (run-guest.py --icount).
 void case_hold_length() {
-  constexpr uint64_t kLoops = 100'000;
-  const uint64_t begin = tsc();
-  asm volatile("1: decq %0; jnz 1b" ::"r"(kLoops) : "cc");
-  const uint64_t ticks = tsc() - begin;
-  if (ticks < 2 * kLoops || ticks > 2 * kLoops + kLoops / 100)
-    skip("the clock counts no instructions");
+  if (!clock_counts_instructions()) skip("the clock counts no instructions");
   prepare_shops(kMostGranules);
   for (unsigned number = 0; number < kShops; ++number) {
     Shop& shop = shops[number];

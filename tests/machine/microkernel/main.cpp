@@ -29,6 +29,8 @@ void case_mtrr();
 void case_fuzz();
 void case_hold();
 void case_hold_length();
+void case_management_bounds();
+void case_secret_time();
 void case_firmware_dma();
 void case_page_tables_root();
 void case_descriptor_table();
@@ -162,6 +164,8 @@ constexpr Case kCases[] = {
     {"fuzz", case_fuzz},
     {"hold_length", case_hold_length},
     {"hold", case_hold},
+    {"management_bounds", case_management_bounds},
+    {"secret_time", case_secret_time},
     {"descriptor_table", case_descriptor_table},
     {"interrupt_table", case_interrupt_table},
     {"hidden_stack", case_hidden_stack},
