@@ -35,7 +35,7 @@ USAGE
 }
 
 build_everything() {
-  local build=$top/build/dev logs=$top/build/logs
+  local build=${VMSRS_BUILD_DIR:-$top/build/dev} logs=$top/build/logs
   mkdir -p "$logs"
   need_packages "$logs/apt.log" "${build_packages[@]}" "${machine_packages[@]}" \
     grub-common grub-pc-bin grub-efi-amd64-bin xorriso mtools libboost-test-dev

@@ -96,6 +96,7 @@ void enable_svm(Processor& processor) {
   if (features().smep) cr4 |= kCr4Smep;
   if (features().smap) cr4 |= kCr4Smap;
   x86::write_cr4(cr4);
+  if (features().smap) asm volatile("clac" ::: "memory");  // svm/guest_access.hpp
   write_control(processor);
 }
 

@@ -38,6 +38,10 @@ def output_of(*command):
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+def short(name):
+    return name.replace("(anonymous namespace)::", "").replace("vmsrs::", "").split("<")[0].split("(")[0].split()[-1]
+
+
 def plain(name):
     """A function and the part of it that the compiler has put elsewhere are one."""
     return re.sub(r"\s*\[clone \.cold\]|\.cold$", "", name)
@@ -219,7 +223,7 @@ def depths(image, components):
 def chain(done, name):
     names = []
     while name is not None:
-        names.append(name.split("(")[0])
+        names.append(short(name))
         name = done[name][1]
     return " > ".join(names)
 
@@ -258,7 +262,7 @@ def main():
     recursive = cycles(image.calls, list(image.frames))
     for component in recursive:
         known = [part for part in BOUNDED if any(part in name for name in component)]
-        names = ", ".join(sorted(name.split("(")[0] for name in component))
+        names = ", ".join(sorted({short(name) for name in component}))
         if known:
             print(f"calls itself, at most {BOUNDED[known[0]][0]} times ({BOUNDED[known[0]][1]}): {names}")
         else:

@@ -106,6 +106,15 @@ def cases(names):
     def write(to):
         return call(names["memset"], to, 0, 8)
 
+    def behind(function, act):
+        address = next(at for name, at in names.items() if name.startswith(f"vmsrs::svm::{function}("))
+
+        def later(stub):
+            stub.run_to(address)
+            stub.run_to(names["vm_run"])
+            act(stub)
+        return later
+
     def execute(at):
         return lambda stub: stub.set_register(RIP, at)
 
@@ -126,8 +135,11 @@ def cases(names):
     yield "own memory executed", lambda stub: stub.set_register(RIP, own_stack(stub) + GUARD_BYTES), FORBIDDEN_FETCH, \
         lambda stub: own_stack(stub) + GUARD_BYTES
     yield "the guest's memory executed", execute(GUEST), FORBIDDEN_FETCH, GUEST
-    yield "the guest's memory read", call(names["memcpy"], names["image_data"], GUEST, 8), FORBIDDEN_READ, GUEST
     yield "the guest's memory written", write(GUEST), FORBIDDEN_WRITE, GUEST
+    read = call(names["memcpy"], names["image_data"], GUEST, 8)
+    # Where the hypervisor has just been allowed to.
+    for what in ("handle_vmmcall", "fetch_instruction", "handle_exception"):
+        yield f"the guest's memory read behind {what}", behind(what, read), FORBIDDEN_READ, GUEST
     yield "page 0 written", write(0), ABSENT_WRITE, 0
     yield "the boot stack's guard written", write(names["boot_stack_guard"]), ABSENT_WRITE, names["boot_stack_guard"]
     yield "another stack's guard written", write(own_stack), ABSENT_WRITE, own_stack
