@@ -28,10 +28,15 @@ struct Tables {
     const auto begin = reinterpret_cast<std::uint64_t>(memory.data());
     return {begin, begin + sizeof(memory)};
   }
+  template <class Visitor>
+  void visit_all(Visitor&& visit) const {
+    std::uint64_t from = 0;
+    BOOST_TEST(!table.visit_leaves(from, ~0u, visit));
+  }
   // Flags of the leaf that maps an address; 0: absent.
   std::uint64_t at(std::uint64_t address) const {
     std::uint64_t found = 0;
-    table.for_each_leaf([&](std::uint64_t begin, std::uint64_t bytes, std::uint64_t entry) {
+    visit_all([&](std::uint64_t begin, std::uint64_t bytes, std::uint64_t entry) {
       if (address >= begin && address - begin < bytes)
         found = entry & ~(svm::kPteAddress | svm::kPteLarge);
     });
@@ -109,7 +114,7 @@ BOOST_AUTO_TEST_CASE(no_page_is_written_and_executed) {
     const HostMap map = host_map();
     BOOST_REQUIRE(map_host(tables->table, map, machine()));
     std::uint64_t executable = 0;
-    tables->table.for_each_leaf([&](std::uint64_t begin, std::uint64_t bytes, std::uint64_t entry) {
+    tables->visit_all([&](std::uint64_t begin, std::uint64_t bytes, std::uint64_t entry) {
       if ((entry & svm::kPteNoExecute) != 0) return;
       executable += bytes;
       BOOST_TEST((entry & svm::kPteWritable) == 0u);
