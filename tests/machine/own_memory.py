@@ -106,14 +106,19 @@ def cases(names):
     def write(to):
         return call(names["memset"], to, 0, 8)
 
-    def behind(function, act):
+    def within(function, act):
         address = next(at for name, at in names.items() if name.startswith(f"vmsrs::svm::{function}("))
 
         def later(stub):
             stub.run_to(address)
-            stub.run_to(names["vm_run"])
             act(stub)
         return later
+
+    def behind(function, act):
+        def at_entry(stub):
+            stub.run_to(names["vm_run"])
+            act(stub)
+        return within(function, at_entry)
 
     def execute(at):
         return lambda stub: stub.set_register(RIP, at)
@@ -140,6 +145,8 @@ def cases(names):
     # Where the hypervisor has just been allowed to.
     for what in ("handle_vmmcall", "fetch_instruction", "handle_exception"):
         yield f"the guest's memory read behind {what}", behind(what, read), FORBIDDEN_READ, GUEST
+    yield "data executed by a CPU that writes a line of the log", within("LogRing::add", execute(names["image_data"])), \
+        FORBIDDEN_FETCH, names["image_data"]
     yield "page 0 written", write(0), ABSENT_WRITE, 0
     yield "the boot stack's guard written", write(names["boot_stack_guard"]), ABSENT_WRITE, names["boot_stack_guard"]
     yield "another stack's guard written", write(own_stack), ABSENT_WRITE, own_stack
