@@ -7,6 +7,7 @@ enters the guest, and has it write, execute or read what it must not. Each try i
 """
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -163,7 +164,7 @@ def tried(command, names, act, folder):
     """The machine's output; what `act` gave."""
     path = os.path.join(folder, "stub")
     with subprocess.Popen([*command, "--device", f"gdb=unix:{path},server=on,wait=off"], text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as machine:
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True) as machine:
         try:
             stub = Stub(path)
             stub.run_to(names["vm_run"])
@@ -171,7 +172,8 @@ def tried(command, names, act, folder):
             stub.send("D")
             output = machine.communicate(timeout=60)[0]
         finally:
-            machine.kill()
+            if machine.poll() is None:
+                os.killpg(machine.pid, signal.SIGKILL)  # the runner and its machine, which a debugger may have stopped
     os.unlink(path) if os.path.exists(path) else None
     return output, given
 
