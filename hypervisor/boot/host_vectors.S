@@ -27,6 +27,9 @@ sleep_end:
         .globl  host_run_afresh         /* (processor, stack_top, run): what the stack holds is over */
 host_run_afresh:
         movq    %rsi, %rsp
+        pushfq
+        andl    $~0x40000, (%rsp)       /* AC: no longer in reach of the guest's memory (svm/guest_access.hpp) */
+        popfq
         xorl    %ebp, %ebp
         call    *%rdx
         ud2

@@ -61,6 +61,7 @@ void load_interrupt_table() {
 // A fault of the hypervisor itself: a defect. frame: vector, error code, rip, cs, rflags, rsp, ss.
 void host_fault(const std::uint64_t* frame, std::uint64_t cr2) {
   using vmsrs::console::Hex;
+  vmsrs::console::seize_lines();
   vmsrs::console::stop("the hypervisor faulted: vector ", frame[0], " code ", Hex{frame[1]}, " at ",
                        Hex{frame[2]}, " stack ", Hex{frame[5]}, " cr2 ", Hex{cr2});
 }

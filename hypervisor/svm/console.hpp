@@ -45,6 +45,9 @@ std::uint64_t last_line();
 void set_screen(void (*show_line)(const char* text, std::size_t length));
 // What `stop` does, once, instead of ending the machine. `problem` ends with a NUL.
 void set_fallback(void (*fallback)(const char* problem));
+// For the last words of a CPU that has faulted, perhaps in the middle of a line: whoever writes one
+// no longer keeps others from it.
+void seize_lines();
 [[noreturn]] void give_up(const char* problem);
 // Ends the machine: all other CPUs stop, then isa-debug-exit if the command line named one, else
 // halt.

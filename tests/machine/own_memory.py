@@ -7,6 +7,7 @@ enters the guest, and has it write, execute or read what it must not. Each try i
 """
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -106,14 +107,19 @@ def cases(names):
     def write(to):
         return call(names["memset"], to, 0, 8)
 
-    def behind(function, act):
+    def within(function, act):
         address = next(at for name, at in names.items() if name.startswith(f"vmsrs::svm::{function}("))
 
         def later(stub):
             stub.run_to(address)
-            stub.run_to(names["vm_run"])
             act(stub)
         return later
+
+    def behind(function, act):
+        def at_entry(stub):
+            stub.run_to(names["vm_run"])
+            act(stub)
+        return within(function, at_entry)
 
     def execute(at):
         return lambda stub: stub.set_register(RIP, at)
@@ -140,6 +146,8 @@ def cases(names):
     # Where the hypervisor has just been allowed to.
     for what in ("handle_vmmcall", "fetch_instruction", "handle_exception"):
         yield f"the guest's memory read behind {what}", behind(what, read), FORBIDDEN_READ, GUEST
+    yield "data executed by a CPU that writes a line of the log", within("LogRing::add", execute(names["image_data"])), \
+        FORBIDDEN_FETCH, names["image_data"]
     yield "page 0 written", write(0), ABSENT_WRITE, 0
     yield "the boot stack's guard written", write(names["boot_stack_guard"]), ABSENT_WRITE, names["boot_stack_guard"]
     yield "another stack's guard written", write(own_stack), ABSENT_WRITE, own_stack
@@ -156,7 +164,7 @@ def tried(command, names, act, folder):
     """The machine's output; what `act` gave."""
     path = os.path.join(folder, "stub")
     with subprocess.Popen([*command, "--device", f"gdb=unix:{path},server=on,wait=off"], text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as machine:
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True) as machine:
         try:
             stub = Stub(path)
             stub.run_to(names["vm_run"])
@@ -164,7 +172,8 @@ def tried(command, names, act, folder):
             stub.send("D")
             output = machine.communicate(timeout=60)[0]
         finally:
-            machine.kill()
+            if machine.poll() is None:
+                os.killpg(machine.pid, signal.SIGKILL)  # the runner and its machine, which a debugger may have stopped
     os.unlink(path) if os.path.exists(path) else None
     return output, given
 
