@@ -429,8 +429,7 @@ uint64_t hypercall(Call& call) {
   return status;
 }
 
-namespace {
-uint64_t token() {
+uint64_t management() {
   static uint64_t opened = 0;
   if (opened != 0) return opened;
   static char secret[VMSRS_SECRET_BYTES + 1] = "vmsrs machine tests: the secret.";
@@ -448,12 +447,11 @@ uint64_t token() {
   expect_equal(status, VMSRS_OK, "MGMT_OPEN");
   return opened = open.rdx;
 }
-}  // namespace
 
 vmsrs_stats statistics() {
   static vmsrs_stats result;
   Call call{.number = VMSRS_CALL_MGMT_STATS,
-            .rdi = token(),
+            .rdi = management(),
             .rsi = reinterpret_cast<uint64_t>(&result),
             .rdx = sizeof(result)};
   expect_equal(hypercall(call), VMSRS_OK, "MGMT_STATS");
@@ -463,7 +461,7 @@ vmsrs_stats statistics() {
 vmsrs_exits exits(unsigned processor) {
   static vmsrs_exits result;
   Call call{.number = VMSRS_CALL_MGMT_EXITS,
-            .rdi = token(),
+            .rdi = management(),
             .rsi = processor,
             .rdx = reinterpret_cast<uint64_t>(&result),
             .r10 = sizeof(result)};
@@ -476,7 +474,7 @@ void check_hypervisor() {
   uint64_t anew = 1, status = VMSRS_AGAIN;
   for (int i = 0; i < 100000 && status == VMSRS_AGAIN; ++i, anew = 0) {
     Call call{.number = VMSRS_CALL_MGMT_CHECK,
-              .rdi = token(),
+              .rdi = management(),
               .rsi = anew,
               .rdx = reinterpret_cast<uint64_t>(&report),
               .r10 = sizeof(report)};

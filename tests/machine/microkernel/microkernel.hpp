@@ -176,6 +176,7 @@ struct Call {
   uint64_t rdi = 0, rsi = 0, rdx = 0, r10 = 0, r8 = 0, r9 = 0;
 };
 uint64_t hypercall(Call& call);  // its status; rdx and rsi get the results
+uint64_t management();           // a token that may observe
 vmsrs_stats statistics();
 vmsrs_exits exits(unsigned processor);
 // All invariants hold.
