@@ -14,7 +14,7 @@ source "$top/deploy/lib/packages.sh"
 # Cases of tests/machine/microkernel. Those of the first list are compared with the bare machine.
 compared=(exceptions exceptions_ring3 interrupts processors nmi single_step registers)
 attacks=(hypercalls svm_instructions msrs cpuid memory page_tables apic_stores init_messages mtrr interrupted_events
-  fuzz)
+  hold fuzz)
 ends=(hidden_stack shutdown page_tables_root interrupt_table descriptor_table) # of the machine
 secret='vmsrs machine tests: the secret.' # tests/machine/guests/guest.hpp
 windows_gid=990

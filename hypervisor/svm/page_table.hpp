@@ -69,6 +69,12 @@ class PageTable {
     }
     return at < kEnd;
   }
+  // All of them.
+  template <class Visitor>
+  void for_each_leaf(Visitor&& visit) const {
+    for (std::uint64_t at = 0; visit_leaves(at, 512, visit);) {
+    }
+  }
 
  private:
   bool set_level(std::uint64_t* table, int level, std::uint64_t begin, std::uint64_t end,

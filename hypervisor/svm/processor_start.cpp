@@ -133,11 +133,12 @@ void wait_until_others_wait() {
 void wait_for_start_up(Processor& processor) {
   std::uint32_t request = 0;
   while (request == 0) {
-    while (processor.sipi_request == 0) {
+    for (;;) {
+      processor.kicked = false;  // those so far have been let in; what they were for is seen now
+      if (processor.sipi_request != 0) break;
       stop_if_asked(processor);
       if (processor.restart_request) return;
       host_sleep();  // every request comes with a kick
-      processor.kicked = false;
     }
     // An INIT that came in between has taken the start-up IPI back.
     processor.request_lock.lock();

@@ -168,7 +168,7 @@ class History {
       case 12:
         return suspend(user);
       case 13:
-        return see_fault(user);
+        return below(4) == 0 ? see_fault(user) : "";
       default:
         if (below(2) == 0) return below(4) == 0 ? exchange(user) : store(user);
         return below(3) == 0 ? load_committed(user) : load(user);

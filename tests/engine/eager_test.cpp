@@ -89,8 +89,12 @@ BOOST_FIXTURE_TEST_CASE(all_that_a_user_wrote_goes_within_one_hold, HeldShop) {
   for (const std::size_t granule : {3, 5, 700})
     std::fill_n(right.begin() + static_cast<std::ptrdiff_t>(8 * granule + 1), 7, 0);
   const auto before = bytes();
-  BOOST_TEST(words_that_differ(before, right) == 600u);  // 601 granules, but for b's last store
+  // a's granules: 600, and 700 at last; b's store to granule 3 came later.
+  BOOST_TEST(words_that_differ(before, right) == 600u);
+  unsigned pieces = 1;
+  a.before_more = [&] { ++pieces; };
   BOOST_TEST(a.crash() == VMSRS_OK);
+  BOOST_TEST(pieces == 1u);
   BOOST_REQUIRE(holds.begun.size() == 1u);
   BOOST_REQUIRE(holds.ended.size() == 1u);
   BOOST_TEST((holds.begun[0] == before));
@@ -211,6 +215,22 @@ BOOST_FIXTURE_TEST_CASE(a_damaged_tag_is_left_for_later, HeldShop) {
   BOOST_TEST((bytes() == right));
   ClaimShop::bury(a);
   BOOST_TEST(sound());
+}
+
+// Also in a region that is not eager, which no sweep goes through.
+BOOST_AUTO_TEST_CASE(a_damaged_tag_in_another_region) {
+  ClaimServer server({{4096, 8, true, true}, {4096, 8}});
+  ClaimThread a(server, 0xa000);
+  BOOST_TEST(a.begin() == VMSRS_OK);
+  std::uint64_t before = 0, after = 0;
+  std::memcpy(&before, server.region(1) + 40, 8);
+  (void)a.store_word(1, 40, 666);
+  server.claim(1, 5).tag = 0x1234;
+  BOOST_TEST(a.crash() == VMSRS_OK);
+  std::memcpy(&after, server.region(1) + 40, 8);
+  BOOST_TEST(after == before);
+  ClaimShop::bury(a);
+  BOOST_TEST(server.sound());
 }
 
 BOOST_AUTO_TEST_CASE(nobody_is_held_where_nothing_is_to_be_restored) {

@@ -65,6 +65,7 @@ void attach(Shop& shop, unsigned number) {
   if (shop.claims != nullptr) {
     make({.number = VMSRS_CALL_USER_AREAS, .rdi = address_of(shop.areas), .rsi = kAreaBytes},
          VMSRS_OK, "USER_AREAS");
+    make({.number = VMSRS_CALL_WATCH_FAULTS, .rdi = 1}, VMSRS_OK, "WATCH_FAULTS");
   }
   const uint64_t bytes = kMostGranules * kGranuleBytes;
   Call profile{.number = VMSRS_CALL_PROFILE,
@@ -169,6 +170,12 @@ void play(unsigned number, uint64_t rounds, Between between) {
       return true;
     };
     wait_until([&] { return all(shop.looking); }, "a reader that looks");
+    if (shop.claims != nullptr && round % 2 == 0) {
+      // A fault that the processor sees: all is restored before this kernel hears of it.
+      in_ring3([](uint64_t) { asm volatile("ud2"); });
+      EXPECT_VECTOR(kInvalidOpcode, "UD2 in ring 3");
+      expect_committed(shop);
+    }
     crash(told);
     shop.restored = round;
     expect_committed(shop);
