@@ -116,6 +116,11 @@ void case_management_bounds() {
   list("MGMT_LOG", {.number = VMSRS_CALL_MGMT_LOG, .rdx = to, .r10 = sizeof(buffer)}, &Call::rsi,
        ~uint64_t{0});
   once("MGMT_MEMORY", {.number = VMSRS_CALL_MGMT_MEMORY, .rsi = to, .rdx = sizeof(buffer)});
+  once("MGMT_GUEST_ENDS", {.number = VMSRS_CALL_MGMT_GUEST_ENDS, .rdx = to, .r10 = sizeof(buffer)});
+  once("MGMT_GUEST_CPU",
+       {.number = VMSRS_CALL_MGMT_GUEST_CPU, .rsi = 1, .r10 = to, .r8 = sizeof(buffer)},
+       VMSRS_NOT_FOUND);
+  once("MGMT_ANNOUNCE_RESET", {.number = VMSRS_CALL_MGMT_ANNOUNCE_RESET, .rsi = 0});
   check_in_pieces();
   once("MGMT_COLLECT", {.number = VMSRS_CALL_MGMT_COLLECT, .rdx = ~uint64_t{0}}, VMSRS_AGAIN);
   once("MGMT_SCRUB", {.number = VMSRS_CALL_MGMT_SCRUB, .rsi = ~uint64_t{0}, .rdx = ~uint64_t{0}},
