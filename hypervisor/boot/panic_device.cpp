@@ -9,62 +9,19 @@ namespace {
 
 // Scope (\_SB) { Device (VPNC) { Name (_HID, "QEMU0001") Name (_STA, 0x0F)
 //   Name (_CRS, ResourceTemplate () { IO (Decode16, 0x0505, 0x0505, 0x01, 0x01) }) } }
-constexpr std::uint8_t kDefinition[] = {0x10,
-                                        0x36,
-                                        '\\',
-                                        '_',
-                                        'S',
-                                        'B',
-                                        '_',  // Scope
-                                        0x5b,
-                                        0x82,
-                                        0x2e,
-                                        'V',
-                                        'P',
-                                        'N',
-                                        'C',  // Device
-                                        0x08,
-                                        '_',
-                                        'H',
-                                        'I',
-                                        'D',
-                                        0x0d,
-                                        'Q',
-                                        'E',
-                                        'M',
-                                        'U',
-                                        '0',
-                                        '0',
-                                        '0',
-                                        '1',
-                                        0,
-                                        0x08,
-                                        '_',
-                                        'S',
-                                        'T',
-                                        'A',
-                                        0x0a,
-                                        0x0f,
-                                        0x08,
-                                        '_',
-                                        'C',
-                                        'R',
-                                        'S',
-                                        0x11,
-                                        0x0d,
-                                        0x0a,
-                                        0x0a,  // Buffer of 10
-                                        0x47,
-                                        0x01,
-                                        svm::kPanicPort & 0xff,
-                                        svm::kPanicPort >> 8,  // a port
-                                        svm::kPanicPort & 0xff,
-                                        svm::kPanicPort >> 8,
-                                        0x01,
-                                        0x01,
-                                        0x79,
-                                        0x00};
-static_assert(sizeof(kDefinition) == 0x36 + 1);
+// clang-format off
+constexpr std::uint8_t kDefinition[] = {
+    0x10, 0x36, '\\', '_', 'S', 'B', '_',                                  // Scope
+    0x5b, 0x82, 0x2e, 'V', 'P', 'N', 'C',                                   // Device
+    0x08, '_', 'H', 'I', 'D', 0x0d, 'Q', 'E', 'M', 'U', '0', '0', '0', '1', 0,
+    0x08, '_', 'S', 'T', 'A', 0x0a, 0x0f,
+    0x08, '_', 'C', 'R', 'S', 0x11, 0x0d, 0x0a, 0x0a,                       // Buffer of 10
+    0x47, 0x01, svm::kPanicPort & 0xff, svm::kPanicPort >> 8,               // a port
+    svm::kPanicPort & 0xff, svm::kPanicPort >> 8, 0x01, 0x01, 0x79, 0x00};
+// clang-format on
+// Both lengths, of scope and device, are counted from themselves to the end.
+static_assert(kDefinition[1] == sizeof(kDefinition) - 1 &&
+              kDefinition[9] == sizeof(kDefinition) - 9);
 
 void seal(AcpiHeader& header) {
   header.checksum = 0;
