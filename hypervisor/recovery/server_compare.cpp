@@ -111,21 +111,21 @@ Reply Server::walk_piece(Walk& walk, Repair repair, std::uint64_t most_bytes, Gu
 // The sweep of a user's crash, where it must not wait for the service thread.
 Reply Server::sweep_eager_regions(User& user, GuestMemory& memory) {
   std::uint64_t budget = VMSRS_MAX_RANGE_BYTES;
-  for (; user.swept_region < VMSRS_MAX_REGIONS; ++user.swept_region, user.swept_bytes = 0) {
+  for (; user.swept_region < VMSRS_MAX_REGIONS; ++user.swept_region, user.eager_done = 0) {
     const Region& region = ledger_.regions[user.swept_region];
-    if (!region.eager || region.state != Region::State::kLive || user.swept_bytes >= region.bytes)
+    if (!region.eager || region.state != Region::State::kLive || user.eager_done >= region.bytes)
       continue;
     Walk walk{};
-    walk.offset = user.swept_bytes;
-    const std::uint64_t left = region.bytes - user.swept_bytes;
+    walk.offset = user.eager_done;
+    const std::uint64_t left = region.bytes - user.eager_done;
     const std::uint64_t bytes = left < budget ? left : budget;
     std::uint64_t done = 0;
     const MemoryOutcome outcome = compare_run(walk, region, bytes, Repair::kRestore, memory, done);
     if (outcome.result == MemoryResult::kBadAddress) done = bytes;
-    user.swept_bytes += done;
+    user.eager_done += done;
     budget -= bytes;
     if (outcome.result == MemoryResult::kTouch) return reply_for(outcome);
-    if (user.swept_bytes < region.bytes) return VMSRS_AGAIN;
+    if (user.eager_done < region.bytes) return VMSRS_AGAIN;
   }
   return VMSRS_OK;
 }

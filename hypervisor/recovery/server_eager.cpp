@@ -57,7 +57,7 @@ Reply Server::restore_held(Slot slot, GuestMemory& memory) {
   bool told = false;
   if (const auto outcome = find_entries(slot, count, told, memory); !outcome)
     return reply_for(outcome);
-  const std::uint64_t first = user.held_entries < count ? user.held_entries : count;
+  const std::uint64_t first = user.eager_done < count ? user.eager_done : count;
   const std::uint64_t entries = count - first < kHeldGranules ? count - first : kHeldGranules;
   const std::uint64_t records = kHeldGranules - entries;
   if (entries > 0)
@@ -70,11 +70,12 @@ Reply Server::restore_held(Slot slot, GuestMemory& memory) {
     restore_entries(slot, entries, memory);
     restore_some_records(slot, records, memory);
   }
-  user.held_entries = first + entries;
-  if (user.held_entries < count || (user.records != kNoRecord && !user.left_behind))
+  user.eager_done = first + entries;
+  if (user.eager_done < count || (user.records != kNoRecord && !user.left_behind))
     return VMSRS_AGAIN;
   if (told && !user.left_behind) user.taken = kBegun | count;
   user.eager_work = EagerWork::kRestore;
+  user.eager_done = 0;
   return VMSRS_OK;
 }
 

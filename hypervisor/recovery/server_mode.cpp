@@ -85,10 +85,9 @@ void Server::enter_suppression(Slot slot, CrashedBy by) {
   user.heard = user.seen_to = by == CrashedBy::kItself;
   user.taken = 0;
   user.eager_work = has_eager_region() ? EagerWork::kHold : EagerWork::kNone;
-  user.held_entries = 0;
   user.left_behind = false;
   user.swept_region = 0;
-  user.swept_bytes = 0;
+  user.eager_done = 0;
   crashed_count_.add(slot);
   expose_readers(slot);
   publish_user(slot);

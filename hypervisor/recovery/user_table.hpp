@@ -43,10 +43,9 @@ struct User {
   vmsrs_write_set write_set;         // what it said of it at its end, or at its crash
   std::uint64_t masked_taken;  // vmsrs_masked_sum of what the engine has taken over from the masks
   std::uint64_t taken;         // how far the write set, or its claims, were gone through
-  std::uint64_t held_entries;  // of its write set, gone through while others were held
   std::uint64_t
       read_from[4];  // unfinished users of which it was seen to read: their OWN tags' bodies
-  std::uint64_t swept_bytes;  // of the eager region swept_region, since its crash
+  std::uint64_t eager_done;  // entries restored while others were held; then bytes of swept_region
   vmsrs_fault fault;
   RecordId records;
   std::uint32_t depth;  // 0 while crashed: at its end point
