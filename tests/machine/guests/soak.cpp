@@ -26,7 +26,7 @@
 namespace {
 
 constexpr std::uint64_t kTitles = 50, kPrice = 100, kStock = 1000000;
-constexpr std::uint64_t kSecondsOfACycle = 5;
+constexpr std::uint64_t kSecondsOfACycle = 20;
 constexpr std::uint16_t kPort = 7070;
 
 double now_seconds() {
