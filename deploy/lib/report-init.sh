@@ -6,9 +6,9 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
 export PATH=/bin:/sbin
-for module in $(cat /lib/modules/*/load-order); do
+while read -r module; do
   insmod "/lib/modules/$(uname -r)/$module.ko" 2>/dev/null || echo "init: cannot load $module"
-done
+done <"/lib/modules/$(uname -r)/load-order"
 mkdir -p /run/vmsrs/windows
 mount -t ext4 -o ro,dax /dev/pmem0 /run/vmsrs/windows || echo "init: cannot mount the windows"
 cpus=$(nproc)
