@@ -217,7 +217,7 @@ int main(int argc, char** argv) {
   EXPECT(argc == 2);
   const double seconds = std::strtod(argv[1], nullptr) * 3600;
   const auto cycles = static_cast<std::uint64_t>(seconds / kSecondsOfACycle);
-  EXPECT(cycles >= 100);
+  EXPECT(cycles >= 10);
   const std::uint64_t token = guest::open_management();
   const std::uint64_t server = guest::define_server(token, "shop");
   const pid_t shop = start_shop(cycles + 1);
