@@ -153,8 +153,9 @@ Json guest_end_document(const vmsrs_guest_end& end, const std::vector<vmsrs_gues
                       {"rbx", hexadecimal(cpu.rbx)},       {"rcx", hexadecimal(cpu.rcx)},
                       {"rdx", hexadecimal(cpu.rdx)},       {"rsi", hexadecimal(cpu.rsi)},
                       {"rdi", hexadecimal(cpu.rdi)},       {"rbp", hexadecimal(cpu.rbp)}};
-    for (std::size_t i = 0; i < std::size(cpu.r8_to_r15); ++i)
-      registers["r" + std::to_string(8 + i)] = hexadecimal(cpu.r8_to_r15[i]);
+    constexpr const char* kHigh[] = {"r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"};
+    for (std::size_t i = 0; i < std::size(kHigh); ++i)
+      registers[kHigh[i]] = hexadecimal(cpu.r8_to_r15[i]);
     list.push_back({{"cpu", cpu.cpu},
                     {"state", channel::guest_cpu_state_name(cpu.state)},
                     {"privilege_level", cpu.privilege_level},
