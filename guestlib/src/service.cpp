@@ -18,7 +18,10 @@
 namespace vmsrs::guest {
 namespace {
 
-constexpr long kPollNs = 20'000'000;
+// A request is looked for often while there are some, and rarely after a second without any.
+constexpr long kBusyPauseNs = 20'000'000;
+constexpr long kIdlePauseNs = 100'000'000;
+constexpr int kBusyPauses = 50;
 constexpr std::size_t kStackBytes = 256 * 1024;
 
 // False: it failed.
@@ -31,7 +34,8 @@ bool serve_request() {
 }
 
 void* serve(void*) {
-  std::uint64_t served = 0;
+  std::uint64_t seen = 0, served = 0;
+  int busy_pauses = kBusyPauses;
   for (;;) {
     // Both are read afresh: detach stops the thread before it takes the window away.
     if (__atomic_load_n(&control().service_stop, __ATOMIC_ACQUIRE) != 0) return nullptr;
@@ -41,9 +45,12 @@ void* serve(void*) {
           __atomic_load_n(&window->status.service_request, __ATOMIC_ACQUIRE);
       const std::uint64_t taken = __atomic_load_n(&window->status.service_taken, __ATOMIC_ACQUIRE);
       // A call that failed is repeated at the next turn: the request stands.
+      if (request != seen) busy_pauses = kBusyPauses;
+      seen = request;
       if (request != served && request != taken && serve_request()) served = request;
     }
-    const timespec pause = {0, kPollNs};
+    if (busy_pauses > 0) --busy_pauses;
+    const timespec pause = {0, busy_pauses > 0 ? kBusyPauseNs : kIdlePauseNs};
     clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, nullptr);
   }
 }
