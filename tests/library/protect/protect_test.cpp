@@ -216,7 +216,7 @@ BOOST_FIXTURE_TEST_CASE(one_word_of_many_threads, Protected<8>) {
 
 // Somebody else declares the user crashed while its thread stores without end.
 BOOST_FIXTURE_TEST_CASE(declared_by_another_thread, Protected<64>) {
-  for (unsigned round = 0; round < 40; ++round) {
+  for (unsigned round = 0; round < 12; ++round) {
     std::atomic<std::uint64_t> number{0};
     std::atomic<bool> done{false};
     std::thread victim([&] {
@@ -230,7 +230,7 @@ BOOST_FIXTURE_TEST_CASE(declared_by_another_thread, Protected<64>) {
       BOOST_CHECK_EQUAL(outcome, VMSRS_SUPPRESSED);
     });
     while (number == 0) std::this_thread::yield();
-    for (unsigned pause = 0; pause < round * 1000; ++pause) __builtin_ia32_pause();
+    for (unsigned pause = 0; pause < round * 3000; ++pause) __builtin_ia32_pause();
     BOOST_CHECK_EQUAL(vmsrs_user_suppress(number), 0);
     done = true;
     victim.join();
