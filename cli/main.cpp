@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <ops_common/closest.hpp>
 #include <ops_common/exit_codes.hpp>
+#include <thread>
 
 #include "verbs/verbs.hpp"
 
@@ -22,40 +25,36 @@ std::vector<std::string> verbs_of(const CLI::App& app) {
   return names;
 }
 
-std::string joined(const std::vector<std::string>& words) {
-  std::string all;
-  for (const std::string& word : words) all += (all.empty() ? "" : ", ") + word;
-  return all;
-}
-
 // CLI11 only says that a verb is required. Walks the command line down the tree of verbs to the
 // first word that is none; empty if there is no such word.
 std::string unknown_verb(const CLI::App& app, int argc, char** argv) {
   const CLI::App* where = &app;
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
-    if (word == "--output" || word == "-o" || word == "--socket" || word == "--timeout") {
-      ++i;  // its value
+    if (word.starts_with('-')) {
+      const CLI::Option* const option = app.get_option_no_throw(word);
+      if (option != nullptr && option->get_expected_min() > 0) ++i;  // its value
       continue;
     }
-    if (word.starts_with('-')) continue;
     const std::vector<std::string> verbs = verbs_of(*where);
     if (verbs.empty()) return "";
     if (std::find(verbs.begin(), verbs.end(), word) == verbs.end()) {
       const auto meant = ops::closest(word, verbs);
       return "no verb \"" + word + "\"" + (meant ? ", did you mean \"" + *meant + "\"?" : "") +
-             " (there are: " + joined(verbs) + ")";
+             " (there are: " + joined(verbs, ", ") + ")";
     }
     where = where->get_subcommand(word);
   }
   const std::vector<std::string> verbs = verbs_of(*where);
-  return verbs.empty() ? "" : "a verb is missing (there are: " + joined(verbs) + ")";
+  return verbs.empty() ? "" : "a verb is missing (there are: " + joined(verbs, ", ") + ")";
 }
 
 void build(CLI::App& app, Context& context) {
-  app.add_option("-o,--output", context.output, "Form of the output: table, json or yaml")
-      ->check(CLI::IsMember({"table", "json", "yaml"}).description(""))
+  app.add_option("-o,--output", context.output,
+                 "Form of the output: table, wide (a table with more columns), json or yaml")
+      ->check(CLI::IsMember({"table", "wide", "json", "yaml"}).description(""))
       ->type_name("FORM");
+  app.add_flag("--no-headers", context.no_headers, "Tables without the line of headers");
   app.add_option("--socket", context.socket, "Socket of vmsrsd, default " + context.socket)
       ->envname("VMSRS_SOCKET")
       ->type_name("PATH");
@@ -68,6 +67,7 @@ void build(CLI::App& app, Context& context) {
       "Exit codes: 0 ok, 1 failed, 2 usage, 3 an invariant is violated, 4 no daemon or no "
       "hypervisor, 5 denied.");
   add_status(app, context);
+  add_top(app, context);
   add_users(app, context);
   add_servers(app, context);
   add_gc(app, context);
@@ -76,7 +76,56 @@ void build(CLI::App& app, Context& context) {
   add_check(app, context);
   add_events(app, context);
   add_hypervisor(app, context);
+  add_report(app, context);
   add_version(app, context);
+  add_completion(app, context);
+}
+
+// Of an option that there is not: the one that was meant.
+std::string unknown_option(const CLI::App& app, int argc, char** argv) {
+  const CLI::App* where = &app;
+  std::vector<std::string> known;
+  const auto learn = [&known](const CLI::App& verb) {
+    for (const CLI::Option* option : verb.get_options())
+      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+  };
+  learn(app);
+  for (int i = 1; i < argc; ++i) {
+    std::string word = argv[i];
+    if (!word.starts_with("--")) {
+      const auto verbs = verbs_of(*where);
+      if (std::find(verbs.begin(), verbs.end(), word) != verbs.end()) {
+        where = where->get_subcommand(word);
+        learn(*where);
+      }
+      continue;
+    }
+    word = word.substr(0, word.find('='));
+    if (word == "--" || std::find(known.begin(), known.end(), word) != known.end()) continue;
+    const auto meant = ops::closest(word, known);
+    return "no option \"" + word + "\"" + (meant ? ", did you mean \"" + *meant + "\"?" : "");
+  }
+  return "";
+}
+
+std::string explain(const CLI::App& app, int argc, char** argv, const CLI::ParseError& error) {
+  std::string problem = unknown_option(app, argc, argv);
+  if (problem.empty() && error.get_exit_code() != static_cast<int>(CLI::ExitCodes::ValidationError))
+    problem = unknown_verb(app, argc, argv);
+  return (problem.empty() ? error.what() : problem) + "; vmsrsctl --help shows all";
+}
+
+// Once, or again and again as --watch says.
+int work(const Context& context) {
+  if (context.watch_seconds == 0) return context.work();
+  const bool terminal = ::isatty(STDOUT_FILENO) == 1;
+  for (std::uint64_t turn = 1;; ++turn) {
+    if (terminal && context.format() == Format::kTable) std::printf("\x1b[H\x1b[2J");
+    const int code = context.work();
+    if (std::fflush(stdout) != 0 || code != ops::kExitOk || turn == context.watch_count)
+      return code;
+    std::this_thread::sleep_for(std::chrono::duration<double>(context.watch_seconds));
+  }
 }
 
 int run(int argc, char** argv) {
@@ -87,13 +136,11 @@ int run(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help
-    const std::string verb = unknown_verb(app, argc, argv);
-    return complain(ops::kExitUsage,
-                    (verb.empty() ? error.what() : verb) + "; vmsrsctl --help shows all");
+    return complain(ops::kExitUsage, explain(app, argc, argv, error));
   }
   context.timeout_given = app.count("--timeout") > 0;
   try {
-    return context.work();
+    return work(context);
   } catch (const Failure& failure) {
     return complain(failure.exit_code(), failure.what());
   } catch (const Json::exception& error) {

@@ -5,8 +5,13 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <future>
+#include <map>
+#include <ops_common/closest.hpp>
+#include <ops_common/exit_codes.hpp>
 #include <set>
 
 namespace vmsrs::cli {
@@ -72,23 +77,85 @@ std::string rounded(double number, const char* unit) {
 
 }  // namespace
 
-void Table::print() const {
+std::vector<std::size_t> Table::chosen(const TableStyle& style) const {
+  std::vector<std::size_t> places;
+  std::vector<std::string> headers;
+  for (std::size_t i = 0; i < columns_.size(); ++i) {
+    headers.push_back(columns_[i].header);
+    if (style.columns.empty() && (style.wide || !columns_[i].wide)) places.push_back(i);
+  }
+  for (std::string wanted : style.columns) {
+    std::transform(wanted.begin(), wanted.end(), wanted.begin(), [](unsigned char c) {
+      return static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+    });
+    const auto found = std::find(headers.begin(), headers.end(), wanted);
+    if (found == headers.end()) fail_unknown("column", wanted, headers);
+    places.push_back(static_cast<std::size_t>(found - headers.begin()));
+  }
+  return places;
+}
+
+std::string Table::text(const TableStyle& style) const {
+  std::vector<std::vector<Cell>> rows;
+  if (columns_.empty()) {
+    rows = rows_;
+  } else {
+    const std::vector<std::size_t> places = chosen(style);
+    if (style.headers) {
+      rows.emplace_back();
+      for (const std::size_t place : places) rows.back().emplace_back(columns_[place].header);
+    }
+    for (const auto& row : rows_) {
+      rows.emplace_back();
+      for (const std::size_t place : places) rows.back().push_back(row.at(place));
+    }
+  }
   std::vector<std::size_t> widths;
-  for (const auto& row : rows_) {
+  for (const auto& row : rows) {
     widths.resize(std::max(widths.size(), row.size()));
-    for (std::size_t i = 0; i < row.size(); ++i) {
+    for (std::size_t i = 0; i < row.size(); ++i)
       widths[i] = std::max(widths[i], row[i].text.size());
-    }
   }
-  for (const auto& row : rows_) {
-    if (row.empty()) continue;
-    std::string line;
+  std::string all;
+  for (const auto& row : rows) {
     for (std::size_t i = 0; i < row.size(); ++i) {
-      line += painted(row[i]);
-      if (i + 1 < row.size()) line.append(widths[i] - row[i].text.size() + 2, ' ');
+      all += painted(row[i]);
+      if (i + 1 < row.size()) all.append(widths[i] - row[i].text.size() + 2, ' ');
     }
-    std::printf("%s\n", line.c_str());
+    all += '\n';
   }
+  return all;
+}
+
+void Table::print(const TableStyle& style) const {
+  const std::string all = text(style);
+  std::fwrite(all.data(), 1, all.size(), stdout);
+}
+
+Json with_progress(const std::string& what, const std::function<Json()>& work) {
+  if (::isatty(STDERR_FILENO) != 1) return work();
+  std::future<Json> answer = std::async(std::launch::async, work);
+  bool told = false;
+  for (unsigned seconds = 1; answer.wait_for(std::chrono::seconds(1)) != std::future_status::ready;
+       ++seconds) {
+    std::fprintf(stderr, "\r%s for %u s ...", what.c_str(), seconds);
+    told = true;
+  }
+  if (told) std::fputs("\r\x1b[K", stderr);
+  return answer.get();
+}
+
+void fail_unknown(const std::string& what, const std::string& word,
+                  const std::vector<std::string>& known) {
+  std::string message = "no " + what + " \"" + word + "\"";
+  if (const auto meant = ops::closest(word, known)) message += ", did you mean \"" + *meant + "\"?";
+  throw Failure(ops::kExitUsage, message + " (there are: " + joined(known, ", ") + ")");
+}
+
+std::string joined(const std::vector<std::string>& words, const char* between) {
+  std::string all;
+  for (const std::string& word : words) all += (all.empty() ? "" : between) + word;
+  return all;
 }
 
 void print(Format format, const Json& document, const std::function<void()>& table) {
@@ -130,6 +197,20 @@ std::string duration_words(const Json& seconds) {
   if (number < 2 * 3600) return rounded(number / 60, "min");
   if (number < 2 * 86400) return rounded(number / 3600, "h");
   return rounded(number / 86400, "d");
+}
+
+double seconds_in(const std::string& text) {
+  static const std::map<std::string, double> kUnits = {{"", 1},   {"s", 1},    {"min", 60},
+                                                       {"m", 60}, {"h", 3600}, {"d", 86400}};
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const auto unit = kUnits.find(std::string(end, text.data() + text.size()));
+  const bool good = error == std::errc() && unit != kUnits.end() && number >= 0;
+  return good ? number * unit->second : -1;
+}
+
+std::string duration_problem(const std::string& text) {
+  return seconds_in(text) >= 0 ? "" : "\"" + text + "\" is no time: 90s, 10min, 2h or 1d";
 }
 
 Cell mode_cell(const Json& mode) {

@@ -60,7 +60,7 @@ int collect(const Context& context, const Choice& choice) {
   Json body = {{"timeout_ms", client.timeout().count()}};
   if (!choice.server.empty()) body["server"] = choice.server;
   if (choice.slot >= 0) body["user"] = choice.slot;
-  const Json answer = client.post("/v1/gc", body);
+  const Json answer = with_progress("collecting", [&] { return client.post("/v1/gc", body); });
   print(context.format(), answer, [&] {
     if (answer.at("collections").empty()) std::printf("Nothing to collect.\n");
     for (const Json& one : answer.at("collections")) {
@@ -88,6 +88,7 @@ void add_gc(CLI::App& app, Context& context) {
       ->check(CLI::Range(0, 1023));
   verb->add_flag("--yes", choice->yes, "Do not ask");
   verb->add_flag("--dry-run", choice->dry_run, "Change nothing, say what would be done");
+  verb->add_subcommand("run", "The same");
   verb->callback([&context, choice] {
     context.work = [&context, choice] { return collect(context, *choice); };
   });

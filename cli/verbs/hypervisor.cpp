@@ -27,7 +27,7 @@ Cell level_cell(const Json& level) {
   return words(level);
 }
 
-void print_log(const Json& answer) {
+void print_log(const Json& answer, const TableStyle& style) {
   if (const auto lost = answer.at("lost").get<std::uint64_t>(); lost > 0)
     std::printf("(%" PRIu64 " lines before these are no longer kept)\n", lost);
   if (answer.at("lines").empty()) {
@@ -40,12 +40,12 @@ void print_log(const Json& answer) {
   for (const Json& line : answer.at("lines"))
     table.add({words(line.at("sequence")), time_words(line.at("seconds")), words(line.at("cpu")),
                level_cell(line.at("level")), words(line.at("text"))});
-  table.print();
+  table.print(style);
 }
 
 // Of all processors together: what an exit of each reason costs, and which share of the processors'
 // time it took since the start.
-void print_exits(const Json& answer) {
+void print_exits(const Json& answer, const TableStyle& style) {
   struct Sum {
     std::uint64_t count = 0, cycles = 0;
   };
@@ -78,10 +78,10 @@ void print_exits(const Json& answer) {
   for (const auto& [reason, sum] : sums)
     if (sum.count > 0) add(reason, sum);
   add("all", all);
-  table.print();
+  table.print(style);
 }
 
-void print_memory(const Json& answer) {
+void print_memory(const Json& answer, const TableStyle& style) {
   static const std::map<std::string, const char*> kUses = {
       {"image", "the hypervisor's code and data"},
       {"own", "its tables and stacks"},
@@ -98,7 +98,7 @@ void print_memory(const Json& answer) {
     table.add({words(range.at("begin")), words(range.at("end")), size_words(range.at("bytes")),
                use != kUses.end() ? use->second : words(range.at("use"))});
   }
-  table.print();
+  table.print(style);
 }
 
 }  // namespace
@@ -109,22 +109,25 @@ void add_hypervisor(CLI::App& app, Context& context) {
   const auto since = std::make_shared<std::uint64_t>(0);
   CLI::App* log = noun->add_subcommand("log", "Print what it has logged, as far as it is kept");
   log->add_option("--since", *since, "Only lines from this number on")->type_name("NUMBER");
+  add_watch_options(*log, context);
   log->callback([&context, since] {
     context.work = [&context, since] {
       const Json answer =
           context.client().get("/v1/hypervisor/log?since=" + std::to_string(*since));
-      print(context.format(), answer, [&] { print_log(answer); });
+      print(context.format(), answer, [&] { print_log(answer, context.style()); });
       return ops::kExitOk;
     };
   });
-  noun->add_subcommand("exits", "Why it took over from Linux, how often, and what that cost")
-      ->callback([&context] {
-        context.work = [&context] {
-          const Json answer = context.client().get("/v1/exits");
-          print(context.format(), answer, [&] { print_exits(answer); });
-          return ops::kExitOk;
-        };
-      });
+  CLI::App* exits =
+      noun->add_subcommand("exits", "Why it took over from Linux, how often, and what that cost");
+  add_watch_options(*exits, context);
+  exits->callback([&context] {
+    context.work = [&context] {
+      const Json answer = context.client().get("/v1/exits");
+      print(context.format(), answer, [&] { print_exits(answer, context.style()); });
+      return ops::kExitOk;
+    };
+  });
   const auto withdraw = std::make_shared<bool>(false);
   CLI::App* announce = noun->add_subcommand(
       "announce-reset", "Tell it that the next reset of the machine is wanted, and no failure");
@@ -145,7 +148,7 @@ void add_hypervisor(CLI::App& app, Context& context) {
       ->callback([&context] {
         context.work = [&context] {
           const Json answer = context.client().get("/v1/hypervisor/memory");
-          print(context.format(), answer, [&] { print_memory(answer); });
+          print(context.format(), answer, [&] { print_memory(answer, context.style()); });
           return ops::kExitOk;
         };
       });

@@ -39,7 +39,7 @@ std::string guest_words(const Json& status) {
   return seen + " are recognised, hangs are not";
 }
 
-void print_status(const Json& status) {
+void print_status(const Json& status, const TableStyle& style) {
   const Json& restores = status.at("restores");
   Table host;
   host.add({"Mode", mode_cell(status.at("mode"))});
@@ -80,17 +80,18 @@ void print_status(const Json& status) {
                  count_cell(server.at("suppressed_users"), Colour::kWarning),
                  count_cell(server.at("stuck_users"), Colour::kBad)});
   }
-  servers.print();
+  servers.print(style);
 }
 
 }  // namespace
 
 void add_status(CLI::App& app, Context& context) {
   CLI::App* verb = app.add_subcommand("status", "Show the host on one screen");
+  add_watch_options(*verb, context);
   verb->callback([&context] {
     context.work = [&context] {
       const Json status = context.client().get("/v1/status");
-      print(context.format(), status, [&] { print_status(status); });
+      print(context.format(), status, [&] { print_status(status, context.style()); });
       return ops::kExitOk;
     };
   });

@@ -17,6 +17,11 @@ struct Context {
   double timeout_seconds = 30;
   bool timeout_given = false;
   std::string output = "table";
+  bool no_headers = false;
+  std::vector<std::string> columns;
+  std::string sort;               // a field of the list's documents, '-' before it: downwards
+  double watch_seconds = 0;       // 0: once
+  std::uint64_t watch_count = 0;  // 0: until it is ended
   std::function<int()> work;
 
   [[nodiscard]] std::chrono::milliseconds timeout() const {
@@ -26,8 +31,16 @@ struct Context {
     if (output == "json") return Format::kJson;
     return output == "yaml" ? Format::kYaml : Format::kTable;
   }
+  [[nodiscard]] TableStyle style() const { return {!no_headers, output == "wide", columns}; }
   [[nodiscard]] Client client() const { return {socket, timeout()}; }
 };
+
+// --watch and --count, for a verb that changes nothing.
+void add_watch_options(CLI::App& verb, Context& context);
+// Those, and --sort and --columns, for a verb that prints a list.
+void add_list_options(CLI::App& verb, Context& context);
+// The list in the order that was asked for. Failure (usage) if its documents have no such field.
+[[nodiscard]] Json sorted(const Json& list, const Context& context);
 
 void add_status(CLI::App& app, Context& context);
 void add_users(CLI::App& app, Context& context);
@@ -39,5 +52,9 @@ void add_check(CLI::App& app, Context& context);
 void add_events(CLI::App& app, Context& context);
 void add_hypervisor(CLI::App& app, Context& context);
 void add_version(CLI::App& app, Context& context);
+void add_top(CLI::App& app, Context& context);
+void add_report(CLI::App& app, Context& context);
+// For shells and for the manual page: both are made of the command tree itself.
+void add_completion(CLI::App& app, Context& context);
 
 }  // namespace vmsrs::cli

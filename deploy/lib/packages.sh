@@ -3,7 +3,7 @@
 # Debian packages: what is needed for which purpose, and installing what is missing.
 
 build_packages=(
-  cmake ninja-build g++ ccache pkg-config libzydis-dev libyaml-cpp-dev libspdlog-dev libcli11-dev
+  cmake ninja-build g++ ccache pkg-config libzydis-dev libyaml-cpp-dev libarchive-dev libspdlog-dev libcli11-dev
   prometheus-cpp-dev libcpp-httplib-dev nlohmann-json3-dev libssl-dev)
 machine_packages=(
   qemu-system-x86 seabios busybox-static cpio e2fsprogs python3 socat openssl)

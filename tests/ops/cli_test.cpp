@@ -4,7 +4,9 @@
 #include <boost/test/data/monomorphic.hpp>
 #include <boost/test/data/test_case.hpp>
 #include <boost/test/unit_test.hpp>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "served_api.hpp"
 
@@ -58,7 +60,14 @@ void check_same(const Json& json, const YAML::Node& yaml, const std::string& whe
 const std::vector<Words> kVerbs = {{"status"},
                                    {"users", "list"},
                                    {"users", "list", "--crashed"},
+                                   {"users", "list", "--stuck"},
+                                   {"users", "list", "--server", "shop", "--sort", "-slot"},
+                                   {"users", "show", "shop", "3"},
+                                   {"users", "suppress", "shop", "1", "--dry-run"},
                                    {"servers", "list"},
+                                   {"servers", "show", "shop"},
+                                   {"servers", "reap", "shop", "--dry-run"},
+                                   {"top", "--count", "1", "--every", "0.05"},
                                    {"version"},
                                    {"hypervisor", "log"},
                                    {"hypervisor", "exits"},
@@ -70,6 +79,8 @@ const std::vector<Words> kVerbs = {{"status"},
                                    {"gc", "--dry-run"},
                                    {"gc", "--yes"},
                                    {"gc", "--yes", "--server", "shop", "--user", "3"},
+                                   {"gc", "run", "--dry-run"},
+                                   {"scrub", "run", "--dry-run"},
                                    {"scrub", "--yes"},
                                    {"scrub", "--yes", "--server", "shop"},
                                    {"containment", "shop"},
@@ -82,15 +93,23 @@ struct BadUsage {
 
 const std::vector<BadUsage> kBadUsages = {
     {{},
-     "a verb is missing (there are: status, users, servers, gc, scrub, containment, check, "
-     "events, hypervisor, version)"},
+     "a verb is missing (there are: status, top, users, servers, gc, scrub, containment, check, "
+     "events, hypervisor, report, version, completion)"},
     {{"staus"}, "no verb \"staus\", did you mean \"status\"?"},
     {{"--output", "json", "chek"}, "no verb \"chek\", did you mean \"check\"?"},
     {{"users", "lst"}, "no verb \"lst\", did you mean \"list\"?"},
-    {{"users"}, "a verb is missing (there are: list)"},
+    {{"users"}, "a verb is missing (there are: list, show, suppress)"},
     {{"frobnicate"}, "no verb \"frobnicate\" (there are: "},
-    {{"status", "--outptu", "json"}, "--outptu"},
-    {{"status", "--output", "xml"}, "xml not in {table,json,yaml}"},
+    {{"status", "--outptu", "json"}, "no option \"--outptu\", did you mean \"--output\"?"},
+    {{"users", "list", "--colums", "SLOT"}, "did you mean \"--columns\"?"},
+    {{"status", "--output", "xml"}, "xml not in {table,wide,json,yaml}"},
+    {{"users", "list", "--columns", "SLTO"}, "no column \"SLTO\", did you mean \"SLOT\"?"},
+    {{"users", "list", "--sort", "agee_seconds"}, "did you mean \"age_seconds\"?"},
+    {{"users", "list", "--since", "3x"}, "\"3x\" is no time: 90s, 10min, 2h or 1d"},
+    {{"users", "list", "--count", "2"}, "--count"},
+    {{"users", "show", "shop"}, "SLOT"},
+    {{"users", "suppress", "shop", "1"}, "give --yes where nobody can be asked"},
+    {{"servers", "reap", "shop"}, "give --yes where nobody can be asked"},
     {{"status", "--timeout", "0"}, "--timeout"},
     {{"gc", "--user", "x"}, "--user"},
     {{"gc", "--user", "1024"}, "--user"},
@@ -98,7 +117,6 @@ const std::vector<BadUsage> kBadUsages = {
     {{"gc"}, "give --yes where nobody can be asked"},
     {{"scrub"}, "give --yes where nobody can be asked"},
     {{"scrub", "--user", "3"}, "--user"},
-    {{"check", "surplus"}, "surplus"},
     {{"hypervisor"}, "a verb is missing (there are: log, exits, announce-reset, memory)"},
     {{"hypervisor", "log", "--since", "x"}, "--since"},
     {{"events", "--since", "x"}, "--since"},
@@ -293,6 +311,133 @@ BOOST_AUTO_TEST_CASE(bad_usage_exits_2_with_one_line) {
     BOOST_TEST(finished.out == "");
   }
   BOOST_TEST(fake.calls.empty());
+}
+
+BOOST_AUTO_TEST_CASE(lists_are_chosen_and_ordered) {
+  const std::string plain = ctl({"users", "list", "--no-headers", "--columns", "slot,State"}).out;
+  BOOST_TEST(count_lines(plain) == 4u);
+  BOOST_TEST(!contains(plain, "SLOT"));
+  BOOST_TEST(plain.starts_with("1  active"));
+  const auto slots = [this](const Words& options) {
+    Words words = {"users", "list", "--no-headers", "--columns", "SLOT"};
+    words.insert(words.end(), options.begin(), options.end());
+    std::string found = ctl(words).out;
+    std::replace(found.begin(), found.end(), '\n', ' ');
+    return found;
+  };
+  const std::string up = slots({"--sort", "slot"});
+  BOOST_TEST(std::string(up.rbegin() + 1, up.rend()) + " " == slots({"--sort", "-slot"}));
+  BOOST_TEST(slots({"--server", "roster"}) == "No users. ");
+  BOOST_TEST(!contains(ctl({"users", "list"}).out, "THREAD"));
+  BOOST_TEST(contains(ctl({"users", "list", "-o", "wide"}).out, "THREAD"));
+  BOOST_TEST(!contains(ctl({"servers", "list"}).out, "CONTENDED"));
+  BOOST_TEST(contains(ctl({"servers", "list", "-o", "wide"}).out, "CONTENDED"));
+  // Crashed 1.5 s ago and longer.
+  const Json users = Json::parse(ctl({"users", "list", "-o", "json"}).out).at("users");
+  std::size_t lately = 0;
+  for (const Json& user : users) {
+    const Json& ago = user.at("crashed_seconds_ago");
+    lately += !ago.is_null() && ago <= 60 ? 1 : 0;
+  }
+  BOOST_TEST(lately > 0u);
+  BOOST_TEST(count_lines(ctl({"users", "list", "--since", "1min"}).out) == lately + 1);
+  BOOST_TEST(ctl({"users", "list", "--since", "0s"}).out == "No users.\n");
+}
+
+BOOST_AUTO_TEST_CASE(one_user_and_one_server) {
+  const Finished user = ctl({"users", "show", "shop", "3"});
+  BOOST_TEST(contains(user.out, "wild at 0xdeadbeef000"));
+  BOOST_TEST(contains(user.out, "Dropped stores"));
+  const Finished nobody = ctl({"users", "show", "shop", "700"});
+  BOOST_TEST(nobody.exit_code == 1);
+  BOOST_TEST(contains(nobody.err, "has no user in slot 700"));
+  BOOST_TEST(contains(ctl({"servers", "show", "shop"}).out, "suppression"));
+  BOOST_TEST(ctl({"servers", "show", "none"}).exit_code == 1);
+  const Finished crashed = ctl({"users", "suppress", "shop", "3", "--yes"});
+  BOOST_TEST(crashed.exit_code == 1);
+  BOOST_TEST(contains(crashed.err, "is crashed already"));
+}
+
+BOOST_AUTO_TEST_CASE(named_invariants_decide) {
+  fake.change([](FakeChannel& f) {
+    f.report_now.results[VMSRS_CHECK_MIRROR] = {VMSRS_VERDICT_VIOLATED, 0, 12, 3, 64};
+  });
+  BOOST_TEST(ctl({"check", "hidden"}).exit_code == 0);
+  BOOST_TEST(ctl({"check", "run", "hidden", "mirror"}).exit_code == 3);
+  BOOST_TEST(count_lines(ctl({"check", "hidden", "--no-headers"}).out) == 1u);
+  const Finished mistyped = ctl({"check", "miror"});
+  BOOST_TEST(mistyped.exit_code == 2);
+  BOOST_TEST(contains(mistyped.err, "no invariant \"miror\", did you mean \"mirror\"?"));
+}
+
+BOOST_AUTO_TEST_CASE(watching_repeats) {
+  const Finished finished =
+      ctl({"servers", "list", "--watch", "0.05", "--count", "3", "--no-headers"});
+  BOOST_TEST(finished.exit_code == 0);
+  BOOST_TEST(count_lines(finished.out) == 6u);
+  BOOST_TEST(!contains(finished.out, "\x1b"));
+}
+
+BOOST_AUTO_TEST_CASE(top_tells_rates) {
+  const Finished first = ctl({"top", "--count", "1", "--every", "0.05"});
+  BOOST_TEST(contains(first.out, "0.0 faults, 0.0 granules restored, 0.0 stores dropped"));
+  BOOST_TEST(contains(first.out, "shop/3"));
+  BOOST_TEST(contains(first.out, "not attached"));
+  std::thread meanwhile([this] {
+    for (int i = 0; i < 40; ++i) {
+      fake.change([](FakeChannel& f) { f.servers_now[0].suppressed_store_count += 100; });
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  });
+  const Json frame = Json::parse(ctl({"top", "--count", "1", "--every", "0.3", "-o", "json"}).out);
+  meanwhile.join();
+  const auto rate = frame.at("host").at("dropped_stores_per_second").get<double>();
+  BOOST_TEST(rate > 500);
+  BOOST_TEST(rate < 50000);
+  BOOST_TEST(frame.at("servers").at(0).at("dropped_stores_per_second").get<double>() > 500);
+  BOOST_TEST(frame.at("servers").at(1).at("dropped_stores_per_second") == 0);
+}
+
+BOOST_AUTO_TEST_CASE(report_is_an_archive_without_secrets) {
+  const std::string file = scratch.path("report.tar.gz");
+  fake.change([](FakeChannel& f) {
+    f.log_now[0].length = 70;
+    std::memset(f.log_now[0].text, 'a', 66);
+  });
+  const Finished finished = ctl({"report", file});
+  BOOST_TEST(finished.exit_code == 0, finished.err);
+  const std::string all = run({"/bin/tar", "-xzOf", file}).out;
+  BOOST_TEST(contains(run({"/bin/tar", "-tzf", file}).out, "/users.json"));
+  BOOST_TEST(contains(all, "wild"));
+  BOOST_TEST(contains(all, "MemTotal"));
+  BOOST_TEST(contains(all, "(removed)"));
+  BOOST_TEST(!contains(all, std::string(64, 'a')));
+  BOOST_TEST(!contains(all, "trace"));
+  const auto permissions = std::filesystem::status(file).permissions();
+  BOOST_TEST(static_cast<unsigned>(permissions) == 0600u);
+  const Finished unwritable = ctl({"report", "/nowhere/report.tar.gz"});
+  BOOST_TEST(unwritable.exit_code == 1);
+  BOOST_TEST(contains(unwritable.err, "cannot write /nowhere/report.tar.gz"));
+}
+
+// What a shell would offer after some words.
+BOOST_AUTO_TEST_CASE(completion_offers_what_there_is) {
+  const std::string script = scratch.write("vmsrsctl.bash", ctl({"completion", "bash"}).out);
+  const auto offered = [&](const std::string& words, int place) {
+    return run({"/bin/bash", "-c",
+                "source " + script + "; COMP_WORDS=(" + words + "); COMP_CWORD=" +
+                    std::to_string(place) + "; _vmsrsctl; printf '%s\\n' \"${COMPREPLY[@]}\""})
+        .out;
+  };
+  BOOST_TEST(offered("vmsrsctl us", 1) == "users\n");
+  BOOST_TEST(contains(offered("vmsrsctl users ''", 2), "suppress\n"));
+  BOOST_TEST(offered("vmsrsctl users list --cr", 3) == "--crashed\n");
+  BOOST_TEST(offered("vmsrsctl -o y", 2) == "yaml\n");
+  BOOST_TEST(offered("vmsrsctl --no-headers users list --stu", 4) == "--stuck\n");
+  BOOST_TEST(contains(ctl({"completion", "zsh"}).out, "#compdef vmsrsctl"));
+  const std::string page = ctl({"completion", "man"}).out;
+  BOOST_TEST(contains(page, "vmsrsctl users suppress"));
+  BOOST_TEST(contains(page, "\\-\\-crashed"));
 }
 
 BOOST_AUTO_TEST_CASE(containment_is_told_and_changed) {
