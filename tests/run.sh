@@ -67,7 +67,7 @@ main() {
   check_debian
   mkdir -p "$top/build/logs"
   need_packages "$top/build/logs/apt.log" \
-    "${build_packages[@]}" "${machine_packages[@]}" "${test_packages[@]}"
+    "${build_packages[@]}" "${machine_packages[@]}" "${test_packages[@]}" "${browser_packages[@]}"
   build dev
   case $what in
     '') run_tests dev -LE '^nightly$' ;;

@@ -14,6 +14,9 @@ test_packages=(
   spin gcc tcc clang libclang-rt-14-dev make man-db mandoc socat xxd openssl
   qemu-user python3-matplotlib
   grub-common grub-pc-bin grub-efi-amd64-bin ovmf xorriso mtools acpica-tools kexec-tools)
+# A browser and what drives it. Who has a Node.js of another source has its npm with it.
+browser_packages=(chromium)
+command -v npm >/dev/null || browser_packages+=(nodejs npm)
 
 # Prints those of the named packages that are not installed.
 missing_packages() { # package...

@@ -30,6 +30,7 @@
 #include "daemon/servers.hpp"
 #include "daemon/storage_watch.hpp"
 #include "daemon/version.hpp"
+#include "page/page.hpp"
 
 namespace vmsrs::daemon {
 namespace {
@@ -111,21 +112,21 @@ void install_metrics(httplib::Server& server, const collectors::Exposition& expo
   server.Get("/metrics", [&](const httplib::Request&, httplib::Response& response) {
     response.set_content(exposition.text(), "text/plain; version=0.0.4; charset=utf-8");
   });
-  server.Get("/", [](const httplib::Request&, httplib::Response& response) {
-    response.set_content("vmsrsd: metrics are at /metrics\n", "text/plain");
-  });
 }
 
-void run_until_stopped(channel::Channel& channel, const Options& options, config::Config& config) {
+void run_until_stopped(channel::Channel& channel, page::History& history, const Options& options,
+                       config::Config& config) {
   const sigset_t signals = handled_signals();
   Reaper reaper(channel, Processes());
   Scrubber scrubber(channel, config.scrub_rate_bytes);
   StorageWatch storage(channel);
   Recurring looking(kLookMs);
+  Recurring stepping(page::History::kStepMs);
+  history.pass(channel);
   Recurring reaping(config.reap_interval_ms);
   Recurring scrubbing(config.scrub_rate_bytes == 0 ? 0 : Scrubber::kIntervalMs);
   for (;;) {
-    const int signal = wait_for_signal(signals, std::min({reaping.wait(), scrubbing.wait(), looking.wait()}));
+    const int signal = wait_for_signal(signals, std::min({reaping.wait(), scrubbing.wait(), looking.wait(), stepping.wait()}));
     if (signal == SIGTERM || signal == SIGINT) {
       spdlog::info("stopping on signal {}", signal);
       return;
@@ -138,6 +139,7 @@ void run_until_stopped(channel::Channel& channel, const Options& options, config
     if (reaping.due()) reaper.pass();
     if (scrubbing.due()) scrubber.pass();
     if (looking.due()) storage.pass();
+    if (stepping.due()) history.pass(channel);
   }
 }
 
@@ -145,18 +147,22 @@ int serve(channel::Channel& channel, const Options& options, config::Config& con
   push_servers(channel, config);
   CheckLedger ledger;
   const Clock clock;
+  page::History history;
   api::Service service(channel, ledger, clock, std::chrono::milliseconds(config.check_timeout_ms));
   const collectors::Exposition exposition(channel, ledger, clock);
   const auto metrics_listener =
       api::Listener::on_port(config.metrics_host, config.metrics_port,
-                             [&](httplib::Server& server) { install_metrics(server, exposition); });
+                             [&](httplib::Server& server) {
+                               install_metrics(server, exposition);
+                               page::install(server, channel, ledger, history, clock);
+                             });
   const auto api_listener = api::Listener::on_socket(
       config.api_socket, config.api_socket_mode, config.api_socket_group,
       [&](httplib::Server& server) { api::install_routes(server, service); });
   spdlog::info("vmsrsd {} serves {} and http://{}:{}/metrics", kVersion, config.api_socket,
                config.metrics_host, config.metrics_port);
   notify_service_manager("READY=1");
-  run_until_stopped(channel, options, config);
+  run_until_stopped(channel, history, options, config);
   notify_service_manager("STOPPING=1");
   service.stop();
   return ops::kExitOk;
