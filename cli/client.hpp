@@ -21,11 +21,20 @@ class Failure : public std::runtime_error {
   int exit_code_;
 };
 
-// The daemon's API over its unix socket. Every call throws Failure unless it was answered with 200.
+// Where a daemon is: at its unix socket, or, if `host` is given, over TLS.
+struct Daemon {
+  std::string socket = "/run/vmsrs/api.sock";
+  std::string read_only_socket;  // empty: the one beside `socket`
+  std::string host;              // HOST:PORT
+  std::string certificate, key;  // of this client, PEM files
+  std::string ca;                // that vouches for the daemon's certificate, PEM file
+};
+
+// The daemon's API. Where the unix socket may not be opened the read-only one is used, which
+// refuses to change anything. Every call throws Failure unless it was answered with 200.
 class Client {
  public:
-  Client(std::string socket, std::chrono::milliseconds timeout)
-      : socket_(std::move(socket)), timeout_(timeout) {}
+  Client(Daemon daemon, std::chrono::milliseconds timeout);
 
   [[nodiscard]] Json get(const std::string& path) const;
   // The daemon may wait for `timeout()` itself; the answer is awaited a little longer than that.
@@ -36,7 +45,10 @@ class Client {
   [[nodiscard]] Json request(const std::string& method, const std::string& path,
                              const std::string& body) const;
 
-  std::string socket_;
+  [[noreturn]] void fail_to_connect(int error) const;
+
+  Daemon daemon_;
+  std::string place_;  // for messages
   std::chrono::milliseconds timeout_;
 };
 

@@ -8,6 +8,7 @@
 #include <ops_common/exit_codes.hpp>
 #include <thread>
 
+#include "client_file.hpp"
 #include "verbs/verbs.hpp"
 
 namespace vmsrs::cli {
@@ -55,9 +56,20 @@ void build(CLI::App& app, Context& context) {
       ->check(CLI::IsMember({"table", "wide", "json", "yaml"}).description(""))
       ->type_name("FORM");
   app.add_flag("--no-headers", context.no_headers, "Tables without the line of headers");
-  app.add_option("--socket", context.socket, "Socket of vmsrsd, default " + context.socket)
+  Daemon& daemon = context.daemon;
+  app.add_option("--socket", daemon.socket, "Socket of vmsrsd, default " + daemon.socket)
       ->envname("VMSRS_SOCKET")
       ->type_name("PATH");
+  app.add_option("--host", daemon.host, "A vmsrsd elsewhere, over TLS, in place of the socket")
+      ->envname("VMSRS_HOST")
+      ->type_name("HOST:PORT");
+  app.add_option("--cert", daemon.certificate, "Certificate of this client, for --host")
+      ->envname("VMSRS_CERT")
+      ->type_name("FILE");
+  app.add_option("--key", daemon.key, "Its private key")->envname("VMSRS_KEY")->type_name("FILE");
+  app.add_option("--ca", daemon.ca, "Certificate that vouches for that vmsrsd")
+      ->envname("VMSRS_CA")
+      ->type_name("FILE");
   app.add_option("--timeout", context.timeout_seconds, "Longest wait in seconds, default 30")
       ->check(CLI::Range(0.001, 600.0).description(""))
       ->type_name("SECONDS");
@@ -128,8 +140,19 @@ int work(const Context& context) {
   }
 }
 
+bool on_command_line(int argc, char** argv, const std::string& option) {
+  return std::any_of(argv + 1, argv + argc, [&](const char* word) {
+    return word == option || std::string_view(word).starts_with(option + "=");
+  });
+}
+
 int run(int argc, char** argv) {
   Context context;
+  try {
+    read_client_file(context.daemon);
+  } catch (const Failure& failure) {
+    return complain(failure.exit_code(), failure.what());
+  }
   CLI::App app("vmsrsctl: look at VMSRS on this host, and act", "vmsrsctl");
   build(app, context);
   try {
@@ -138,6 +161,9 @@ int run(int argc, char** argv) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help
     return complain(ops::kExitUsage, explain(app, argc, argv, error));
   }
+  // A word of the command line goes before what is set for all: --socket before VMSRS_HOST.
+  if (on_command_line(argc, argv, "--socket") && !on_command_line(argc, argv, "--host"))
+    context.daemon.host.clear();
   context.timeout_given = app.count("--timeout") > 0;
   try {
     return work(context);

@@ -58,7 +58,7 @@ int check(const Context& context, const std::vector<std::string>& names) {
   constexpr std::chrono::minutes kLongestCheck{10};
   Json body = Json::object();
   if (context.timeout_given) body["timeout_ms"] = context.timeout().count();
-  const Client client(context.socket, context.timeout_given ? context.timeout() : kLongestCheck);
+  const Client client(context.daemon, context.timeout_given ? context.timeout() : kLongestCheck);
   Json answer = with_progress("checking", [&] { return client.post("/v1/check", body); });
   keep_named(answer, names);
   print(context.format(), answer, [&] { print_checks(answer, context.style()); });

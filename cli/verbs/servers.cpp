@@ -95,8 +95,8 @@ int reap_server(const Context& context, const Reap& wanted) {
   const Json answer =
       context.client().post("/v1/servers/" + wanted.server + "/reap", Json::object());
   print(context.format(), answer, [&] {
-    std::printf("%s: %s dead processes reaped\n", wanted.server.c_str(),
-                words(answer.at("reaped")).c_str());
+    std::printf("%s: %zu dead processes reaped\n", wanted.server.c_str(),
+                answer.at("reaped").size());
   });
   return ops::kExitOk;
 }

@@ -13,7 +13,7 @@
 namespace vmsrs::cli {
 
 struct Context {
-  std::string socket = "/run/vmsrs/api.sock";
+  Daemon daemon;
   double timeout_seconds = 30;
   bool timeout_given = false;
   std::string output = "table";
@@ -32,7 +32,7 @@ struct Context {
     return output == "yaml" ? Format::kYaml : Format::kTable;
   }
   [[nodiscard]] TableStyle style() const { return {!no_headers, output == "wide", columns}; }
-  [[nodiscard]] Client client() const { return {socket, timeout()}; }
+  [[nodiscard]] Client client() const { return {daemon, timeout()}; }
 };
 
 // --watch and --count, for a verb that changes nothing.

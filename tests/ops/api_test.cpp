@@ -5,7 +5,11 @@
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "served_api.hpp"
 
@@ -30,9 +34,29 @@ struct Fixture : ServedApi {
     http.set_address_family(AF_UNIX);
     http.set_default_headers({{"Host", "test"}});
   }
-  Reply get(const std::string& path) { return reply_of(http.Get(path)); }
+  Reply get(const std::string& path) { return kept("GET", path, reply_of(http.Get(path))); }
   Reply post(const std::string& path, const std::string& body = "") {
-    return reply_of(http.Post(path, body, "application/json"));
+    return kept("POST", path, reply_of(http.Post(path, body, "application/json")));
+  }
+  // For openapi_test.py, which holds every answer against the API's document.
+  static Reply kept(const char* method, const std::string& path, const Reply& reply) {
+    if (const char* file = std::getenv("VMSRS_ANSWERS"); file != nullptr)
+      std::ofstream(file, std::ios::app) << Json{{"method", method},
+                                                 {"path", path},
+                                                 {"status", reply.status},
+                                                 {"body", reply.body}}
+                                         << "\n";
+    return reply;
+  }
+  // As /proc shows a process that lives.
+  void let_live(std::uint32_t process) const {
+    const std::string folder = scratch.path("proc/" + std::to_string(process));
+    std::filesystem::create_directories(folder + "/task/" + std::to_string(process));
+    const std::string stat =
+        std::to_string(process) + " (shop) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 100 0 0\n";
+    for (const std::string& file :
+         {folder + "/stat", folder + "/task/" + std::to_string(process) + "/stat"})
+      std::ofstream(file) << stat;
   }
 };
 
@@ -103,6 +127,125 @@ BOOST_AUTO_TEST_CASE(users_come_from_all_answers_and_are_filtered) {
   BOOST_TEST(crashed[2].at("state") == "collected");
   BOOST_TEST(get("/v1/users?state=active").body.at("users")[0].at("first_fault").is_null());
   check_error(get("/v1/users?state=dead"), 400, "bad_request");
+}
+
+BOOST_AUTO_TEST_CASE(users_are_filtered_sorted_and_come_in_pieces) {
+  fake.users_now[1] = fake.users_now[0];
+  const auto slots = [&](const std::string& query) {
+    std::string all;
+    const Json users = get("/v1/users?" + query).body.at("users");
+    for (const Json& user : users)
+      all += user.at("server").get<std::string>().substr(0, 1) +
+             std::to_string(user.at("slot").get<int>()) + " ";
+    return all;
+  };
+  BOOST_TEST(slots("server=roster&state=crashed") == "r3 ");
+  fake.users_now[0][0].record_count = 9;
+  fake.users_now[1][1].record_count = 8;
+  BOOST_TEST(slots("sort=-records&limit=2") == "s" + std::to_string(fake.users_now[0][0].slot) +
+                                                   " r" +
+                                                   std::to_string(fake.users_now[1][1].slot) + " ");
+  BOOST_TEST(
+      slots("sort=records").ends_with("s" + std::to_string(fake.users_now[0][0].slot) + " "));
+  // All in pieces of three, each once, whatever ends meanwhile.
+  const std::string whole = slots("");
+  std::string pieces;
+  std::string cursor;
+  for (int i = 0; i < 3; ++i) {
+    const std::string query = "limit=3" + (cursor.empty() ? "" : "&cursor=" + cursor);
+    pieces += slots(query);
+    const Json next = get("/v1/users?" + query).body.at("next");
+    BOOST_TEST(next.is_null() == (i == 2));
+    if (!next.is_null()) cursor = next.get<std::string>();
+  }
+  BOOST_TEST(pieces == whole);
+  // Crashed a second ago.
+  const auto now = static_cast<std::uint64_t>(fixed_clock().unix_time());
+  BOOST_TEST(slots("server=shop&since=" + std::to_string(now - 2)) == "s3 s4 s7 ");
+  BOOST_TEST(slots("since=" + std::to_string(now)) == "");
+  check_error(get("/v1/users?server=none"), 404, "not_found");
+  for (const char* query : {"sort=name", "sort=", "limit=0", "limit=x", "cursor=1-2", "cursor=x",
+                            "cursor=0-0-1-1&sort=age", "since=yesterday", "stat=crashed"})
+    check_error(get(std::string("/v1/users?") + query), 400, "bad_request");
+}
+
+BOOST_AUTO_TEST_CASE(one_server_and_one_user) {
+  BOOST_TEST(get("/v1/servers/shop").body == get("/v1/servers").body.at("servers")[0]);
+  BOOST_TEST(get("/v1/servers/shop").body.at("process_ids") == Json::array({4242}));
+  check_error(get("/v1/servers/none"), 404, "not_found");
+  BOOST_TEST(get("/v1/users/shop/3").body.at("generation") == 13);
+  BOOST_TEST(get("/v1/users/shop/7").body.at("state") == "collected");
+  // The slot is used again: the one that is there goes before those that were.
+  vmsrs_user_info again = fake.users_now[0].back();
+  again.state = VMSRS_USER_ACTIVE;
+  again.generation = 99;
+  fake.users_now[0].insert(fake.users_now[0].begin(), again);
+  BOOST_TEST(get("/v1/users/shop/7").body.at("generation") == 99);
+  check_error(get("/v1/users/shop/700"), 404, "not_found");
+  check_error(get("/v1/users/none/3"), 404, "not_found");
+  check_error(get("/v1/users/shop/1024"), 400, "bad_request");
+  check_error(get("/v1/users/shop/x"), 400, "bad_request");
+}
+
+BOOST_AUTO_TEST_CASE(regions_of_servers) {
+  const Json regions = get("/v1/regions").body.at("regions");
+  BOOST_REQUIRE(regions.size() == 2u);
+  BOOST_TEST(regions[0].at("server") == "shop");
+  BOOST_TEST(regions[0].at("regions") == 2);
+  BOOST_TEST(regions[0].at("contended_granules") == 6);
+  BOOST_TEST(regions[0].at("restores").at("demand") == 21);
+}
+
+BOOST_AUTO_TEST_CASE(suppression_of_a_user) {
+  const std::uint32_t slot = fake.users_now[0][0].slot;
+  const std::string path = "/v1/users/shop/" + std::to_string(slot) + "/suppress";
+  BOOST_REQUIRE(get("/v1/users/shop/" + std::to_string(slot)).body.at("state") == "active");
+  check_error(post(path, R"({"generation":5})"), 404, "not_found");
+  const Reply reply = post(path);
+  BOOST_TEST(reply.status == 200);
+  BOOST_TEST(reply.body.at("generation") == 10 + slot);
+  BOOST_TEST(fake.calls.back() ==
+             "suppress 0 " + std::to_string(slot) + " " + std::to_string(10 + slot));
+  BOOST_TEST(get("/v1/users/shop/" + std::to_string(slot)).body.at("state") == "crashed");
+  BOOST_TEST(post(path, R"({"generation":)" + std::to_string(10 + slot) + "}").status == 200);
+  fake.calls.clear();
+  check_error(post("/v1/users/none/1/suppress"), 404, "not_found");
+  check_error(post("/v1/users/shop/900/suppress"), 404, "not_found");
+  check_error(post(path, R"({"genration":5})"), 400, "bad_request");
+  check_error(post("/v1/users/shop/9999/suppress"), 400, "bad_request");
+  BOOST_TEST(fake.calls.empty());
+}
+
+BOOST_AUTO_TEST_CASE(reaping_of_a_server) {
+  check_error(post("/v1/servers/shop/reap"), 409, "wrong_state");  // nobody can be seen
+  let_live(1);
+  let_live(4242);
+  BOOST_TEST(post("/v1/servers/shop/reap").body.at("alive") == Json::array({4242}));
+  check_error(post("/v1/servers/shop/reap", R"({"process":4242})"), 409, "wrong_state");
+  check_error(post("/v1/servers/shop/reap", R"({"process":4243})"), 404, "not_found");
+  check_error(post("/v1/servers/shop/reap", R"({"force":true})"), 400, "bad_request");
+  check_error(post("/v1/servers/shop/reap", R"({"process":4242,"force":1})"), 400, "bad_request");
+  check_error(post("/v1/servers/none/reap"), 404, "not_found");
+  BOOST_TEST(fake.calls.empty());
+  BOOST_TEST(post("/v1/servers/shop/reap", R"({"process":4242,"force":true})").body.at("reaped") ==
+             Json::array({4242}));
+  std::filesystem::remove_all(scratch.path("proc/4242"));
+  BOOST_TEST(post("/v1/servers/shop/reap").body.at("reaped") == Json::array({4242}));
+  const std::vector<std::string> expected = {"reap 0 4242", "reap 0 4242"};
+  BOOST_TEST(fake.calls == expected, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(document_names_what_is_served_and_nothing_else) {
+  const Json document = get("/v1/openapi.json").body;
+  BOOST_TEST(document.at("openapi") == "3.1.0");
+  std::set<std::pair<std::string, std::string>> named;
+  for (const auto& [path, operations] : document.at("paths").items())
+    for (const auto& [method, operation] : operations.items())
+      named.emplace(method == "get" ? "GET" : method == "post" ? "POST" : method, path);
+  const auto served = api::served_requests();
+  BOOST_TEST(served.size() == named.size());
+  for (const auto& [method, path] : served)
+    BOOST_TEST(named.contains(std::pair(method, path)), method + " " + path);
 }
 
 BOOST_AUTO_TEST_CASE(containment_of_a_server) {
@@ -264,6 +407,7 @@ BOOST_AUTO_TEST_CASE(unprotected_server_is_named_and_is_no_violation) {
 }
 
 BOOST_AUTO_TEST_CASE(other_documents_are_there) {
+  BOOST_TEST(get("/v1/hypervisor/exits").body == get("/v1/exits").body);
   BOOST_TEST(get("/v1/exits").body.at("cpus")[1].at("reasons").at("cpuid").at("count") == 201);
   BOOST_TEST(get("/v1/version").body.at("isolation") == "hypervisor");
   const Json stats = get("/v1/stats").body;
@@ -385,6 +529,28 @@ BOOST_AUTO_TEST_CASE(many_clients_at_once) {
   }
   for (std::thread& thread : threads) thread.join();
   BOOST_TEST(good == 80);
+}
+
+BOOST_AUTO_TEST_CASE(requests_that_wait_leave_room_for_others) {
+  fake.collections_pending = 1000000;
+  std::vector<std::thread> waiting;
+  for (int i = 0; i < 20; ++i)
+    waiting.emplace_back([&] {
+      httplib::Client client(socket);
+      client.set_address_family(AF_UNIX);
+      client.set_default_headers({{"Host", "test"}});
+      (void)client.Post("/v1/gc", R"({"server":"shop","timeout_ms":1500})", "application/json");
+    });
+  BOOST_TEST(eventually([&] {
+    std::size_t calls = 0;
+    fake.change([&](FakeChannel& f) { calls = f.calls.size(); });
+    return calls > 20;
+  }));
+  const auto begin = std::chrono::steady_clock::now();
+  BOOST_TEST(get("/v1/status").status == 200);
+  BOOST_TEST((std::chrono::steady_clock::now() - begin < std::chrono::seconds(1)));
+  service.stop();
+  for (std::thread& thread : waiting) thread.join();
 }
 
 BOOST_AUTO_TEST_CASE(socket_has_its_mode_and_goes_with_the_daemon) {

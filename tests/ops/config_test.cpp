@@ -8,6 +8,7 @@
 #include <boost/test/unit_test.hpp>
 #include <sstream>
 
+#include "config/keys.hpp"
 #include "config/secrets.hpp"
 #include "daemon/servers.hpp"
 #include "fake_channel.hpp"
@@ -34,10 +35,12 @@ const Case kBroken[] = {
      "3: metrcs: expected one of platform, hosted, management, metrics, api, log, check, reap, "
      "scrub, servers, found the unknown key \"metrcs\"; did you mean \"metrics\"?"},
     {"\napi:\n  sokcet: /run/x\n",
-     "3: api.sokcet: expected one of socket, socket_mode, socket_group, found the unknown key "
+     "3: api.sokcet: expected one of socket, socket_mode, socket_group, read_only_socket, "
+     "read_only_socket_mode, tls, limits, found the unknown key "
      "\"sokcet\"; did you mean \"socket\"?"},
     {"api:\n  zzzzzz: 1\n",
-     "2: api.zzzzzz: expected one of socket, socket_mode, socket_group, found the unknown key "
+     "2: api.zzzzzz: expected one of socket, socket_mode, socket_group, read_only_socket, "
+     "read_only_socket_mode, tls, limits, found the unknown key "
      "\"zzzzzz\""},
     {"api:\n  socket: run/x\n",
      "2: api.socket: expected an absolute path of at most 107 characters, found \"run/x\""},
@@ -61,6 +64,20 @@ const Case kBroken[] = {
      "2: check.timeout_ms: expected a whole number from 1 to 600000, found \"5s\""},
     {"check:\n  timeout_ms: 0\n",
      "2: check.timeout_ms: expected a whole number from 1 to 600000, found \"0\""},
+    {"api:\n  limits: {threads: 2}\n",
+     "2: api.limits.threads: expected a whole number from 3 to 64, found \"2\""},
+    {"api:\n  limits: {body: 2MiB}\n",
+     "2: api.limits.body: expected a size from 1KiB to 1MiB, found \"2MiB\""},
+    {"api:\n  limits: {boddy: 1KiB}\n", "2: api.limits.boddy: expected one of "},
+    {"metrics:\n  tls: yes\n", "2: metrics.tls: expected one of true, false, found \"yes\""},
+    {"metrics:\n  tls: true\n",
+     "1: api.tls.certificate: expected a path, for metrics.tls is given, found nothing"},
+    {"api:\n  tls:\n    listen: '0.0.0.0:1'\n    certificate: /c\n    client_ca: /c\n",
+     "3: api.tls.key: expected a path, for api.tls.listen is given, found nothing"},
+    {"api:\n  tls:\n    clients: [{name: a, role: admin}]\n",
+     "3: api.tls.clients[0].role: expected one of observe, operate, found \"admin\""},
+    {"api:\n  tls:\n    clients: [{name: a, role: observe}, {name: a, role: operate}]\n",
+     "3: api.tls.clients[1].name: expected a name that no other client has, found \"a\""},
     {"scrub:\n  rate: fast\n", "2: scrub.rate: expected a size"},
     {"reap:\n  interval_ms: -1\n",
      "2: reap.interval_ms: expected a whole number from 0 to 3600000, found \"-1\""},
@@ -149,27 +166,71 @@ BOOST_AUTO_TEST_CASE(missing_file_is_an_error) {
 BOOST_AUTO_TEST_CASE(empty_file_gives_the_defaults) {
   const Scratch scratch;
   const config::Config config = config::load(scratch.write("vmsrs.yaml", ""));
-  BOOST_TEST(config.metrics_host == "127.0.0.1");
-  BOOST_TEST(config.metrics_port == 9470);
+  BOOST_TEST(config.metrics.host == "127.0.0.1");
+  BOOST_TEST(config.metrics.port == 9470);
   BOOST_TEST(config.servers.empty());
 }
 
 BOOST_AUTO_TEST_CASE(reference_file_holds_the_defaults) {
   const config::Config file = config::load(VMSRS_REFERENCE_CONFIG);
   const config::Config defaults;
-  BOOST_TEST((file.platform == defaults.platform));
-  BOOST_TEST(file.hosted_socket == VMSRS_HOSTED_SOCKET);
-  BOOST_TEST(file.management_secret_file == defaults.management_secret_file);
-  BOOST_TEST(file.metrics_host == defaults.metrics_host);
-  BOOST_TEST(file.metrics_port == defaults.metrics_port);
-  BOOST_TEST(file.api_socket == defaults.api_socket);
-  BOOST_TEST(file.api_socket_mode == defaults.api_socket_mode);
-  BOOST_TEST(file.api_socket_group == defaults.api_socket_group);
-  BOOST_TEST(file.log_level == defaults.log_level);
-  BOOST_TEST(file.check_timeout_ms == defaults.check_timeout_ms);
-  BOOST_TEST(file.reap_interval_ms == defaults.reap_interval_ms);
-  BOOST_TEST(file.scrub_rate_bytes == defaults.scrub_rate_bytes);
+  for (const config::Key& key : config::keys()) {
+    // The file names the default of another program there.
+    const std::string expected =
+        key.name == "hosted.socket" ? VMSRS_HOSTED_SOCKET : key.text(defaults);
+    BOOST_TEST(key.text(file) == expected, key.name);
+    if (!key.is_list) {
+      const std::string text = read_file(VMSRS_REFERENCE_CONFIG);
+      const std::string last = key.name.substr(key.name.rfind('.') + 1);
+      BOOST_TEST(text.find(last + ":") != std::string::npos, key.name + " is not in the file");
+    }
+  }
   BOOST_TEST(file.servers.empty());
+}
+
+BOOST_AUTO_TEST_CASE(environment_goes_before_the_file) {
+  const Scratch scratch;
+  const std::string file = scratch.write("vmsrs.yaml", "log: {level: error}\n");
+  const auto with = [&](const char* variable, const char* text) {
+    ::setenv(variable, text, 1);
+    std::string error;
+    config::Config config;
+    try {
+      config = config::load(file);
+    } catch (const config::Error& caught) {
+      error = caught.what();
+    }
+    ::unsetenv(variable);
+    return std::pair(config, error);
+  };
+  BOOST_TEST(with("VMSRS_LOG_LEVEL", "debug").first.log_level == "debug");
+  BOOST_TEST(with("VMSRS_API_LIMITS_BURST", "7").first.api_limits.burst == 7u);
+  const config::Config moved = with("VMSRS_API_SOCKET", "/srv/a.sock").first;
+  BOOST_TEST(moved.api_socket == "/srv/a.sock");
+  BOOST_TEST(moved.api_read_only_socket == "/srv/a-read-only.sock");
+  BOOST_TEST(moved.log_level == "error");
+  const std::string servers = "[{\"name\": \"shop\", \"attach_secret_sha256\": \"" + kHash + "\"}]";
+  BOOST_REQUIRE(with("VMSRS_SERVERS", servers.c_str()).first.servers.size() == 1u);
+  BOOST_TEST(with("VMSRS_LOG_LEVEL", "inof").second ==
+             "environment variable VMSRS_LOG_LEVEL: log.level: expected one of trace, debug, info, "
+             "warn, error, off, found \"inof\"; did you mean \"info\"?");
+  BOOST_TEST(
+      with("VMSRS_SERVERS", "[{name: shop, usres: 1}]")
+          .second.starts_with(
+              "environment variable VMSRS_SERVERS: servers[0].usres: expected one of name, "));
+  BOOST_TEST(with("VMSRS_SERVERS", "[{")
+                 .second.starts_with("environment variable VMSRS_SERVERS: servers: expected a list "
+                                     "in YAML's or JSON's form"));
+}
+
+BOOST_AUTO_TEST_CASE(clients_of_tls) {
+  const Scratch scratch;
+  const std::string tls = "api: {tls: {certificate: /c, key: /k, client_ca: /a, clients: ";
+  const auto config = config::load(scratch.write(
+      "vmsrs.yaml", tls + "[{name: a.example, role: operate}, {name: b, role: observe}]}}\n"));
+  BOOST_REQUIRE(config.api_tls_clients.size() == 2u);
+  BOOST_TEST(config.api_tls_clients[0].operate);
+  BOOST_TEST(!config.api_tls_clients[1].operate);
 }
 
 BOOST_AUTO_TEST_CASE(example_in_the_reference_file_is_good) {
@@ -220,8 +281,8 @@ BOOST_AUTO_TEST_CASE(policies_and_quotas_reach_the_definition) {
 BOOST_AUTO_TEST_CASE(ipv6_address_is_taken_out_of_its_brackets) {
   const Scratch scratch;
   const auto config = config::load(scratch.write("vmsrs.yaml", "metrics: {listen: '[::1]:80'}\n"));
-  BOOST_TEST(config.metrics_host == "::1");
-  BOOST_TEST(config.metrics_port == 80);
+  BOOST_TEST(config.metrics.host == "::1");
+  BOOST_TEST(config.metrics.port == 80);
 }
 
 BOOST_AUTO_TEST_CASE(attach_hash_is_the_sha256_of_the_bytes) {

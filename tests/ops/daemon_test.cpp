@@ -201,11 +201,18 @@ BOOST_AUTO_TEST_CASE(killed_daemon_leaves_no_hindrance) {
 BOOST_AUTO_TEST_CASE(reload_takes_servers_and_refuses_the_rest_by_name) {
   Program daemon({VMSRS_VMSRSD_ON_MONITOR, "--config", configure("servers:\n" + server("shop"))});
   BOOST_REQUIRE(eventually([&] { return answers(); }));
-  configure("scrub: {rate: 0}\nservers:\n" + server("roster"), "debug");
+  const std::string file = configure("servers:\n" + server("roster"), "debug");
+  std::string changed = read_file(file);
+  changed.insert(changed.find("api: {") + 6, "socket_mode: 0600, ");
+  scratch.write("vmsrs.yaml", changed);
   daemon.signal(SIGHUP);
   BOOST_REQUIRE(eventually([&] { return contains(daemon.err(), "again: 1 servers"); }));
-  BOOST_TEST(contains(daemon.err(), "log.level: refused, cannot change while vmsrsd runs"));
-  BOOST_TEST(contains(daemon.err(), "scrub.rate: refused, cannot change while vmsrsd runs"));
+  BOOST_TEST(contains(daemon.err(), "api.socket_mode: refused, cannot change while vmsrsd runs"));
+  BOOST_TEST(!contains(daemon.err(), "log.level: refused"));
+  // The log's level has changed: the scrubbing that goes on is told.
+  BOOST_TEST(eventually([&] { return contains(daemon.err(), "debug: scrub: "); }));
+  const Finished status = run({VMSRS_VMSRSCTL, "--socket", socket, "status", "-o", "json"});
+  BOOST_TEST(Json::parse(status.out).at("restart_needed_for") == Json::array({"api.socket_mode"}));
   BOOST_TEST(contains(daemon.err(), "servers: shop is gone from the file"));
   const Finished list = run({VMSRS_VMSRSCTL, "--socket", socket, "servers", "list", "-o", "json"});
   BOOST_TEST(Json::parse(list.out).at("servers").size() == 2u);
@@ -217,6 +224,17 @@ BOOST_AUTO_TEST_CASE(reload_takes_servers_and_refuses_the_rest_by_name) {
                                       ":1: servers: expected a list, found \"7\"");
   }));
   BOOST_TEST(answers());
+}
+
+BOOST_AUTO_TEST_CASE(reload_stops_the_scrubbing) {
+  Program daemon({VMSRS_VMSRSD_ON_MONITOR, "--config", configure("", "debug")});
+  BOOST_REQUIRE(eventually([&] { return contains(daemon.err(), "scrub: "); }));
+  configure("scrub: {rate: 0}\n", "debug");
+  daemon.signal(SIGHUP);
+  BOOST_REQUIRE(eventually([&] { return contains(daemon.err(), "again: 0 servers"); }));
+  const std::size_t before = count_lines(daemon.err());
+  std::this_thread::sleep_for(std::chrono::milliseconds(1200));
+  BOOST_TEST(count_lines(daemon.err()) == before);
 }
 
 BOOST_AUTO_TEST_CASE(reload_changes_the_management_secret) {

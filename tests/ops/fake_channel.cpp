@@ -298,6 +298,20 @@ vmsrs_status FakeChannel::announce_reset(bool wanted) {
   return announce_status;
 }
 
+vmsrs_status FakeChannel::suppress(std::uint32_t server, std::uint32_t slot,
+                                   std::uint64_t generation) {
+  const std::lock_guard guard(lock_);
+  calls.push_back("suppress " + std::to_string(server) + " " + std::to_string(slot) + " " +
+                  std::to_string(generation));
+  for (vmsrs_user_info& user : users_now[server]) {
+    if (user.slot != slot || user.generation != generation || user.state == VMSRS_USER_FREE)
+      continue;
+    if (user.state == VMSRS_USER_ACTIVE) user.state = VMSRS_USER_CRASHED;
+    return VMSRS_OK;
+  }
+  return VMSRS_NOT_FOUND;
+}
+
 vmsrs_status FakeChannel::contain(std::uint32_t server, std::uint32_t mode) {
   const std::lock_guard guard(lock_);
   calls.push_back("contain " + std::to_string(server) + " " + std::to_string(mode));

@@ -19,7 +19,7 @@ struct ServedApi {
   channel::SerialChannel channel{fake};
   daemon::CheckLedger ledger;
   api::Service service{channel, ledger, daemon::Clock{.unix_time = fixed_clock().unix_time},
-                       std::chrono::milliseconds(400)};
+                       std::chrono::milliseconds(400), daemon::Processes(scratch.path("proc"))};
   std::unique_ptr<api::Listener> listener = api::Listener::on_socket(
       socket, 0640, "", [this](httplib::Server& server) { api::install_routes(server, service); });
 };

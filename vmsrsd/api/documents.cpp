@@ -28,6 +28,20 @@ Json fault_document(const vmsrs_fault& fault) {
           {"instruction", hexadecimal(fault.instruction)}};
 }
 
+Json restores_document(const vmsrs_server_info& info) {
+  return {{"demand", info.demand_restore_count},
+          {"crash", info.crash_restore_count},
+          {"collection", info.collect_restore_count},
+          {"sweep", info.sweep_restore_count}};
+}
+
+Json process_ids_document(const vmsrs_server_info& info) {
+  Json list = Json::array();
+  for (std::uint32_t i = 0; i < info.process_count && i < VMSRS_MAX_PROCESSES; ++i)
+    list.push_back(info.process_ids[i]);
+  return list;
+}
+
 template <typename Number>
 std::uint64_t sum(const std::vector<vmsrs_server_info>& servers,
                   Number vmsrs_server_info::*member) {
@@ -56,6 +70,7 @@ Json server_document(const vmsrs_server_info& info) {
           {"attached", info.attached != 0},
           {"process", info.attached != 0 ? Json(info.process_id) : Json(nullptr)},
           {"processes", info.process_count},
+          {"process_ids", process_ids_document(info)},
           {"mode", mode_name(in_suppression(info))},
           {"containment", channel::containment_name(info.containment)},
           {"active_users", info.active_users},
@@ -80,16 +95,29 @@ Json server_document(const vmsrs_server_info& info) {
           {"stores", info.store_count},
           {"loads", info.load_count},
           {"suppressed_stores", info.suppressed_store_count},
-          {"restores",
-           {{"demand", info.demand_restore_count},
-            {"crash", info.crash_restore_count},
-            {"collection", info.collect_restore_count},
-            {"sweep", info.sweep_restore_count}}},
+          {"restores", restores_document(info)},
           {"restore_cycles", info.restore_cycles},
           {"suppressions_ended", info.suppression_count},
           {"storage_exhausted", info.no_storage_count},
           {"unprotected_stores", info.unprotected_store_count},
           {"faults", faults_document(info.faults)}};
+}
+
+Json regions_document(const std::vector<vmsrs_server_info>& servers) {
+  Json list = Json::array();
+  for (const vmsrs_server_info& info : servers) {
+    list.push_back({{"server", channel::server_name(info)},
+                    {"regions", info.region_count},
+                    {"region_bytes", info.region_bytes},
+                    {"eager_regions", info.eager_region_count},
+                    {"kept_regions", info.kept_region_count},
+                    {"kept_region_bytes", info.kept_bytes},
+                    {"storage_used_bytes", info.storage_used_bytes},
+                    {"records", info.record_count},
+                    {"contended_granules", info.contended_granules},
+                    {"restores", restores_document(info)}});
+  }
+  return list;
 }
 
 Json user_document(const vmsrs_user_info& info, const std::string& server,

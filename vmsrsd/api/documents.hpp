@@ -13,6 +13,8 @@ namespace vmsrs::api {
 
 [[nodiscard]] Json faults_document(const std::uint64_t (&faults)[VMSRS_FAULT_KIND_COUNT]);
 [[nodiscard]] Json server_document(const vmsrs_server_info& info);
+// What the servers' regions take: of each server, all of its regions together.
+[[nodiscard]] Json regions_document(const std::vector<vmsrs_server_info>& servers);
 [[nodiscard]] Json user_document(const vmsrs_user_info& info, const std::string& server,
                                  const channel::UserLabel& label);
 [[nodiscard]] Json exits_document(const std::vector<vmsrs_exits>& cpus);

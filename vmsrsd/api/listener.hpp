@@ -5,7 +5,8 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <thread>
+
+#include "api/limits.hpp"
 
 namespace httplib {
 class Server;
@@ -13,31 +14,50 @@ class Server;
 
 namespace vmsrs::api {
 
-class DeepServer;
+class Reception;
+class Router;
+class Tls;
 
-// An HTTP server on a thread of its own, from construction until destruction. One request a
-// connection, a few seconds for each part of it: slow or silent clients keep no thread for long.
+// An HTTP server with threads of its own, from construction until destruction. What clients may
+// take of it: class Reception.
 class Listener {
  public:
+  using Install = std::function<void(httplib::Server&)>;
+  enum class Access { kReadWrite, kReadOnly };
+
+  // A listening socket that somebody else has made, for socket activation: taken in place of
+  // making one; -1: none. It is not removed at the end.
+  using Inherited = int;
+
   // A unix socket. Takes the place of a socket that nobody listens on any more; refuses when
-  // somebody does. `group`: name or number, empty = unchanged. Throws std::runtime_error.
+  // somebody does. `group`: name or number, empty = vmsrs, or unchanged where there is no such
+  // group. kReadWrite: only root, this process's account and members of the socket's group are let
+  // in, whatever its mode says; kReadOnly: everybody, and GET only; `elsewhere` tells them where
+  // other requests are taken. Throws std::runtime_error.
   static std::unique_ptr<Listener> on_socket(const std::string& path, std::uint32_t mode,
-                                             const std::string& group,
-                                             const std::function<void(httplib::Server&)>& install);
-  // TCP. Throws std::runtime_error.
-  static std::unique_ptr<Listener> on_port(const std::string& host, std::uint16_t port,
-                                           const std::function<void(httplib::Server&)>& install);
+                                             const std::string& group, const Install& install,
+                                             const Limits& limits = {},
+                                             Access access = Access::kReadWrite,
+                                             const std::string& elsewhere = "",
+                                             Inherited inherited = -1);
+  // TCP; `tls` null: plain, GET only. `key`: of vmsrs.yaml, for messages. Throws
+  // std::runtime_error.
+  static std::unique_ptr<Listener> on_port(const std::string& key, const std::string& host,
+                                           std::uint16_t port, std::shared_ptr<Tls> tls,
+                                           const Install& install, const Limits& limits = {},
+                                           Inherited inherited = -1);
   ~Listener();
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
- private:
-  Listener();
-  void start();
+  void change_limits(const Limits& limits);
 
-  std::unique_ptr<DeepServer> server_;
+ private:
+  explicit Listener(const Install& install);
+
+  std::unique_ptr<Router> router_;
+  std::unique_ptr<Reception> reception_;
   std::string socket_path_;  // to remove at the end
-  std::thread thread_;
 };
 
 }  // namespace vmsrs::api

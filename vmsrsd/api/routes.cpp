@@ -2,18 +2,20 @@
 #include "api/routes.hpp"
 
 #include <httplib.h>
+#include <spdlog/spdlog.h>
 
 #include <charconv>
 #include <limits>
 #include <sstream>
 
+#include "api/openapi.hpp"
 #include "channel/names.hpp"
 
 namespace vmsrs::api {
 namespace {
 
-constexpr std::size_t kLongestBody = 64 * 1024;
 constexpr std::uint64_t kLongestWaitMs = 600000;
+constexpr std::uint64_t kLongestList = 10000;
 const std::vector<std::string> kUserStates = {"active", "crashed", "stuck", "collected"};
 
 void reply(httplib::Response& response, const Answer& answer) {
@@ -132,9 +134,16 @@ Answer post_announce_reset(Service& service, const httplib::Request& request) {
   return service.announce_reset(member == body.end() || member->get<bool>());
 }
 
-Answer get_users(Service& service, const httplib::Request& request) {
-  std::vector<std::string> states;
-  std::istringstream list(request.get_param_value("state"));
+std::optional<std::uint64_t> parse_number(const std::string& text) {
+  std::uint64_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc() || stop != end) return std::nullopt;
+  return number;
+}
+
+std::optional<Answer> read_states(const std::string& text, std::vector<std::string>& states) {
+  std::istringstream list(text);
   for (std::string state; std::getline(list, state, ',');) {
     if (std::find(kUserStates.begin(), kUserStates.end(), state) == kUserStates.end()) {
       return bad_request("unknown state \"" + state + "\"",
@@ -142,7 +151,93 @@ Answer get_users(Service& service, const httplib::Request& request) {
     }
     states.push_back(state);
   }
-  return service.users(states);
+  return std::nullopt;
+}
+
+Answer get_users(Service& service, const httplib::Request& request) {
+  static const std::vector<std::string> kKnown = {"state", "server", "since",
+                                                  "sort",  "limit",  "cursor"};
+  for (const auto& [name, value] : request.params) {
+    if (std::find(kKnown.begin(), kKnown.end(), name) == kKnown.end())
+      return bad_request("unknown parameter \"" + name + "\"",
+                         "state, server, since, sort, limit and cursor are known");
+  }
+  UsersRequest what;
+  if (auto error = read_states(request.get_param_value("state"), what.states)) return *error;
+  if (request.has_param("server")) what.server = request.get_param_value("server");
+  if (request.has_param("since")) {
+    const auto since = parse_number(request.get_param_value("since"));
+    if (!since)
+      return bad_request("\"since\" is not a whole number", "give a Unix time in seconds");
+    what.crashed_since = static_cast<double>(*since);
+  }
+  what.sort = request.get_param_value("sort");
+  const std::string by = what.sort.starts_with('-') ? what.sort.substr(1) : what.sort;
+  if (request.has_param("sort") &&
+      std::find(kUserOrders.begin(), kUserOrders.end(), by) == kUserOrders.end())
+    return bad_request("unknown order \"" + what.sort + "\"",
+                       "age, crashed, records, restores or suppressed_stores, with - before it: "
+                       "falling");
+  if (request.has_param("limit")) {
+    const auto limit = parse_number(request.get_param_value("limit"));
+    if (!limit || *limit == 0 || *limit > kLongestList)
+      return bad_request(
+          "\"limit\" is not a whole number from 1 to " + std::to_string(kLongestList),
+          "leave it out for all");
+    what.limit = static_cast<std::size_t>(*limit);
+  }
+  what.cursor = request.get_param_value("cursor");
+  return service.users(what);
+}
+
+// Of /v1/users/SERVER/SLOT.
+std::optional<std::uint32_t> slot_of(const httplib::Request& request) {
+  const auto slot = parse_number(request.matches[2]);
+  if (!slot || *slot >= VMSRS_MAX_USERS) return std::nullopt;
+  return static_cast<std::uint32_t>(*slot);
+}
+
+Answer no_slot() {
+  return bad_request("that is no slot",
+                     "a whole number from 0 to " + std::to_string(VMSRS_MAX_USERS - 1));
+}
+
+Answer get_user(Service& service, const httplib::Request& request) {
+  const auto slot = slot_of(request);
+  return slot ? service.user(request.matches[1], *slot) : no_slot();
+}
+
+Answer post_suppress(Service& service, const httplib::Request& request) {
+  Json body;
+  if (auto error = read_body(request, {"generation"}, body)) return *error;
+  std::optional<std::uint64_t> generation;
+  if (auto error = read_number(body, "generation", ~std::uint64_t{0}, generation)) return *error;
+  const auto slot = slot_of(request);
+  return slot ? service.suppress(request.matches[1], *slot, generation) : no_slot();
+}
+
+Answer post_reap(Service& service, const httplib::Request& request) {
+  Json body;
+  if (auto error = read_body(request, {"process", "force"}, body)) return *error;
+  std::optional<std::uint64_t> process;
+  if (auto error = read_number(body, "process", 0xffffffff, process)) return *error;
+  const auto force = body.find("force");
+  if (force != body.end() && !force->is_boolean())
+    return bad_request("\"force\" is not true or false", "leave it out, or give true");
+  ReapRequest what;
+  what.server = request.matches[1];
+  if (process) what.process = static_cast<std::uint32_t>(*process);
+  what.force = force != body.end() && force->get<bool>();
+  if (what.force && !what.process)
+    return bad_request("\"force\" without \"process\"", "name the process that is to be reaped");
+  return service.reap(what);
+}
+
+// A path may hold any bytes: none of them is to break a line of the log.
+std::string printable(const std::string& text) {
+  const std::string beginning = text.substr(0, 256);
+  const auto* const bytes = reinterpret_cast<const std::uint8_t*>(beginning.data());
+  return channel::label_text({bytes, beginning.size()});
 }
 
 // Errors that the HTTP library makes by itself have no body yet.
@@ -154,63 +249,95 @@ void fill_error(const httplib::Request& request, httplib::Response& response) {
                                    "there is nothing at " + request.method + " " + request.path,
                                    "look at docs/api.md for the paths and their methods"));
       break;
-    case 413:
-      reply(response,
-            error_answer(413, "too_large", "the request's body is too large", "at most 64 KiB"));
-      break;
     default:
       reply(response, error_answer(response.status, "bad_request", "the request was not understood",
                                    "send a well-formed HTTP/1.1 request"));
   }
 }
 
+// A path as in OpenAPI's document: {name} stands for one part of it.
+std::string pattern_of(std::string path) {
+  for (std::size_t at; (at = path.find('{')) != std::string::npos;)
+    path.replace(at, path.find('}', at) + 1 - at, "([^/]+)");
+  return path;
+}
+
+using Work = Answer (*)(Service&, const httplib::Request&);
+
+template <Answer (Service::*member)()>
+Answer plain(Service& service, const httplib::Request&) {
+  return (service.*member)();
+}
+
+template <Answer (Service::*member)(std::uint64_t)>
+Answer since(Service& service, const httplib::Request& request) {
+  return get_since(service, member, request);
+}
+
+Answer get_server(Service& service, const httplib::Request& request) {
+  return service.server(request.matches[1]);
+}
+
+struct Route {
+  const char* method;
+  const char* path;
+  Work work;
+};
+
+// All that the API answers; each stands in openapi.json, and nothing else does.
+const Route kRoutes[] = {
+    {"GET", "/v1/status", plain<&Service::status>},
+    {"GET", "/v1/servers", plain<&Service::servers>},
+    {"GET", "/v1/servers/{server}", get_server},
+    {"POST", "/v1/servers/{server}/reap", post_reap},
+    {"GET", "/v1/regions", plain<&Service::regions>},
+    {"GET", "/v1/users", get_users},
+    {"GET", "/v1/users/{server}/{slot}", get_user},
+    {"POST", "/v1/users/{server}/{slot}/suppress", post_suppress},
+    {"POST", "/v1/gc", post_collect},
+    {"POST", "/v1/scrub", post_scrub},
+    {"POST", "/v1/containment", post_containment},
+    {"POST", "/v1/check", post_check},
+    {"GET", "/v1/exits", plain<&Service::exits>},
+    {"GET", "/v1/hypervisor/exits", plain<&Service::exits>},
+    {"GET", "/v1/hypervisor/log", since<&Service::log>},
+    {"GET", "/v1/hypervisor/memory", plain<&Service::memory>},
+    {"POST", "/v1/hypervisor/announce-reset", post_announce_reset},
+    {"GET", "/v1/events", since<&Service::events>},
+    {"GET", "/v1/version", plain<&Service::version>},
+    {"GET", "/v1/stats", plain<&Service::stats>},
+};
+
 }  // namespace
 
+std::vector<std::pair<std::string, std::string>> served_requests() {
+  std::vector<std::pair<std::string, std::string>> all = {{"GET", "/v1/openapi.json"}};
+  for (const Route& route : kRoutes) all.emplace_back(route.method, route.path);
+  return all;
+}
+
 void install_routes(httplib::Server& server, Service& service) {
-  const auto get = [&](const char* path, Answer (Service::*member)()) {
-    server.Get(path, [&service, member](const httplib::Request&, httplib::Response& response) {
-      reply(response, (service.*member)());
-    });
-  };
-  get("/v1/status", &Service::status);
-  get("/v1/servers", &Service::servers);
-  get("/v1/exits", &Service::exits);
-  get("/v1/version", &Service::version);
-  get("/v1/hypervisor/memory", &Service::memory);
-  get("/v1/stats", &Service::stats);
-  const auto get_list = [&](const char* path, Answer (Service::*member)(std::uint64_t)) {
-    server.Get(path,
-               [&service, member](const httplib::Request& request, httplib::Response& response) {
-                 reply(response, get_since(service, member, request));
-               });
-  };
-  get_list("/v1/hypervisor/log", &Service::log);
-  get_list("/v1/events", &Service::events);
-  server.Get("/v1/users", [&service](const httplib::Request& request, httplib::Response& response) {
-    reply(response, get_users(service, request));
+  for (const Route& route : kRoutes) {
+    const auto handler = [&service, work = route.work](const httplib::Request& request,
+                                                       httplib::Response& response) {
+      reply(response, work(service, request));
+    };
+    const std::string pattern = pattern_of(route.path);
+    if (route.method == std::string_view("GET")) {
+      server.Get(pattern, handler);
+    } else {
+      server.Post(pattern, handler);
+    }
+  }
+  server.Get("/v1/openapi.json", [](const httplib::Request&, httplib::Response& response) {
+    response.set_content(kOpenApiDocument, "application/json");
   });
-  server.Post("/v1/gc", [&service](const httplib::Request& request, httplib::Response& response) {
-    reply(response, post_collect(service, request));
+  // The library's remote address is the peer's name here; every changing request leaves a line.
+  server.set_logger([](const httplib::Request& request, const httplib::Response& response) {
+    if (request.method != "GET" && request.method != "HEAD")
+      spdlog::info("{} {} by {}: {}", request.method, printable(request.path), request.remote_addr,
+                   response.status);
   });
-  server.Post("/v1/scrub",
-              [&service](const httplib::Request& request, httplib::Response& response) {
-                reply(response, post_scrub(service, request));
-              });
-  server.Post("/v1/containment",
-              [&service](const httplib::Request& request, httplib::Response& response) {
-                reply(response, post_containment(service, request));
-              });
-  server.Post("/v1/check",
-              [&service](const httplib::Request& request, httplib::Response& response) {
-                reply(response, post_check(service, request));
-              });
-
-  server.Post("/v1/hypervisor/announce-reset",
-              [&service](const httplib::Request& request, httplib::Response& response) {
-                reply(response, post_announce_reset(service, request));
-              });
-
-  server.set_payload_max_length(kLongestBody);
   server.set_error_handler(fill_error);
   server.set_exception_handler(
       [](const httplib::Request&, httplib::Response& response, std::exception_ptr) {

@@ -12,6 +12,7 @@
 #include "channel/channel.hpp"
 #include "daemon/check_ledger.hpp"
 #include "daemon/clock.hpp"
+#include "daemon/processes.hpp"
 
 namespace vmsrs::api {
 
@@ -26,20 +27,49 @@ struct ScrubRequest {
   std::chrono::milliseconds timeout{30000};
 };
 
+// Which users, and in which order. Without `sort` the order is that of servers and slots, and a
+// list can be gone through in pieces.
+struct UsersRequest {
+  std::vector<std::string> states;      // names; empty = all
+  std::optional<std::string> server;    // absent: of every server
+  std::optional<double> crashed_since;  // Unix time
+  std::string sort;                     // one of kUserOrders, with '-' before it: falling
+  std::optional<std::size_t> limit;
+  std::string cursor;  // the "next" of an earlier answer
+};
+
+inline const std::vector<std::string> kUserOrders = {"age", "crashed", "records", "restores",
+                                                     "suppressed_stores"};
+
+struct ReapRequest {
+  std::string server;
+  std::optional<std::uint32_t> process;  // absent: those that are dead
+  bool force = false;                    // even if it looks alive
+};
+
 // What the API does, without HTTP. Any thread; waits hold no lock but that of the thing waited for.
 class Service {
  public:
   Service(channel::Channel& channel, daemon::CheckLedger& ledger, daemon::Clock clock,
-          std::chrono::milliseconds check_timeout)
+          std::chrono::milliseconds check_timeout,
+          daemon::Processes processes = daemon::Processes())
       : channel_(channel),
         ledger_(ledger),
         clock_(std::move(clock)),
-        check_timeout_(check_timeout) {}
+        check_timeout_(check_timeout),
+        processes_(std::move(processes)) {}
 
   [[nodiscard]] Answer status();
   [[nodiscard]] Answer servers();
-  // `states`: names of user states; empty = all.
-  [[nodiscard]] Answer users(const std::vector<std::string>& states);
+  [[nodiscard]] Answer server(const std::string& name);
+  [[nodiscard]] Answer regions();
+  [[nodiscard]] Answer users(const UsersRequest& request);
+  // The unfinished user of that slot, or else the last of it that was collected.
+  [[nodiscard]] Answer user(const std::string& server, std::uint32_t slot);
+  // Declares the user of that slot crashed; with `generation`: if it is that one still.
+  [[nodiscard]] Answer suppress(const std::string& server, std::uint32_t slot,
+                                std::optional<std::uint64_t> generation);
+  [[nodiscard]] Answer reap(const ReapRequest& request);
   [[nodiscard]] Answer collect(const CollectRequest& request);
   [[nodiscard]] Answer scrub(const ScrubRequest& request);
   // `mode`: enum vmsrs_server_containment.
@@ -55,6 +85,9 @@ class Service {
   [[nodiscard]] Answer version();
   [[nodiscard]] Answer stats();
 
+  // What has changed in vmsrs.yaml, but needs a restart of the daemon: told by status().
+  void tell_waiting_keys(std::vector<std::string> keys);
+  void change_check_timeout(std::chrono::milliseconds timeout) { check_timeout_ = timeout; }
   // Waits end at once, with what is known then: the daemon is being stopped.
   void stop() { stopping_ = true; }
 
@@ -67,14 +100,22 @@ class Service {
   [[nodiscard]] std::optional<Json> scrub_one(const vmsrs_server_info& info,
                                               std::chrono::steady_clock::time_point deadline,
                                               vmsrs_status& status);
+  // The user of that slot, and its server; nothing and `error` if there is none.
+  [[nodiscard]] std::optional<vmsrs_user_info> user_in(const std::string& server,
+                                                       std::uint32_t slot,
+                                                       std::optional<Answer>& error);
+  [[nodiscard]] Json document_of(const vmsrs_user_info& user, const std::string& server);
   vmsrs_status run_check(std::chrono::steady_clock::time_point deadline,
                          vmsrs_check_report& report);
 
   channel::Channel& channel_;
   daemon::CheckLedger& ledger_;
   daemon::Clock clock_;
-  std::chrono::milliseconds check_timeout_;
+  std::atomic<std::chrono::milliseconds> check_timeout_;
+  daemon::Processes processes_;
   std::mutex check_mutex_;  // one check at a time: a second one would start the first anew
+  std::mutex waiting_mutex_;
+  std::vector<std::string> waiting_keys_;
   std::atomic<bool> stopping_ = false;
 };
 

@@ -79,6 +79,9 @@ class Channel {
   // only asks how far it is. VMSRS_AGAIN (progress filled) while some are left.
   [[nodiscard]] virtual vmsrs_status scrub(std::uint64_t server, std::uint64_t bytes,
                                            ScrubProgress& progress) = 0;
+  // Declares that user crashed: in force with VMSRS_OK. VMSRS_NOT_FOUND: it has ended.
+  [[nodiscard]] virtual vmsrs_status suppress(std::uint32_t server, std::uint32_t slot,
+                                              std::uint64_t generation) = 0;
   // `mode`: enum vmsrs_server_containment.
   [[nodiscard]] virtual vmsrs_status contain(std::uint32_t server, std::uint32_t mode) = 0;
   // `hash`: SHA-256 of the secret that opens channels from now on.

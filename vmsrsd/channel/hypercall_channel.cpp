@@ -236,6 +236,16 @@ vmsrs_status HypercallChannel::scrub(std::uint64_t server, std::uint64_t bytes,
   return status;
 }
 
+vmsrs_status HypercallChannel::suppress(std::uint32_t server, std::uint32_t slot,
+                                        std::uint64_t generation) {
+  Registers registers{.rax = VMSRS_CALL_MGMT_SUPPRESS,
+                      .rdi = token_,
+                      .rsi = server,
+                      .rdx = slot,
+                      .r10 = generation};
+  return call_to_end(registers, {});
+}
+
 vmsrs_status HypercallChannel::contain(std::uint32_t server, std::uint32_t mode) {
   Registers registers{
       .rax = VMSRS_CALL_MGMT_CONTAINMENT, .rdi = token_, .rsi = server, .rdx = mode};

@@ -42,6 +42,8 @@ class HypercallChannel final : public Channel {
   vmsrs_status collect(std::uint32_t server, std::uint64_t slot,
                        std::uint64_t& records_left) override;
   vmsrs_status scrub(std::uint64_t server, std::uint64_t bytes, ScrubProgress& progress) override;
+  vmsrs_status suppress(std::uint32_t server, std::uint32_t slot,
+                        std::uint64_t generation) override;
   vmsrs_status contain(std::uint32_t server, std::uint32_t mode) override;
   vmsrs_status change_secret(const std::array<std::uint8_t, VMSRS_HASH_BYTES>& hash) override;
   vmsrs_status reap(std::uint32_t server, std::uint32_t process_id) override;

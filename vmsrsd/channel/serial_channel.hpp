@@ -77,6 +77,11 @@ class SerialChannel final : public Channel {
     const std::lock_guard lock(mutex_);
     return below_.scrub(server, bytes, progress);
   }
+  vmsrs_status suppress(std::uint32_t server, std::uint32_t slot,
+                        std::uint64_t generation) override {
+    const std::lock_guard lock(mutex_);
+    return below_.suppress(server, slot, generation);
+  }
   vmsrs_status contain(std::uint32_t server, std::uint32_t mode) override {
     const std::lock_guard lock(mutex_);
     return below_.contain(server, mode);

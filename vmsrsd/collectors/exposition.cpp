@@ -53,6 +53,12 @@ std::vector<prometheus::MetricFamily> Exposition::Collect() const {
     if (success) all.append(std::move(families));
   }
   add_runs(runs, all);
+  if (certificate_expiry_) {
+    Family expiry = all.gauge("vmsrs_certificate_expiry_timestamp_seconds",
+                              "When the certificate, or the first of the file, ends.");
+    for (const auto& [name, time] : certificate_expiry_())
+      expiry.add(time, {{"certificate", name}});
+  }
   return std::move(all).take();
 }
 

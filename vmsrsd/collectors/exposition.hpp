@@ -3,6 +3,8 @@
 
 #include <prometheus/collectable.h>
 
+#include <functional>
+#include <map>
 #include <string>
 
 #include "collectors/scrape.hpp"
@@ -13,8 +15,15 @@ namespace vmsrs::collectors {
 // Any thread.
 class Exposition final : public prometheus::Collectable {
  public:
-  Exposition(channel::Channel& channel, const daemon::CheckLedger& checks, daemon::Clock clock)
-      : channel_(channel), checks_(checks), clock_(std::move(clock)) {}
+  // When certificates end, Unix time, by name; absent without TLS.
+  using CertificateExpiry = std::function<std::map<std::string, double>()>;
+
+  Exposition(channel::Channel& channel, const daemon::CheckLedger& checks, daemon::Clock clock,
+             CertificateExpiry certificate_expiry = {})
+      : channel_(channel),
+        checks_(checks),
+        clock_(std::move(clock)),
+        certificate_expiry_(std::move(certificate_expiry)) {}
 
   [[nodiscard]] std::vector<prometheus::MetricFamily> Collect() const override;
   // In Prometheus's text format, version 0.0.4.
@@ -24,6 +33,7 @@ class Exposition final : public prometheus::Collectable {
   channel::Channel& channel_;
   const daemon::CheckLedger& checks_;
   daemon::Clock clock_;
+  CertificateExpiry certificate_expiry_;
 };
 
 }  // namespace vmsrs::collectors

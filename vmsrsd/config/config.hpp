@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "api/limits.hpp"
 #include "channel/hypercall.hpp"
 
 // vmsrs.yaml as the daemon uses it. Every key is explained in the file of that name at the root of
@@ -36,17 +37,37 @@ struct Server {
   bool operator==(const Server&) const = default;
 };
 
+// Somebody who may use the API over TLS.
+struct TlsClient {
+  std::string name;  // common name or a DNS name of its certificate
+  bool operate = false;
+  bool operator==(const TlsClient&) const = default;
+};
+
+struct Address {
+  std::string host;  // empty: nothing listens
+  std::uint16_t port = 0;
+};
+
 struct Config {
   channel::Platform platform = channel::Platform::kAuto;
   std::string hosted_socket;  // empty = of the environment, or the default
   std::string management_secret_file = "/etc/vmsrs/management.secret";
   Digest management_hash{};  // of the secret that the hypervisor was last told or opened with
   std::string management_where = "management";  // `FILE:LINE: management`, for messages
-  std::string metrics_host = "127.0.0.1";
-  std::uint16_t metrics_port = 9470;
+  Address metrics{"127.0.0.1", 9470};
+  bool metrics_tls = false;
   std::string api_socket = "/run/vmsrs/api.sock";
   std::uint32_t api_socket_mode = 0660;
-  std::string api_socket_group;  // empty = the daemon's own
+  std::string api_socket_group;  // empty = vmsrs, or the daemon's own where there is none
+  std::string api_read_only_socket = "/run/vmsrs/api-read-only.sock";  // empty = none
+  std::uint32_t api_read_only_socket_mode = 0666;
+  Address api_tls;
+  std::string api_tls_certificate;
+  std::string api_tls_key;
+  std::string api_tls_client_ca;
+  std::vector<TlsClient> api_tls_clients;
+  api::Limits api_limits;
   std::string log_level = "info";
   std::uint32_t check_timeout_ms = 5000;
   std::uint32_t reap_interval_ms = 1000;      // 0 = never
@@ -54,6 +75,9 @@ struct Config {
   std::vector<Server> servers;
 };
 
+// Of the file, or of nothing but defaults; environment variables (docs/configuration.md) go before
+// the file's values.
 [[nodiscard]] Config load(const std::string& file);
+[[nodiscard]] Config load_without_file();
 
 }  // namespace vmsrs::config

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <set>
@@ -10,6 +11,7 @@
 
 #include "channel/names.hpp"
 #include "config/config.hpp"
+#include "config/keys.hpp"
 #include "config/secrets.hpp"
 #include "config/value.hpp"
 
@@ -19,43 +21,12 @@ namespace {
 constexpr std::size_t kMostServers = 16;
 constexpr std::size_t kLongestName = 31;
 constexpr std::uint64_t kMostUsers = 1024;
-constexpr std::size_t kLongestSocketPath = 107;  // sun_path without its NUL
 
-std::string path_of(const Value& value, std::string otherwise, std::size_t longest = 4095) {
-  if (!value.given()) return otherwise;
-  const std::string expected =
-      "an absolute path of at most " + std::to_string(longest) + " characters";
+std::string path_of(const Value& value) {
+  const std::string expected = "an absolute path of at most 4095 characters";
   const std::string path = value.text(expected);
-  if (!path.starts_with('/') || path.size() > longest) value.fail(expected);
+  if (!path.starts_with('/') || path.size() > 4095) value.fail(expected);
   return path;
-}
-
-std::uint32_t milliseconds_of(const Value& value, std::uint32_t otherwise, std::uint32_t lowest,
-                              std::uint32_t highest) {
-  return value.given() ? static_cast<std::uint32_t>(value.whole_number(lowest, highest))
-                       : otherwise;
-}
-
-void read_listen(const Value& value, Config& config) {
-  if (!value.given()) return;
-  const std::string expected = "host:port such as 127.0.0.1:9470 or [::1]:9470";
-  const std::string whole = value.text(expected);
-  const std::size_t colon = whole.rfind(':');
-  if (colon == std::string::npos || colon == 0) value.fail(expected);
-  std::string host = whole.substr(0, colon);
-  if (host.front() == '[' && host.back() == ']') {
-    host = host.substr(1, host.size() - 2);
-  } else if (host.find(':') != std::string::npos) {
-    value.fail(expected);
-  }
-  const std::string digits = whole.substr(colon + 1);
-  const bool all_digits =
-      std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; });
-  if (host.empty() || digits.empty() || digits.size() > 5 || !all_digits) value.fail(expected);
-  const unsigned long port = std::stoul(digits);
-  if (port == 0 || port > 65535) value.fail(expected + ", with a port from 1 to 65535");
-  config.metrics_host = host;
-  config.metrics_port = static_cast<std::uint16_t>(port);
 }
 
 std::string name_of(const Value& value) {
@@ -82,7 +53,7 @@ Server read_server(const Value& value) {
     value.fail("exactly one of attach_secret_file and attach_secret_sha256",
                file.given() ? "both" : "neither");
   }
-  if (file.given()) server.attach_secret_file = path_of(file, "");
+  if (file.given()) server.attach_secret_file = path_of(file);
   if (hash.given()) {
     const std::string expected = "64 hexadecimal digits";
     server.attach_secret_sha256 = parse_hex(hash.text(expected));
@@ -105,6 +76,8 @@ Server read_server(const Value& value) {
   return server;
 }
 
+}  // namespace
+
 void read_servers(const Value& value, Config& config) {
   std::set<std::string> names;
   const std::vector<Value> items = value.items();
@@ -123,62 +96,87 @@ void read_servers(const Value& value, Config& config) {
   }
 }
 
-void read_platform(const Value& root, Config& config) {
-  if (const Value platform = root["platform"]; platform.given()) {
-    const std::string name = platform.one_of({"auto", "svm", "hosted"});
-    config.platform = name == "svm"      ? channel::Platform::kSvm
-                      : name == "hosted" ? channel::Platform::kHosted
-                                         : channel::Platform::kAuto;
+namespace {
+
+// The keys directly below `prefix`: "api." has socket, tls and so on.
+std::vector<std::string> members(const std::string& prefix) {
+  std::vector<std::string> names;
+  for (const Key& key : keys()) {
+    if (!key.name.starts_with(prefix)) continue;
+    const std::size_t dot = key.name.find('.', prefix.size());
+    std::string name = key.name.substr(prefix.size(), dot - prefix.size());
+    if (std::find(names.begin(), names.end(), name) == names.end())
+      names.push_back(std::move(name));
   }
-  const Value hosted = root["hosted"];
-  hosted.expect_mapping({"socket"});
-  config.hosted_socket = path_of(hosted["socket"], config.hosted_socket, kLongestSocketPath);
+  return names;
+}
+
+bool is_key(const std::string& name) {
+  return std::any_of(keys().begin(), keys().end(),
+                     [&](const Key& key) { return key.name == name; });
+}
+
+void expect_sections(const Value& section, const std::string& prefix) {
+  const std::vector<std::string> names = members(prefix);
+  section.expect_mapping(names);
+  for (const std::string& name : names)
+    if (!is_key(prefix + name)) expect_sections(section[name], prefix + name + ".");
+}
+
+Value member(const Value& root, const std::string& name) {
+  const std::size_t dot = name.find('.');
+  return dot == std::string::npos ? root[name]
+                                  : member(root[name.substr(0, dot)], name.substr(dot + 1));
+}
+
+Value of_environment(const Key& key, const char* text) {
+  const std::string variable = environment_variable(key.name);
+  YAML::Node node(text);
+  if (key.is_list) {
+    try {
+      node = YAML::Load(text);
+    } catch (const YAML::Exception& error) {
+      throw Error("environment variable " + variable + ": " + key.name +
+                  ": expected a list in YAML's or JSON's form, found: " + error.msg);
+    }
+  }
+  return Value::of_environment(variable, key.name, node);
+}
+
+// /run/vmsrs/api.sock has /run/vmsrs/api-read-only.sock beside it.
+std::string read_only_beside(const std::string& socket) {
+  const std::size_t end = socket.ends_with(".sock") ? socket.size() - 5 : socket.size();
+  return socket.substr(0, end) + "-read-only" + socket.substr(end);
+}
+
+void check_together(const Value& root, const Config& config) {
+  const auto need = [&](const char* key, const std::string& value, const char* why) {
+    if (value.empty()) member(root, key).fail(std::string("a path, for ") + why + " is given");
+  };
+  if (!config.api_tls.host.empty() || config.metrics_tls) {
+    const char* why = config.metrics_tls ? "metrics.tls" : "api.tls.listen";
+    need("api.tls.certificate", config.api_tls_certificate, why);
+    need("api.tls.key", config.api_tls_key, why);
+    need("api.tls.client_ca", config.api_tls_client_ca, why);
+  }
 }
 
 Config read(const Value& root) {
-  root.expect_mapping({"platform", "hosted", "management", "metrics", "api", "log", "check", "reap",
-                       "scrub", "servers"});
+  expect_sections(root, "");
   Config config;
-
-  read_platform(root, config);
-  const Value management = root["management"];
-  management.expect_mapping({"secret_file"});
-  config.management_where = management.where();
-  config.management_secret_file = path_of(management["secret_file"], config.management_secret_file);
-
-  const Value metrics = root["metrics"];
-  metrics.expect_mapping({"listen"});
-  read_listen(metrics["listen"], config);
-
-  const Value api = root["api"];
-  api.expect_mapping({"socket", "socket_mode", "socket_group"});
-  config.api_socket = path_of(api["socket"], config.api_socket, kLongestSocketPath);
-  if (api["socket_mode"].given()) config.api_socket_mode = api["socket_mode"].file_mode();
-  if (api["socket_group"].given()) {
-    config.api_socket_group = api["socket_group"].text("the name or number of a group");
+  config.management_where = root["management"].where();
+  std::set<std::string> set;
+  for (const Key& key : keys()) {
+    const char* variable = std::getenv(environment_variable(key.name).c_str());
+    const Value value =
+        variable == nullptr ? member(root, key.name) : of_environment(key, variable);
+    if (!value.given()) continue;
+    key.read(value, config);
+    set.insert(key.name);
   }
-
-  const Value log = root["log"];
-  log.expect_mapping({"level"});
-  if (log["level"].given()) {
-    config.log_level = log["level"].one_of({"trace", "debug", "info", "warn", "error", "off"});
-  }
-
-  const Value check = root["check"];
-  check.expect_mapping({"timeout_ms"});
-  config.check_timeout_ms =
-      milliseconds_of(check["timeout_ms"], config.check_timeout_ms, 1, 600000);
-
-  const Value reap = root["reap"];
-  reap.expect_mapping({"interval_ms"});
-  config.reap_interval_ms =
-      milliseconds_of(reap["interval_ms"], config.reap_interval_ms, 0, 3600000);
-
-  const Value scrub = root["scrub"];
-  scrub.expect_mapping({"rate"});
-  if (scrub["rate"].given()) config.scrub_rate_bytes = scrub["rate"].bytes();
-
-  read_servers(root["servers"], config);
+  if (!set.contains("api.read_only_socket"))
+    config.api_read_only_socket = read_only_beside(config.api_socket);
+  check_together(root, config);
   return config;
 }
 
@@ -205,5 +203,7 @@ Config load(const std::string& file) {
                 ": document: expected well-formed YAML, found: " + error.msg);
   }
 }
+
+Config load_without_file() { return read(Value::root("no file", YAML::Node())); }
 
 }  // namespace vmsrs::config

@@ -23,10 +23,21 @@ std::string joined(const std::vector<std::string>& words) {
 }
 
 int line_of(const YAML::Node& node, int otherwise) {
+  if (otherwise == 0) return 0;  // lines of a variable help nobody
   return node.IsDefined() && node.Mark().line >= 0 ? node.Mark().line + 1 : otherwise;
 }
 
+constexpr std::pair<const char*, unsigned> kUnits[] = {
+    {"TiB", 40}, {"GiB", 30}, {"MiB", 20}, {"KiB", 10}, {"B", 0}};
+
 }  // namespace
+
+std::string size_text(std::uint64_t bytes) {
+  if (bytes == 0) return "0";
+  for (const auto& [unit, shift] : kUnits)
+    if (bytes % (std::uint64_t{1} << shift) == 0) return std::to_string(bytes >> shift) + unit;
+  return "";  // not reached: every number is one of bytes
+}
 
 Value::Value(std::string file, int line, std::string key, YAML::Node node)
     : file_(std::move(file)), line_(line), key_(std::move(key)), node_(std::move(node)) {}
@@ -36,12 +47,17 @@ Value Value::root(std::string file, YAML::Node node) {
   return {std::move(file), line, "", std::move(node)};
 }
 
+Value Value::of_environment(const std::string& variable, const std::string& key, YAML::Node node) {
+  return {"environment variable " + variable, 0, key, std::move(node)};
+}
+
 std::string Value::child_key(const std::string& key) const {
   return key_.empty() ? key : key_ + "." + key;
 }
 
 std::string Value::where() const {
-  return file_ + ":" + std::to_string(line_) + ": " + (key_.empty() ? "document" : key_);
+  const std::string line = line_ == 0 ? "" : ":" + std::to_string(line_);
+  return file_ + line + ": " + (key_.empty() ? "document" : key_);
 }
 
 std::string Value::found() const {
@@ -113,12 +129,12 @@ std::uint64_t Value::whole_number(std::uint64_t lowest, std::uint64_t highest) c
   return number;
 }
 
-std::uint64_t Value::bytes() const {
-  static constexpr std::pair<const char*, unsigned> kUnits[] = {
-      {"TiB", 40}, {"GiB", 30}, {"MiB", 20}, {"KiB", 10}, {"B", 0}};
+bool Value::flag() const { return one_of({"true", "false"}) == "true"; }
+
+std::uint64_t Value::bytes(std::uint64_t lowest, std::uint64_t highest) const {
   const std::string expected = "a size such as 64MiB (units B, KiB, MiB, GiB, TiB), or 0";
   const std::string whole = text(expected);
-  if (whole == "0") return 0;
+  if (whole == "0" && lowest == 0) return 0;
   for (const auto& [unit, shift] : kUnits) {
     if (!whole.ends_with(unit)) continue;
     std::string digits = whole.substr(0, whole.size() - std::string_view(unit).size());
@@ -126,6 +142,8 @@ std::uint64_t Value::bytes() const {
     std::uint64_t number = 0;
     const std::uint64_t largest = std::numeric_limits<std::uint64_t>::max() >> shift;
     if (!parse_whole(digits, number) || number > largest) break;
+    if ((number << shift) < lowest || (number << shift) > highest)
+      fail("a size from " + size_text(lowest) + " to " + size_text(highest));
     return number << shift;
   }
   fail(expected);
@@ -138,8 +156,7 @@ std::uint32_t Value::file_mode() const {
   return static_cast<std::uint32_t>(mode);
 }
 
-std::string Value::one_of(std::initializer_list<const char*> choices) const {
-  const std::vector<std::string> all(choices.begin(), choices.end());
+std::string Value::one_of(const std::vector<std::string>& all) const {
   const std::string expected = "one of " + joined(all);
   const std::string word = text(expected);
   if (std::find(all.begin(), all.end(), word) != all.end()) return word;

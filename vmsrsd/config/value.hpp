@@ -4,7 +4,6 @@
 #include <yaml-cpp/yaml.h>
 
 #include <cstdint>
-#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -12,10 +11,15 @@
 
 namespace vmsrs::config {
 
+// 64MiB, 0: as in the file.
+[[nodiscard]] std::string size_text(std::uint64_t bytes);
+
 // One value of the file with its place, so that every complaint can name it.
 class Value {
  public:
   static Value root(std::string file, YAML::Node node);
+  // What an environment variable gives for `key`.
+  static Value of_environment(const std::string& variable, const std::string& key, YAML::Node node);
 
   // Members of a mapping. Throws for keys that are not in `keys`, or that stand twice.
   void expect_mapping(const std::vector<std::string>& keys) const;
@@ -28,9 +32,11 @@ class Value {
   // Each throws unless the value is a scalar of that kind.
   [[nodiscard]] std::string text(const std::string& expected) const;
   [[nodiscard]] std::uint64_t whole_number(std::uint64_t lowest, std::uint64_t highest) const;
-  [[nodiscard]] std::uint64_t bytes() const;
+  [[nodiscard]] std::uint64_t bytes(std::uint64_t lowest = 0,
+                                    std::uint64_t highest = ~std::uint64_t{0}) const;
+  [[nodiscard]] bool flag() const;
   [[nodiscard]] std::uint32_t file_mode() const;
-  [[nodiscard]] std::string one_of(std::initializer_list<const char*> choices) const;
+  [[nodiscard]] std::string one_of(const std::vector<std::string>& choices) const;
 
   [[noreturn]] void fail(const std::string& expected) const;
   [[noreturn]] void fail(const std::string& expected, const std::string& found) const;
@@ -41,7 +47,7 @@ class Value {
   [[nodiscard]] std::string found() const;
 
   std::string file_;
-  int line_;
+  int line_;  // 0: not of a file
   std::string key_;
   YAML::Node node_;
 };

@@ -6,8 +6,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdlib>
+#include <sstream>
+#include <stdexcept>
 
 namespace vmsrs::daemon {
 
@@ -34,6 +37,44 @@ std::string reloading_state() {
   ::clock_gettime(CLOCK_MONOTONIC, &now);
   const auto microseconds = now.tv_sec * 1000000 + now.tv_nsec / 1000;
   return "RELOADING=1\nMONOTONIC_USEC=" + std::to_string(microseconds);
+}
+
+namespace {
+
+std::uint64_t number_in_environment(const char* variable) {
+  const char* text = std::getenv(variable);
+  return text == nullptr ? 0 : std::strtoull(text, nullptr, 10);
+}
+
+// The service manager names the process that it means; a child of it is not meant.
+bool is_meant(const char* variable) {
+  return number_in_environment(variable) == static_cast<std::uint64_t>(::getpid());
+}
+
+}  // namespace
+
+std::chrono::milliseconds watchdog_interval() {
+  if (std::getenv("WATCHDOG_PID") != nullptr && !is_meant("WATCHDOG_PID")) return {};
+  return std::chrono::milliseconds(number_in_environment("WATCHDOG_USEC") / 1000);
+}
+
+std::map<std::string, int> inherited_sockets(const std::vector<std::string>& names) {
+  constexpr int kFirst = 3;
+  std::map<std::string, int> sockets;
+  if (!is_meant("LISTEN_PID")) return sockets;
+  const char* text = std::getenv("LISTEN_FDNAMES");
+  std::istringstream given(text == nullptr ? "" : text);
+  const auto count = static_cast<int>(number_in_environment("LISTEN_FDS"));
+  for (int i = 0; i < count; ++i) {
+    std::string name;
+    std::getline(given, name, ':');
+    if (std::find(names.begin(), names.end(), name) == names.end() ||
+        !sockets.emplace(name, kFirst + i).second)
+      throw std::runtime_error("the service manager hands over a socket called \"" + name +
+                               "\": FileDescriptorName= is to be one of api, api-read-only, "
+                               "api-tls and metrics, each once");
+  }
+  return sockets;
 }
 
 }  // namespace vmsrs::daemon

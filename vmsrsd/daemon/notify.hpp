@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
+#include <map>
 #include <string>
+#include <vector>
 
 namespace vmsrs::daemon {
 
@@ -11,5 +14,12 @@ void notify_service_manager(const std::string& state);
 
 // "RELOADING=1" with the time that systemd wants beside it.
 [[nodiscard]] std::string reloading_state();
+
+// How often the service manager wants to hear "WATCHDOG=1"; 0 ms: it does not.
+[[nodiscard]] std::chrono::milliseconds watchdog_interval();
+
+// Listening sockets that the service manager has made, by name (FileDescriptorName=). Throws
+// std::runtime_error for a name that is not among `names`.
+[[nodiscard]] std::map<std::string, int> inherited_sockets(const std::vector<std::string>& names);
 
 }  // namespace vmsrs::daemon

@@ -17,11 +17,13 @@
 #include "api/listener.hpp"
 #include "api/routes.hpp"
 #include "api/service.hpp"
+#include "api/tls.hpp"
 #include "channel/hypercall_channel.hpp"
 #include "channel/names.hpp"
 #include "channel/serial_channel.hpp"
 #include "collectors/exposition.hpp"
 #include "config/config.hpp"
+#include "config/keys.hpp"
 #include "config/secrets.hpp"
 #include "daemon/check_ledger.hpp"
 #include "daemon/notify.hpp"
@@ -42,6 +44,7 @@ struct Options {
   std::string file = kDefaultFile;
   bool file_given = false;
   bool check_config = false;
+  bool config_schema = false;
 };
 
 int fail(int code, const std::string& message) {
@@ -53,11 +56,12 @@ int fail(int code, const std::string& message) {
 config::Config load_config(const Options& options) {
   std::error_code error;
   const bool missing = !std::filesystem::exists(options.file, error);
-  return missing && !options.file_given ? config::Config() : config::load(options.file);
+  return missing && !options.file_given ? config::load_without_file() : config::load(options.file);
 }
 
 void check_secrets(const config::Config& config) {
   (void)config::management_secret(config);
+  if (!config.api_tls_certificate.empty()) (void)api::Tls(config);
   for (const config::Server& server : config.servers) (void)config::attach_hash(server);
 }
 
@@ -114,57 +118,144 @@ void install_metrics(httplib::Server& server, const collectors::Exposition& expo
   });
 }
 
-void run_until_stopped(channel::Channel& channel, page::History& history, const Options& options,
+// What clients talk to.
+class Front {
+ public:
+  Front(channel::Channel& channel, const config::Config& config)
+      : tls_(make_tls(config)),
+        service_(channel, ledger_, clock_, std::chrono::milliseconds(config.check_timeout_ms)),
+        exposition_(channel, ledger_, clock_, certificate_expiry()) {
+    const std::map<std::string, int> inherited =
+        inherited_sockets({"api", "api-read-only", "api-tls", "metrics"});
+    const auto socket_of = [&](const char* name) {
+      const auto found = inherited.find(name);
+      return found == inherited.end() ? -1 : found->second;
+    };
+    const auto install_api = [&](httplib::Server& server) {
+      api::install_routes(server, service_);
+    };
+    const auto install_exposition = [&](httplib::Server& server) {
+      install_metrics(server, exposition_);
+      page::install(server, channel, ledger_, history_, clock_);
+    };
+    if (!config.metrics.host.empty() || inherited.contains("metrics"))
+      add(api::Listener::on_port("metrics.listen", config.metrics.host, config.metrics.port,
+                                 config.metrics_tls ? tls_ : nullptr, install_exposition,
+                                 config.api_limits, socket_of("metrics")));
+    add(api::Listener::on_socket(config.api_socket, config.api_socket_mode, config.api_socket_group,
+                                 install_api, config.api_limits, api::Listener::Access::kReadWrite,
+                                 "", socket_of("api")));
+    if (!config.api_read_only_socket.empty() || inherited.contains("api-read-only"))
+      add(api::Listener::on_socket(
+          config.api_read_only_socket, config.api_read_only_socket_mode, config.api_socket_group,
+          install_api, config.api_limits, api::Listener::Access::kReadOnly,
+          "other requests are taken at " + config.api_socket +
+              " from root and members of the group " +
+              (config.api_socket_group.empty() ? "vmsrs" : config.api_socket_group),
+          socket_of("api-read-only")));
+    if (!config.api_tls.host.empty() || inherited.contains("api-tls")) {
+      if (!tls_)
+        throw config::Error("api.tls: a socket is handed over, but no certificate is given");
+      add(api::Listener::on_port("api.tls.listen", config.api_tls.host, config.api_tls.port, tls_,
+                                 install_api, config.api_limits, socket_of("api-tls")));
+    }
+  }
+  ~Front() { service_.stop(); }
+
+  // What the status page draws; to be stepped now and then.
+  page::History& history() { return history_; }
+
+  // At a reload. Throws std::runtime_error before anything has changed.
+  void use(const config::Config& config, const std::vector<std::string>& refused) {
+    if (tls_) tls_->reread(config);
+    service_.tell_waiting_keys(refused);
+    service_.change_check_timeout(std::chrono::milliseconds(config.check_timeout_ms));
+    for (const auto& listener : listeners_) listener->change_limits(config.api_limits);
+    spdlog::set_level(spdlog::level::from_str(config.log_level));
+  }
+
+ private:
+  static std::shared_ptr<api::Tls> make_tls(const config::Config& config) {
+    const bool given = !config.api_tls_certificate.empty();
+    return given ? std::make_shared<api::Tls>(config) : nullptr;
+  }
+  collectors::Exposition::CertificateExpiry certificate_expiry() const {
+    if (!tls_) return {};
+    return [tls = tls_] { return tls->expiry(); };
+  }
+  void add(std::unique_ptr<api::Listener> listener) { listeners_.push_back(std::move(listener)); }
+
+  const Clock clock_;
+  CheckLedger ledger_;
+  page::History history_;
+  std::shared_ptr<api::Tls> tls_;
+  api::Service service_;
+  const collectors::Exposition exposition_;
+  std::vector<std::unique_ptr<api::Listener>> listeners_;  // the last, so that they end first
+};
+
+// What is done again and again, as the configuration says.
+struct Chores {
+  Chores(channel::Channel& channel, const config::Config& config)
+      : scrubber(channel, config.scrub_rate_bytes),
+        reaping(config.reap_interval_ms),
+        scrubbing(config.scrub_rate_bytes == 0 ? 0 : Scrubber::kIntervalMs) {}
+  Scrubber scrubber;
+  Recurring reaping;
+  Recurring scrubbing;
+};
+
+// Not pinged, the service manager starts the daemon anew: when this thread hangs, or its calls of
+// the hypervisor do, or they fail.
+void ping_watchdog(channel::Channel& channel) {
+  vmsrs_stats stats;
+  if (channel.stats(stats) == VMSRS_OK) notify_service_manager("WATCHDOG=1");
+}
+
+void run_until_stopped(channel::Channel& channel, Front& front, const Options& options,
                        config::Config& config) {
   const sigset_t signals = handled_signals();
   Reaper reaper(channel, Processes());
-  Scrubber scrubber(channel, config.scrub_rate_bytes);
   StorageWatch storage(channel);
   Recurring looking(kLookMs);
   Recurring stepping(page::History::kStepMs);
-  history.pass(channel);
-  Recurring reaping(config.reap_interval_ms);
-  Recurring scrubbing(config.scrub_rate_bytes == 0 ? 0 : Scrubber::kIntervalMs);
+  front.history().pass(channel);
+  Recurring watchdog(static_cast<std::uint32_t>(watchdog_interval().count() / 2));
+  Chores chores(channel, config);
   for (;;) {
-    const int signal = wait_for_signal(signals, std::min({reaping.wait(), scrubbing.wait(), looking.wait(), stepping.wait()}));
+    const int signal =
+        wait_for_signal(signals, std::min({chores.reaping.wait(), chores.scrubbing.wait(),
+                                           looking.wait(), stepping.wait(), watchdog.wait()}));
     if (signal == SIGTERM || signal == SIGINT) {
       spdlog::info("stopping on signal {}", signal);
       return;
     }
     if (signal == SIGHUP) {
       notify_service_manager(reloading_state());
-      reload(channel, options.file, config);
+      reload(
+          channel, [&] { return load_config(options); }, config,
+          [&](const config::Config& fresh, const std::vector<std::string>& refused) {
+            front.use(fresh, refused);
+          });
+      chores = Chores(channel, config);
       notify_service_manager("READY=1");
     }
-    if (reaping.due()) reaper.pass();
-    if (scrubbing.due()) scrubber.pass();
+    if (chores.reaping.due()) reaper.pass();
+    if (chores.scrubbing.due()) chores.scrubber.pass();
     if (looking.due()) storage.pass();
-    if (stepping.due()) history.pass(channel);
+    if (stepping.due()) front.history().pass(channel);
+    if (watchdog.due()) ping_watchdog(channel);
   }
 }
 
 int serve(channel::Channel& channel, const Options& options, config::Config& config) {
   push_servers(channel, config);
-  CheckLedger ledger;
-  const Clock clock;
-  page::History history;
-  api::Service service(channel, ledger, clock, std::chrono::milliseconds(config.check_timeout_ms));
-  const collectors::Exposition exposition(channel, ledger, clock);
-  const auto metrics_listener =
-      api::Listener::on_port(config.metrics_host, config.metrics_port,
-                             [&](httplib::Server& server) {
-                               install_metrics(server, exposition);
-                               page::install(server, channel, ledger, history, clock);
-                             });
-  const auto api_listener = api::Listener::on_socket(
-      config.api_socket, config.api_socket_mode, config.api_socket_group,
-      [&](httplib::Server& server) { api::install_routes(server, service); });
-  spdlog::info("vmsrsd {} serves {} and http://{}:{}/metrics", kVersion, config.api_socket,
-               config.metrics_host, config.metrics_port);
+  Front front(channel, config);
+  spdlog::info("vmsrsd {} serves {} and {}://{}:{}/metrics", kVersion, config.api_socket,
+               config.metrics_tls ? "https" : "http", config.metrics.host, config.metrics.port);
   notify_service_manager("READY=1");
-  run_until_stopped(channel, history, options, config);
+  run_until_stopped(channel, front, options, config);
   notify_service_manager("STOPPING=1");
-  service.stop();
   return ops::kExitOk;
 }
 
@@ -193,6 +284,10 @@ int open_and_serve(channel::Hypercall& hypercall, const Options& options, config
 }
 
 int run_with(const Options& options, const ProbeFunction& probe) {
+  if (options.config_schema) {
+    std::printf("%s\n", config::schema().dump(2).c_str());
+    return ops::kExitOk;
+  }
   config::Config config = load_config(options);
   if (options.check_config) {
     check_secrets(config);
@@ -214,6 +309,8 @@ int run(int argc, char** argv, const ProbeFunction& probe) {
   CLI::App app("vmsrsd: metrics and API of the VMSRS hypervisor below this Linux", "vmsrsd");
   app.add_option("--config", options.file, std::string("Configuration, default ") + kDefaultFile);
   app.add_flag("--check-config", options.check_config, "Check the configuration and its secrets");
+  app.add_flag("--config-schema", options.config_schema,
+               "Print the JSON schema of the configuration");
   app.set_version_flag("--version", std::string("vmsrsd ") + kVersion);
   try {
     app.parse(argc, argv);

@@ -9,7 +9,7 @@ namespace vmsrs::daemon {
 
 void Scrubber::pass() {
   channel::ScrubProgress progress;
-  const vmsrs_status status = channel_.scrub(channel::kEveryServer, bytes_per_second_, progress);
+  const vmsrs_status status = channel_->scrub(channel::kEveryServer, bytes_per_second_, progress);
   if (status != VMSRS_OK && status != VMSRS_AGAIN) {
     spdlog::error("asking for a scrub: {}", channel::status_name(status));
     return;

@@ -15,12 +15,12 @@ class Scrubber {
   static constexpr std::uint32_t kIntervalMs = 1000;
 
   Scrubber(channel::Channel& channel, std::uint64_t bytes_per_second)
-      : channel_(channel), bytes_per_second_(bytes_per_second) {}
+      : channel_(&channel), bytes_per_second_(bytes_per_second) {}
 
   void pass();
 
  private:
-  channel::Channel& channel_;
+  channel::Channel* channel_;
   std::uint64_t bytes_per_second_;
   std::optional<std::uint64_t> restored_;  // granules, as told at the last pass
 };

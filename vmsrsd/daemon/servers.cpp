@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "channel/names.hpp"
+#include "config/keys.hpp"
 #include "config/secrets.hpp"
 
 namespace vmsrs::daemon {
@@ -24,24 +25,15 @@ vmsrs_server_definition definition_of(const config::Server& server) {
   return definition;
 }
 
-// Names of the keys, other than `servers`, whose values differ.
-std::vector<const char*> changed_keys(const config::Config& a, const config::Config& b) {
-  std::vector<const char*> keys;
-  const auto compare = [&](const char* key, bool same) {
-    if (!same) keys.push_back(key);
-  };
-  compare("platform", a.platform == b.platform);
-  compare("hosted.socket", a.hosted_socket == b.hosted_socket);
-  compare("management.secret_file", a.management_secret_file == b.management_secret_file);
-  compare("metrics.listen", a.metrics_host == b.metrics_host && a.metrics_port == b.metrics_port);
-  compare("api.socket", a.api_socket == b.api_socket);
-  compare("api.socket_mode", a.api_socket_mode == b.api_socket_mode);
-  compare("api.socket_group", a.api_socket_group == b.api_socket_group);
-  compare("log.level", a.log_level == b.log_level);
-  compare("check.timeout_ms", a.check_timeout_ms == b.check_timeout_ms);
-  compare("reap.interval_ms", a.reap_interval_ms == b.reap_interval_ms);
-  compare("scrub.rate", a.scrub_rate_bytes == b.scrub_rate_bytes);
-  return keys;
+// Puts back in `fresh` what can only change at a restart; the names of those keys.
+std::vector<std::string> refuse_changes(const config::Config& config, config::Config& fresh) {
+  std::vector<std::string> refused;
+  for (const config::Key& key : config::keys()) {
+    if (key.change == config::Change::kAtReload || key.text(config) == key.text(fresh)) continue;
+    refused.push_back(key.name);
+    key.copy(config, fresh);
+  }
+  return refused;
 }
 
 bool has_server(const config::Config& config, const std::string& name) {
@@ -87,24 +79,30 @@ void push_servers(channel::Channel& channel, const config::Config& config) {
   }
 }
 
-void reload(channel::Channel& channel, const std::string& file, config::Config& config) {
+void reload(
+    channel::Channel& channel, const std::function<config::Config()>& load, config::Config& config,
+    const std::function<void(const config::Config&, const std::vector<std::string>&)>& use) {
   try {
-    const config::Config fresh = config::load(file);
+    config::Config fresh = load();
+    const std::vector<std::string> refused = refuse_changes(config, fresh);
+    // What cannot be read is found before anything changes.
+    (void)config::management_secret(fresh);
+    for (const config::Server& server : fresh.servers) (void)config::attach_hash(server);
+    use(fresh, refused);
     push_servers(channel, fresh);
-    if (fresh.management_secret_file == config.management_secret_file)
-      push_secret(channel, fresh, config);
-    for (const char* key : changed_keys(config, fresh)) {
+    push_secret(channel, fresh, config);
+    for (const std::string& key : refused)
       spdlog::warn("{}: refused, cannot change while vmsrsd runs: restart it", key);
-    }
     for (const config::Server& server : config.servers) {
       if (!has_server(fresh, server.name)) {
         spdlog::warn("servers: {} is gone from the file, but stays defined until the next boot",
                      server.name);
       }
     }
-    config.servers = fresh.servers;
-    spdlog::info("read {} again: {} servers", file, config.servers.size());
-  } catch (const config::Error& error) {
+    fresh.management_hash = config.management_hash;
+    config = std::move(fresh);
+    spdlog::info("read the configuration again: {} servers", config.servers.size());
+  } catch (const std::runtime_error& error) {
     spdlog::error("not reloaded: {}", error.what());
   }
 }
