@@ -154,7 +154,7 @@ Reply Engine::scrub(std::uint64_t index, std::uint64_t bytes) {
   return {left > 0 ? VMSRS_AGAIN : VMSRS_OK, left, restored};
 }
 
-void Engine::stats(vmsrs_stats& out) {
+void Engine::stats(vmsrs_stats& out, bool alive) {
   out = vmsrs_stats{};
   out.abi_version = VMSRS_ABI_VERSION;
   out.isolation = platform_.isolation();
@@ -169,14 +169,16 @@ void Engine::stats(vmsrs_stats& out) {
   const HoldStatistics holds = platform_.holds();
   out.hold_count = holds.count;
   out.hold_cycles = holds.cycles;
+  out.engine_abandoned = alive ? 0 : 1;
   out.storage_bytes = pool_.capacity_bytes();
-  out.storage_used_bytes = pool_.used_bytes();
+  out.storage_used_bytes = alive ? pool_.used_bytes() : 0;
   out.hidden_access_count = platform_.hidden_access_count();
   out.window_write_count = platform_.window_write_count();
   for (std::uint32_t i = 0; i < out.server_count; ++i) {
-    const LockGuard guard(servers_[i].lock(), platform_);
+    if (alive) servers_[i].lock().acquire(platform_);
     for (unsigned kind = 0; kind < VMSRS_FAULT_KIND_COUNT; ++kind)
       out.faults[kind] += servers_[i].faults()[kind];
+    if (alive) servers_[i].lock().release();
   }
 }
 

@@ -47,7 +47,8 @@ class Engine {
   Reply scrub(std::uint64_t index, std::uint64_t bytes);
   static constexpr std::uint64_t kEveryServer = ~0ull;
 
-  void stats(vmsrs_stats& out);
+  // `alive` false: the engine is abandoned, and its counts are read without its locks.
+  void stats(vmsrs_stats& out, bool alive = true);
 
   // The invariants (engine_checks.cpp). AGAIN while a verdict is PENDING; WRONG_STATE: never begun.
   vmsrs_status check(bool anew, vmsrs_check_report& report);
