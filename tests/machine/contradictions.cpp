@@ -28,12 +28,12 @@ bool is(const char* label, const void* text, std::uint32_t bytes) {
 
 }  // namespace
 
-recovery::Reply real_user_label(recovery::Server* server, const void* text, std::uint32_t bytes,
-                                recovery::Thread thread)
-    asm("__real__ZN5vmsrs8recovery6Server10user_labelEPKvjNS0_6ThreadE");
-recovery::Reply user_label(recovery::Server* server, const void* text, std::uint32_t bytes,
-                           recovery::Thread thread)
-    asm("__wrap__ZN5vmsrs8recovery6Server10user_labelEPKvjNS0_6ThreadE");
+recovery::Reply real_user_label(
+    recovery::Server* server, const void* text, std::uint32_t bytes,
+    recovery::Thread thread) asm("__real__ZN5vmsrs8recovery6Server10user_labelEPKvjNS0_6ThreadE");
+recovery::Reply user_label(
+    recovery::Server* server, const void* text, std::uint32_t bytes,
+    recovery::Thread thread) asm("__wrap__ZN5vmsrs8recovery6Server10user_labelEPKvjNS0_6ThreadE");
 recovery::Reply user_label(recovery::Server* server, const void* text, std::uint32_t bytes,
                            recovery::Thread thread) {
   const bool holds_others = is(kFaultWhileOthersAreHeld, text, bytes);
@@ -45,10 +45,10 @@ recovery::Reply user_label(recovery::Server* server, const void* text, std::uint
   return real_user_label(server, text, bytes, thread);
 }
 
-void real_handle_cpuid(svm::Processor& processor)
-    asm("__real__ZN5vmsrs3svm12handle_cpuidERNS0_9ProcessorE");
-void handle_cpuid(svm::Processor& processor)
-    asm("__wrap__ZN5vmsrs3svm12handle_cpuidERNS0_9ProcessorE");
+void real_handle_cpuid(svm::Processor& processor) asm(
+    "__real__ZN5vmsrs3svm12handle_cpuidERNS0_9ProcessorE");
+void handle_cpuid(svm::Processor& processor) asm(
+    "__wrap__ZN5vmsrs3svm12handle_cpuidERNS0_9ProcessorE");
 void handle_cpuid(svm::Processor& processor) {
   if (static_cast<std::uint32_t>(processor.vmcb->save.rax) == kFaultingLeaf) fault();
   real_handle_cpuid(processor);

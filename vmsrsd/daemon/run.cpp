@@ -125,7 +125,8 @@ void run_until_stopped(channel::Channel& channel, const Options& options, config
   Recurring reaping(config.reap_interval_ms);
   Recurring scrubbing(config.scrub_rate_bytes == 0 ? 0 : Scrubber::kIntervalMs);
   for (;;) {
-    const int signal = wait_for_signal(signals, std::min({reaping.wait(), scrubbing.wait(), looking.wait()}));
+    const int signal =
+        wait_for_signal(signals, std::min({reaping.wait(), scrubbing.wait(), looking.wait()}));
     if (signal == SIGTERM || signal == SIGINT) {
       spdlog::info("stopping on signal {}", signal);
       return;
@@ -177,6 +178,12 @@ int open_and_serve(channel::Hypercall& hypercall, const Options& options, config
     return fail(ops::kExitDenied,
                 "the hypervisor takes no secret now, after too many wrong ones: wait a minute, "
                 "then start vmsrsd again");
+  }
+  if (status == VMSRS_NO_ENGINE) {
+    return fail(
+        ops::kExitUnreachable,
+        "the hypervisor has contradicted itself: NOTHING IS PROTECTED any more, and no channel "
+        "can be opened: boot the machine anew");
   }
   if (status != VMSRS_OK) {
     return fail(ops::kExitFailed,

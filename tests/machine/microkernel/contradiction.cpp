@@ -5,7 +5,6 @@
 // (contradictions.cpp). `held=1`: while the other processors are held. `second=1`: the next one,
 // outside of the engine, ends the machine.
 #include "../contradictions.hpp"
-
 #include "server.hpp"
 
 namespace {
