@@ -161,8 +161,8 @@ int attach(const vmsrs_options& options, bool& again) {
   request.abi_version = VMSRS_ABI_VERSION;
   request.process_id = static_cast<std::uint32_t>(getpid());
   control_page.block.can_populate = kernel_can_populate();
-  const CallResult result = call(VMSRS_CALL_ATTACH, {.rdi = to_register(&request)},
-                                 ReadOnlyRange{&request, sizeof request});
+  const CallResult result = call_to_end(VMSRS_CALL_ATTACH, {.rdi = to_register(&request)},
+                                        ReadOnlyRange{&request, sizeof request});
   explicit_bzero(request.secret, sizeof request.secret);
   if (result.status != VMSRS_OK) return fail_status("vmsrs_attach", result.status);
   int error = set_up(options, static_cast<std::uint32_t>(result.first));
