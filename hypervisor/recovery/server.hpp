@@ -294,6 +294,7 @@ class Server {
   bool shared(const Region& region) const { return (region.processes & ~bit_of(present_)) != 0; }
   bool reaches(std::uint32_t process) const;
   bool leave_regions(std::uint32_t process, Named named, std::uint32_t& steps);
+  void leave_regions(std::uint32_t process, Named named);
   void leave(std::uint32_t process, Named named);
   bool close_quiet_users(std::uint32_t process);
   bool end_users(std::uint32_t& steps);

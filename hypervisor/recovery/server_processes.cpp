@@ -170,9 +170,13 @@ bool Server::leave_regions(std::uint32_t process, Named named, std::uint32_t& st
   return true;
 }
 
+void Server::leave_regions(std::uint32_t process, Named named) {
+  std::uint32_t steps = ~0u;
+  while (!leave_regions(process, named, steps)) steps = ~0u;
+}
+
 void Server::leave(std::uint32_t process, Named named) {
-  std::uint32_t all = ~0u;
-  (void)leave_regions(process, named, all);
+  leave_regions(process, named);
   if (process_count_ == 1) end_everybody();
   processes_[process] = Process{};
   present_ = kNoProcess;
