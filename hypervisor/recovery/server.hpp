@@ -89,7 +89,7 @@ class Server {
   // The process is dead. Its users have crashed, and are collected by the others; with the last one
   // users, records, regions and the attachment go, and named regions are kept. AGAIN: a piece of
   // that was done. From the first piece to the last the process is there, and makes no calls.
-  static constexpr std::uint32_t kReapSteps = 256;  // each some 200 instructions at most
+  static constexpr std::uint32_t kReapSteps = 192;  // each some 600 instructions at most
   Reply reap(std::uint32_t process, std::uint32_t steps = kReapSteps);
   std::uint32_t leaving_process() const;  // one that is being reaped; kNoProcess: none is
   // A call of this process is under way: addresses are its.
@@ -305,7 +305,7 @@ class Server {
   Reply scan_for_orphans(Region& region, std::uint32_t& claims, std::uint32_t& granules,
                          GuestMemory& memory);
   Reply restore_orphan(Slot slot, std::uint32_t& budget, GuestMemory& memory);
-  void finish_orphans();
+  void finish_orphans(std::uint32_t most = VMSRS_MAX_USERS);
 
   Reply put(std::uint64_t to, std::uint32_t bytes, const Source& source, const StoreHints& hints,
             Thread thread);

@@ -10,6 +10,7 @@ namespace {
 constexpr std::uint32_t kScannedClaims = 4096;  // of one call, as the next one
 constexpr std::uint32_t kRestoredGranules = 256;
 constexpr std::uint32_t kStepsOfReadUser = 64;
+constexpr std::uint32_t kFinishedAtOnce = 128;  // others wait for the next SERVICE
 
 }  // namespace
 
@@ -180,7 +181,7 @@ void Server::leave(std::uint32_t process, Named named) {
   if (process_count_ == 1) end_everybody();
   processes_[process] = Process{};
   present_ = kNoProcess;
-  if (--process_count_ > 0) return finish_orphans();
+  if (--process_count_ > 0) return finish_orphans(kFinishedAtOnce);
   stop_walks();
   wake_all_slots();
   area_bytes_ = 0;
@@ -321,14 +322,15 @@ Reply Server::restore_orphan(Slot slot, std::uint32_t& budget, GuestMemory& memo
 
 // Collected are those of whom nothing is left anywhere. One that was given to a thread in advance
 // and has left nothing had never begun.
-void Server::finish_orphans() {
+void Server::finish_orphans(std::uint32_t most) {
   if (orphan_count_ == 0) return;
   for (const Region& region : ledger_.regions)
     if (region.has_orphans) return;
-  for (std::uint32_t i = 0; i < VMSRS_MAX_USERS; ++i) {
+  for (std::uint32_t i = 0; i < VMSRS_MAX_USERS && most > 0; ++i) {
     const Slot slot = static_cast<Slot>(i);
     const User& user = ledger_.users[slot];
     if (!user.orphan || user.records != kNoRecord) continue;
+    --most;
     if (!user.quiet || user.restore_count > 0) {
       finish_collection(slot);
       continue;
