@@ -40,6 +40,10 @@ std::string guest_words(const Json& status) {
 }
 
 void print_status(const Json& status, const TableStyle& style) {
+  if (!status.at("protection").get<bool>())
+    std::printf(
+        "NOTHING IS PROTECTED any more: the hypervisor has contradicted itself, and Linux goes on "
+        "without it.\nBoot the machine anew; `vmsrsctl hypervisor log` tells where it was.\n\n");
   const Json& restores = status.at("restores");
   Table host;
   host.add({"Mode", mode_cell(status.at("mode"))});

@@ -15,6 +15,7 @@
 #include "protection_key.hpp"
 #include "suppression.hpp"
 #include "thread.hpp"
+#include "unprotected.hpp"
 #include "user.hpp"
 
 // Class 1 of the function library (the paper, 4.7): loads, stores and assignments of profiled
@@ -195,14 +196,16 @@ vmsrs_fault_kind refusal_kind(std::uint64_t status, std::uint64_t address) {
   end_process("a store outside every user scope", address, status_text(status));
 }
 
-// The user's crash, for a store that was refused.
-void crash_refused(std::uint64_t status, std::uint64_t address) {
+// The user's crash, for a store that was refused. False: nobody refuses stores any more.
+bool crash_refused(std::uint64_t status, std::uint64_t address) {
   fail_status("a store", status);
   const CallResult crash =
       crash_user(refusal_kind(status, address), address, to_register(__builtin_return_address(0)));
   if (crash.status == VMSRS_CRASHED && past_bounds(crash.first)) unwind();
+  if (crash.status == VMSRS_NO_ENGINE) return false;
   if (crash.status != VMSRS_OK && crash.status != VMSRS_CRASHED)
     refuse_without_user(status, address);
+  return true;
 }
 
 // The thread's words say that no scope is open. If what the library keeps sealed says otherwise, or
@@ -218,25 +221,38 @@ bool user_is_damaged(std::uint64_t address) {
 bool only_reads() { return vmsrs_fast_thread.reader != 0 && !user_is_crashed(); }
 
 // Runs a store, which gives a status, in the thread's user or, without one, in a user of its own.
+// False: there is no engine any more, and it has not been made.
 template <typename Store>
-void in_a_scope(std::uint64_t address, Store store) {
+bool made_in_a_scope(std::uint64_t address, Store store) {
   const bool open = vmsrs_fast_thread.own != 0 || control().areas == nullptr;
-  if (!open && user_is_damaged(address)) return meet_crash();
+  if (!open && user_is_damaged(address)) return meet_crash(), true;
   std::uint64_t status = VMSRS_NO_USER;
   if (open) status = only_reads() ? std::uint64_t{VMSRS_READ_ONLY} : store();
   if (status == VMSRS_OK) [[likely]]
-    return;
-  if (status == VMSRS_CRASHED) return meet_crash();
+    return true;
+  if (status == VMSRS_CRASHED) return meet_crash(), true;
+  if (status == VMSRS_NO_ENGINE) return false;
   if (status != VMSRS_NO_USER) return crash_refused(status, address);
   std::uint64_t depth = 0;
   constexpr std::uint64_t kNoLabel = 0;
-  if (open_scope(kNoLabel, ScopeKind::kUser, nullptr, nullptr, depth) != 0)
+  if (open_scope(kNoLabel, ScopeKind::kUser, nullptr, nullptr, depth) != 0) {
+    if (is_unprotected()) return false;
     refuse_without_user(VMSRS_NO_SLOT, address);
+  }
   status = store();
-  if (status != VMSRS_OK) crash_user(refusal_kind(status, address), address, 0);
+  if (status != VMSRS_OK && status != VMSRS_NO_ENGINE)
+    crash_user(refusal_kind(status, address), address, 0);
   const int outcome = close_scopes(depth);
+  if (status == VMSRS_NO_ENGINE) return false;
   if (status != VMSRS_OK) refuse_without_user(status, address);
   if (outcome != VMSRS_FINISHED) refuse_without_user(VMSRS_WRONG_STATE, address);
+  return true;
+}
+
+// `plain`: the same store, in a process that is not protected any more.
+template <typename Store, typename Plain>
+void in_a_scope(std::uint64_t address, Store store, Plain plain) {
+  if (!made_in_a_scope(address, store) && may_store_unprotected()) plain();
 }
 
 std::uint64_t status_of(Access outcome, const Claims& access) {
@@ -274,19 +290,30 @@ void store_piece(std::byte* to, const std::byte* from, std::size_t bytes) {
   const vmsrs_window* const window = attached_window();
   const std::uint64_t address = to_register(to);
   const fast::Region* const region = claimed_region_at(address, bytes);
-  in_a_scope(address, [&]() -> std::uint64_t {
-    if (region != nullptr && !stores_nothing(*window))
-      return store_claimed(*window, *region, address, from, bytes);
-    return call(VMSRS_CALL_STORE_RANGE, {.rdi = address, .rsi = to_register(from), .rdx = bytes},
-                {from, bytes})
-        .status;
-  });
+  in_a_scope(
+      address,
+      [&]() -> std::uint64_t {
+        if (region != nullptr && !stores_nothing(*window))
+          return store_claimed(*window, *region, address, from, bytes);
+        return call(VMSRS_CALL_STORE_RANGE,
+                    {.rdi = address, .rsi = to_register(from), .rdx = bytes}, {from, bytes})
+            .status;
+      },
+      [&] { plain_copy(to, from, bytes); });
+}
+
+// In a process that is not attached, or no more.
+bool may_store_plainly() { return !is_unprotected() || may_store_unprotected(); }
+
+template <typename T>
+void store_plainly(T* to, T value) {
+  if (may_store_plainly()) fast::plain_store(to, value);
 }
 
 template <typename T>
 [[gnu::noinline]] void store_slowly(T* to, T value) {
   const vmsrs_window* const window = attached_window();
-  if (window == nullptr) return fast::plain_store(to, value);
+  if (window == nullptr) return store_plainly(to, value);
   const std::uint64_t address = to_register(to);
   fast::Thread& thread = vmsrs_fast_thread;
   const fast::Region* region = &last_region_at(thread, address);
@@ -296,20 +323,23 @@ template <typename T>
   }
   const bool whole =
       region != nullptr && bytes_in_granule(*region, address, sizeof(T)) == sizeof(T);
-  in_a_scope(address, [&]() -> std::uint64_t {
-    if (region != nullptr && stores_nothing(*window)) region = nullptr;
-    if (region != nullptr && whole) [[likely]] {
-      EngineCalls calls;
-      Claims access(claims_thread(window), *window, control().area_bytes, calls);
-      return status_of(access.store(*region, address, &value, sizeof(T)), access);
-    }
-    const auto* const bytes = reinterpret_cast<const std::byte*>(&value);
-    if (region != nullptr)
-      if (const fast::Region* all = claimed_region_at(address, sizeof(T)))
-        return store_claimed(*window, *all, address, bytes, sizeof(T));
-    note_trapped();
-    return call(VMSRS_CALL_STORE, {.rdi = address, .rsi = value, .rdx = sizeof(T)}).status;
-  });
+  in_a_scope(
+      address,
+      [&]() -> std::uint64_t {
+        if (region != nullptr && stores_nothing(*window)) region = nullptr;
+        if (region != nullptr && whole) [[likely]] {
+          EngineCalls calls;
+          Claims access(claims_thread(window), *window, control().area_bytes, calls);
+          return status_of(access.store(*region, address, &value, sizeof(T)), access);
+        }
+        const auto* const bytes = reinterpret_cast<const std::byte*>(&value);
+        if (region != nullptr)
+          if (const fast::Region* all = claimed_region_at(address, sizeof(T)))
+            return store_claimed(*window, *all, address, bytes, sizeof(T));
+        note_trapped();
+        return call(VMSRS_CALL_STORE, {.rdi = address, .rsi = value, .rdx = sizeof(T)}).status;
+      },
+      [&] { fast::plain_store(to, value); });
 }
 
 // In the region where the thread's user last stored, a granule that is its own or nobody's.
@@ -331,6 +361,27 @@ void store(T* to, T value) {
     store_slowly(to, value);
 }
 
+template <typename T>
+bool compare_exchange_plain(void* word, void* expected, const void* desired) {
+  T value;
+  std::memcpy(&value, desired, sizeof value);
+  return __atomic_compare_exchange(static_cast<T*>(word), static_cast<T*>(expected), &value, false,
+                                   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+bool compare_exchange_plain(void* word, void* expected, const void* desired, std::size_t bytes) {
+  switch (bytes) {
+    case 1:
+      return compare_exchange_plain<std::uint8_t>(word, expected, desired);
+    case 2:
+      return compare_exchange_plain<std::uint16_t>(word, expected, desired);
+    case 4:
+      return compare_exchange_plain<std::uint32_t>(word, expected, desired);
+    default:
+      return compare_exchange_plain<std::uint64_t>(word, expected, desired);
+  }
+}
+
 // The same word, nobody else's store between its being looked at and its being stored.
 bool compare_exchange(std::byte* word, std::uint64_t& seen, std::uint64_t desired,
                       std::size_t bytes) {
@@ -338,7 +389,7 @@ bool compare_exchange(std::byte* word, std::uint64_t& seen, std::uint64_t desire
   const std::uint64_t address = to_register(word);
   const fast::Region* const region = claimed_region_at(address, bytes);
   bool equal = true;  // what a crashed user hears: a loop of its own must end
-  in_a_scope(address, [&]() -> std::uint64_t {
+  const auto by_engine = [&]() -> std::uint64_t {
     EngineCalls calls;
     if (region != nullptr && !stores_nothing(*window)) {
       fast::Thread& thread = claims_thread(window);
@@ -353,16 +404,10 @@ bool compare_exchange(std::byte* word, std::uint64_t& seen, std::uint64_t desire
     equal = result.status != VMSRS_OK || result.first == 0;
     if (!equal) seen = result.second;
     return result.status;
-  });
+  };
+  in_a_scope(address, by_engine,
+             [&] { equal = compare_exchange_plain(word, &seen, &desired, bytes); });
   return equal;
-}
-
-template <typename T>
-bool compare_exchange_plain(void* word, void* expected, const void* desired) {
-  T value;
-  std::memcpy(&value, desired, sizeof value);
-  return __atomic_compare_exchange(static_cast<T*>(word), static_cast<T*>(expected), &value, false,
-                                   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
 void fill_piece(std::byte* to, std::uint8_t value, std::size_t bytes) {
@@ -374,10 +419,13 @@ void fill_piece(std::byte* to, std::uint8_t value, std::size_t bytes) {
       store_piece(to + done, buffer, std::min(bytes - done, sizeof buffer));
     return;
   }
-  in_a_scope(address, [&]() -> std::uint64_t {
-    note_trapped();
-    return call(VMSRS_CALL_FILL_RANGE, {.rdi = address, .rsi = value, .rdx = bytes}).status;
-  });
+  in_a_scope(
+      address,
+      [&]() -> std::uint64_t {
+        note_trapped();
+        return call(VMSRS_CALL_FILL_RANGE, {.rdi = address, .rsi = value, .rdx = bytes}).status;
+      },
+      [&] { std::memset(to, value, bytes); });
 }
 
 // Calls piece(offset, bytes) for each piece of an operation that is longer than one call may be.
@@ -435,16 +483,8 @@ bool vmsrs_compare_exchange(void* word, void* expected, const void* desired, siz
     return true;
   }
   if (guest::attached_window() == nullptr) {
-    switch (bytes) {
-      case 1:
-        return guest::compare_exchange_plain<std::uint8_t>(word, expected, desired);
-      case 2:
-        return guest::compare_exchange_plain<std::uint16_t>(word, expected, desired);
-      case 4:
-        return guest::compare_exchange_plain<std::uint32_t>(word, expected, desired);
-      default:
-        return guest::compare_exchange_plain<std::uint64_t>(word, expected, desired);
-    }
+    if (!guest::may_store_plainly()) return true;
+    return guest::compare_exchange_plain(word, expected, desired, bytes);
   }
   std::uint64_t seen = 0;
   std::uint64_t value = 0;
@@ -465,7 +505,7 @@ void vmsrs_load_range(void* to, const void* from_profiled, size_t bytes) {
 
 void vmsrs_store_range(void* to_profiled, const void* from, size_t bytes) {
   if (guest::attached_window() == nullptr) {
-    std::memmove(to_profiled, from, bytes);
+    if (guest::may_store_plainly()) std::memmove(to_profiled, from, bytes);
     return;
   }
   auto* target = static_cast<std::byte*>(to_profiled);
@@ -478,7 +518,7 @@ void vmsrs_store_range(void* to_profiled, const void* from, size_t bytes) {
 
 void vmsrs_fill_range(void* to_profiled, int byte_value, size_t bytes) {
   if (guest::attached_window() == nullptr) {
-    std::memset(to_profiled, byte_value, bytes);
+    if (guest::may_store_plainly()) std::memset(to_profiled, byte_value, bytes);
     return;
   }
   auto* target = static_cast<std::byte*>(to_profiled);
@@ -492,7 +532,7 @@ void vmsrs_assign(void* to_profiled, const void* from_profiled, size_t bytes) {
   auto* target = static_cast<std::byte*>(to_profiled);
   const auto* source = static_cast<const std::byte*>(from_profiled);
   if (guest::attached_window() == nullptr) {
-    std::memmove(target, source, bytes);
+    if (guest::may_store_plainly()) std::memmove(target, source, bytes);
     return;
   }
   const bool backwards = target > source && target < source + bytes;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,6 +25,7 @@
 #include "service.hpp"
 #include "system_calls.hpp"
 #include "thread.hpp"
+#include "window.hpp"
 
 namespace vmsrs::guest {
 
@@ -112,18 +112,6 @@ int set_up(const vmsrs_options& options, std::uint32_t server) {
   return 0;
 }
 
-// The mapping stays, for threads look at its mode word without asking whether it is still there:
-// what they see from now on is a mode that none of them knows.
-void retire_window(const vmsrs_window* window) {
-  void* const end =
-      mmap(nullptr, VMSRS_WINDOW_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (end == MAP_FAILED) return;
-  std::memset(end, 0xff, VMSRS_WINDOW_BYTES);
-  mprotect(end, VMSRS_WINDOW_BYTES, PROT_READ);
-  mremap(end, VMSRS_WINDOW_BYTES, VMSRS_WINDOW_BYTES, MREMAP_MAYMOVE | MREMAP_FIXED,
-         const_cast<vmsrs_window*>(window));
-}
-
 int take_down() {
   const vmsrs_window* window = attached_window();
   const CallResult result = call_to_end(VMSRS_CALL_DETACH);
@@ -173,8 +161,8 @@ int attach(const vmsrs_options& options, bool& again) {
   request.abi_version = VMSRS_ABI_VERSION;
   request.process_id = static_cast<std::uint32_t>(getpid());
   control_page.block.can_populate = kernel_can_populate();
-  const CallResult result = call(VMSRS_CALL_ATTACH, {.rdi = to_register(&request)},
-                                 ReadOnlyRange{&request, sizeof request});
+  const CallResult result = call_to_end(VMSRS_CALL_ATTACH, {.rdi = to_register(&request)},
+                                        ReadOnlyRange{&request, sizeof request});
   explicit_bzero(request.secret, sizeof request.secret);
   if (result.status != VMSRS_OK) return fail_status("vmsrs_attach", result.status);
   int error = set_up(options, static_cast<std::uint32_t>(result.first));

@@ -268,11 +268,12 @@ static void forget_last_regions(fast::Thread& thread) {
 
 fast::Thread& claims_thread(const vmsrs_window* window) {
   fast::Thread& thread = vmsrs_fast_thread;
-  if (thread.mode != &window->status.mode) {
+  const std::uint64_t* const mode = window != nullptr ? &window->status.mode : &kNoMode;
+  if (thread.mode != mode) {
     thread.seen = thread.seen_any = fast::kNever;
     forget_last_regions(thread);
     fast::barrier();
-    thread.mode = &window->status.mode;
+    thread.mode = mode;
   }
   return thread;
 }
@@ -329,8 +330,9 @@ CallResult end_user(std::uint64_t flags) {
   std::byte* const buffer = call_buffer(room);
   HandedOver over;
   EngineCalls calls;
-  const bool handed_over = buffer != nullptr && own_area() != nullptr &&
-                           Claims(thread, *attached_window(), control().area_bytes, calls)
+  const vmsrs_window* const window = attached_window();
+  const bool handed_over = buffer != nullptr && own_area() != nullptr && window != nullptr &&
+                           Claims(thread, *window, control().area_bytes, calls)
                                .hand_over(buffer, room, claimed_region_numbered, over);
   if (handed_over) demote_lines(buffer, over.bytes);
   const vmsrs_write_set& set = thread.set;
@@ -388,8 +390,10 @@ void close_hook_window() {
 }
 
 bool any_open_scope() {
+  const vmsrs_window* const window = attached_window();
+  if (window == nullptr) return false;
   for (std::uint64_t slot = 0; control().areas != nullptr && slot < VMSRS_MAX_USERS; ++slot) {
-    const std::uint64_t word = __atomic_load_n(&attached_window()->users[slot], __ATOMIC_ACQUIRE);
+    const std::uint64_t word = __atomic_load_n(&window->users[slot], __ATOMIC_ACQUIRE);
     if ((word & 3) == VMSRS_USER_ACTIVE &&
         __atomic_load_n(&area_of(slot).process, __ATOMIC_ACQUIRE) ==
             static_cast<std::uint64_t>(control().process) &&

@@ -41,6 +41,7 @@ struct ControlBlock {
   std::uint32_t service_stop;
   bool can_populate;  // see touch_page
   bool hosted;        // see platform.cpp
+  bool unprotected;   // see unprotected.hpp
   bool signal_mask_stays;
   bool polices_calls;  // of crashed users' threads
   bool watches_locks;

@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <iterator>
 
+#include "unprotected.hpp"
+
 namespace vmsrs::guest {
 namespace {
 
@@ -65,6 +67,9 @@ constexpr StatusText kStatusTexts[] = {
      "see vmsrsctl users list"},
     {VMSRS_ERROR_STATE, "the name is profiled or kept with another size or granule",
      "ask for the same, or give its content up with unprofile_named"},
+    {VMSRS_ERROR_NO_PLATFORM,
+     "the hypervisor has contradicted itself and protects nothing any more",
+     "boot the machine anew; until then the program runs as if it had not attached"},
 };
 static_assert(std::size(kStatusTexts) == VMSRS_STATUS_COUNT);
 
@@ -83,6 +88,7 @@ int fail(vmsrs_error error, const char* format, ...) {
 }
 
 int fail_status(const char* call_name, std::uint64_t status) {
+  if (status == VMSRS_NOT_ATTACHED && is_unprotected()) status = VMSRS_NO_ENGINE;
   const StatusText& text = text_of(status);
   return fail(text.error, "%s: %s (status %llu)%s%s", call_name, text.text,
               static_cast<unsigned long long>(status), text.advice[0] != '\0' ? ": " : "",

@@ -21,6 +21,7 @@
 #include "step.hpp"
 #include "suppression.hpp"
 #include "thread.hpp"
+#include "unprotected.hpp"
 
 namespace vmsrs::guest {
 namespace {
@@ -111,6 +112,8 @@ void on_fault(int signal, siginfo_t* info, void* ucontext) {
     errno = saved_errno;
     return;
   }
+  // A user that had crashed goes no further; of others nothing is contained any more.
+  if (is_unprotected()) (void)may_store_unprotected();
   const auto instruction = static_cast<std::uint64_t>(context.uc_mcontext.gregs[REG_RIP]);
   const bool raised = is_raised(signal, *info, context);
   // Sent by somebody: no fault. Or the thread has no user, or one in advance that it has not begun.

@@ -8,6 +8,7 @@
 
 #include "control.hpp"
 #include "protection_key.hpp"
+#include "unprotected.hpp"
 
 namespace vmsrs::guest {
 namespace {
@@ -73,6 +74,8 @@ CallResult call(vmsrs_call number, const CallArguments& arguments, ReadOnlyRange
   std::uint64_t missing = 0;
   for (unsigned touched = 0; touched < kTouchLimit; ++touched) {
     const CallResult result = platform_call(number, arguments);
+    if (result.status == VMSRS_NO_ENGINE) [[unlikely]]
+      go_on_unprotected();
     if (result.status != VMSRS_TOUCH) return result;
     missing = result.first;
     // A page of the source may be one of the destination too: then reading it does not help.

@@ -22,6 +22,7 @@
 #include "suspended.hpp"
 #include "system_calls.hpp"
 #include "thread.hpp"
+#include "unprotected.hpp"
 
 namespace vmsrs::guest {
 
@@ -91,7 +92,8 @@ void keep_user(ThreadContext& context, std::uint64_t word, std::uint64_t mode) {
 }
 
 std::uint64_t current_mode() {
-  return __atomic_load_n(&attached_window()->status.mode, __ATOMIC_ACQUIRE);
+  const vmsrs_window* const window = attached_window();
+  return window != nullptr ? __atomic_load_n(&window->status.mode, __ATOMIC_ACQUIRE) : fast::kNever;
 }
 
 // The next user, without a call. False: there is none, or it is not ours any more: that moves the
@@ -129,6 +131,11 @@ int collect() {
   end_policing();
   const CallResult result = call_to_end(VMSRS_CALL_USER_COLLECT);
   if (result.status == VMSRS_OK) {
+    let_go_of_locks();
+    settle_effects(Ending::kTakenBack);
+    return VMSRS_SUPPRESSED;
+  }
+  if (result.status == VMSRS_NO_ENGINE) {
     let_go_of_locks();
     settle_effects(Ending::kTakenBack);
     return VMSRS_SUPPRESSED;
@@ -228,8 +235,30 @@ int enter_scope(ThreadContext& context, void (*on_crash)(void*), void* argument,
   return 0;
 }
 
+namespace {
+
+// Nobody commits anything, and nobody takes anything back: what is in memory stays.
+int close_scopes_unprotected(ThreadContext& context, std::uint64_t depth) {
+  const bool crashed = seal_holds(context) && context.crash_ns != 0;
+  const int outcome = crashed ? VMSRS_SUPPRESSED : VMSRS_FINISHED;
+  if (depth > 1) {
+    pop_scope(context, depth);
+    return outcome;
+  }
+  end_policing();
+  stop_time_bound(context);
+  reset_user(context);
+  leave_user();
+  if (crashed) let_go_of_locks();
+  settle_effects(crashed ? Ending::kTakenBack : Ending::kFinished);
+  return outcome;
+}
+
+}  // namespace
+
 int close_scopes(std::uint64_t depth) {
   ThreadContext& context = thread_context();
+  if (is_unprotected()) return close_scopes_unprotected(context, depth);
   // What was to happen at its end cannot be told any more: then its end cannot be a good one.
   if (depth == 1 && !effects_hold()) crash_user(VMSRS_FAULT_CHECK, 0, 0);
   if (depth == 1 && seal_holds(context) && context.suspends != 0 && !user_is_crashed()) {
@@ -251,8 +280,10 @@ int close_scopes(std::uint64_t depth) {
     }
     if (const int outcome = finish_and_keep(context, mode); outcome != kNotFinished) return outcome;
   }
+  if (is_unprotected()) return close_scopes_unprotected(context, depth);
   hear_of_crash();
   if (depth == 1 && in_suppression()) end_policing();
+  const bool crashed = seal_holds(context) && context.crash_ns != 0;
   // Before the call: from here on the time bound must not unwind to a point that is behind us.
   if (depth == 1) {
     stop_time_bound(context);
@@ -264,6 +295,10 @@ int close_scopes(std::uint64_t depth) {
   CallResult end;
   do {
     end = end_user();
+    if (end.status == VMSRS_NO_ENGINE) {
+      settle_effects(crashed ? Ending::kTakenBack : Ending::kFinished);
+      return crashed ? VMSRS_SUPPRESSED : VMSRS_FINISHED;
+    }
     if (end.status != VMSRS_OK && end.status != VMSRS_CRASHED)
       return fail_status("closing a user scope", end.status);
   } while (end.first >= depth);
@@ -329,14 +364,24 @@ void note_kind_of_scope(std::uint64_t depth, bool ends_with_body) {
   seal(context);
 }
 
+int run_unprotected(void (*body)(void*), void* argument) {
+  body(argument);
+  return VMSRS_FINISHED;
+}
+
 // `open(depth)` opens its scope: 0, or what the whole of it comes to.
 template <typename Open>
 int run_scope(const char* name, void (*body)(void*), void* argument, Open open) {
   if (body == nullptr) return fail(VMSRS_ERROR_ARGUMENT, "%s: body is NULL", name);
+  if (is_unprotected()) return run_unprotected(body, argument);
   if (attached_window() == nullptr) return fail_status(name, VMSRS_NOT_ATTACHED);
   const SignalsUnblocked signals;
   std::uint64_t depth = 0;
   int outcome = open(depth);
+  if (outcome != 0 && is_unprotected()) {
+    signals.restore_before();
+    return run_unprotected(body, argument);
+  }
   if (outcome == 0) {
     ThreadContext& context = thread_context();
     note_kind_of_scope(depth, true);
@@ -407,6 +452,7 @@ int close_user_in_frame(bool unwound) {
 
 template <typename Open>
 int begin_scope(const char* name, Open open) {
+  if (is_unprotected()) return 0;
   if (attached_window() == nullptr) return fail_status(name, VMSRS_NOT_ATTACHED);
   const SignalsUnblocked signals;
   std::uint64_t depth = 0;
@@ -415,7 +461,7 @@ int begin_scope(const char* name, Open open) {
     signals.restore_before();
   else
     note_kind_of_scope(depth, false);
-  return outcome;
+  return is_unprotected() ? 0 : outcome;
 }
 
 int run_user(const char* name, ScopeKind kind, std::uint64_t label, void (*body)(void*),
@@ -520,8 +566,10 @@ int vmsrs_reader_begin(uint64_t label) {
 }
 
 int vmsrs_user_end(void) {
-  if (attached_window() == nullptr) return fail_status("vmsrs_user_end", VMSRS_NOT_ATTACHED);
   ThreadContext& context = thread_context();
+  if (is_unprotected())
+    return seal_holds(context) && context.depth != 0 ? close_scopes(context.depth) : VMSRS_FINISHED;
+  if (attached_window() == nullptr) return fail_status("vmsrs_user_end", VMSRS_NOT_ATTACHED);
   if (seal_holds(context)) {
     if (context.depth == 0) return fail_status("vmsrs_user_end", VMSRS_NO_USER);
     if ((context.run_scopes & bit_of(context.depth)) != 0)

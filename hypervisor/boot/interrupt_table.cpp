@@ -3,6 +3,7 @@
 
 #include "boot/host_cpu.hpp"
 #include "svm/console.hpp"
+#include "svm/contradiction.hpp"
 
 extern "C" {
 extern char host_fault_vectors[], host_nmi_vector[], host_drain_vector[], host_security_vector[];
@@ -20,7 +21,8 @@ struct Gate {
 static_assert(sizeof(Gate) == 16);
 constexpr std::uint16_t kInterruptGate = 0x8e00;
 constexpr std::uint16_t kHostCode = 0x08;
-constexpr std::size_t kStubBytes = 16, kExceptions = 32, kNmi = 2, kSecurity = 30;
+constexpr std::size_t kStubBytes = 16, kExceptions = 32, kNmi = 2, kDoubleFault = 8,
+                      kMachineCheck = 18, kSecurity = 30;
 
 // A page of its own, which the host's tables keep from being written.
 alignas(svm::kPage) constinit Gate table[256] = {};
@@ -61,7 +63,12 @@ void load_interrupt_table() {
 // A fault of the hypervisor itself: a defect. frame: vector, error code, rip, cs, rflags, rsp, ss.
 void host_fault(const std::uint64_t* frame, std::uint64_t cr2) {
   using vmsrs::console::Hex;
-  vmsrs::console::seize_lines();
-  vmsrs::console::stop("the hypervisor faulted: vector ", frame[0], " code ", Hex{frame[1]}, " at ",
-                       Hex{frame[2]}, " stack ", Hex{frame[5]}, " cr2 ", Hex{cr2});
+  using namespace vmsrs::boot;
+  namespace console = vmsrs::console;
+  console::seize_lines();
+  const console::Line line =
+      console::complain("the hypervisor faulted: vector ", frame[0], " code ", Hex{frame[1]}, " at ",
+                        Hex{frame[2]}, " stack ", Hex{frame[5]}, " cr2 ", Hex{cr2});
+  if (frame[0] != kDoubleFault && frame[0] != kMachineCheck) vmsrs::svm::abandon_engine();
+  console::give_up(line.text() + __builtin_strlen(console::kErrorPrefix));
 }

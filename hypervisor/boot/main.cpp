@@ -12,6 +12,7 @@
 #include "monitor/monitor.hpp"
 #include "svm/apic.hpp"
 #include "svm/console.hpp"
+#include "svm/contradiction.hpp"
 #include "svm/features.hpp"
 #include "svm/guest_access.hpp"
 #include "svm/guest_end.hpp"
@@ -345,6 +346,7 @@ void start_engine(const Options& options) {
   svm::enable_svm(self);
   load_linux(self);
   if (options.restart) svm::set_guest_loader(load_linux);
+  if (options.goes_on) svm::let_linux_go_on();
   svm::run_guest(self);
 }
 

@@ -114,6 +114,14 @@ const char* parse_word(const char* word, Options& options) {
     options.restart = rest == nullptr || !ends_word(*rest);
     return options.restart ? "expected restart=off" : nullptr;
   }
+  if (const char* v = after_prefix(word, "contradiction=")) {
+    const char* const goes_on = after_prefix(v, "go_on");
+    options.goes_on = goes_on != nullptr && ends_word(*goes_on);
+    const char* const rest = goes_on != nullptr ? goes_on : after_prefix(v, "park");
+    return rest != nullptr && ends_word(*rest)
+               ? nullptr
+               : "expected contradiction=park or contradiction=go_on";
+  }
   if (const char* v = after_prefix(word, "debug_exit=")) {
     std::uint64_t port = 0;
     if (!parse_address(v, 0xffff, port)) return "expected debug_exit=0xPORT";
@@ -121,7 +129,7 @@ const char* parse_word(const char* word, Options& options) {
     return nullptr;
   }
   return "unknown option; there are hidden=, hidden_at=, secret_sha256=, fallback=, kdump=, "
-         "hang_seconds=, restart=, debug_exit=";
+         "hang_seconds=, restart=, contradiction=, debug_exit=";
 }
 
 }  // namespace

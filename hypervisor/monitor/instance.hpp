@@ -36,6 +36,7 @@ struct Context {
   Monitor& monitor;
   const Caller& caller;
   const CallRegisters& registers;
+  bool has_engine;  // false: it is abandoned, and nothing that it may have locked is looked at
 };
 
 recovery::Reply library_call(const Context& context);     // library_calls.cpp

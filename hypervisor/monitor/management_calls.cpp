@@ -70,7 +70,7 @@ Reply stats(const Context& c) {
   if (const Reply reply = to.prepare(*c.caller.memory, sizeof(vmsrs_stats)); !reply.ok())
     return reply;
   vmsrs_stats out;
-  c.monitor.engine.stats(out);
+  c.monitor.engine.stats(out, c.has_engine);
   out.denied_call_count = c.monitor.denied_calls.load(std::memory_order_relaxed);
   out.refused_call_count = c.monitor.refused_calls.load(std::memory_order_relaxed);
   return to.write(*c.caller.memory, &out, sizeof out);
@@ -280,13 +280,32 @@ std::uint32_t needed_capability(std::uint64_t call) {
 
 }  // namespace
 
+// Of the calls that need a capability: those that ask the platform alone.
+bool needs_engine(std::uint64_t call) {
+  switch (call) {
+    case VMSRS_CALL_MGMT_STATS:
+    case VMSRS_CALL_MGMT_EXITS:
+    case VMSRS_CALL_MGMT_LOG:
+    case VMSRS_CALL_MGMT_MEMORY:
+    case VMSRS_CALL_MGMT_GUEST_ENDS:
+    case VMSRS_CALL_MGMT_GUEST_CPU:
+    case VMSRS_CALL_MGMT_ANNOUNCE_RESET:
+      return false;
+    default:
+      return true;
+  }
+}
+
 Reply management_call(const Context& c) {
+  if (!c.has_engine && needs_engine(c.registers.rax)) return VMSRS_NO_ENGINE;
   if (c.registers.rax == VMSRS_CALL_MGMT_OPEN) return open(c);
   if (c.registers.rax == VMSRS_CALL_MGMT_CLOSE) return close(c);
   const std::uint32_t needed = needed_capability(c.registers.rax);
   if (needed == 0) return VMSRS_UNKNOWN_CALL;
-  const std::uint32_t held =
-      c.monitor.tokens.capabilities(c.registers.rdi, c.caller.address_space, c.monitor.platform);
+  const std::uint64_t token = c.registers.rdi, space = c.caller.address_space;
+  const std::uint32_t held = c.has_engine
+                                 ? c.monitor.tokens.capabilities(token, space, c.monitor.platform)
+                                 : c.monitor.tokens.last_capabilities(token, space);
   return (held & needed) != 0 ? allowed_call(c) : VMSRS_DENIED;
 }
 

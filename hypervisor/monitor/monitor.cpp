@@ -37,10 +37,19 @@ recovery::Reply answer(const Context& context) {
   const std::uint64_t call = context.registers.rax;
   if (call == VMSRS_CALL_VERSION)
     return {VMSRS_OK, VMSRS_ABI_VERSION, context.monitor.platform.isolation()};
-  if (call >= VMSRS_CALL_ATTACH && call <= VMSRS_CALL_SERVICE) return library_call(context);
+  if (call >= VMSRS_CALL_ATTACH && call <= VMSRS_CALL_SERVICE)
+    return context.has_engine ? library_call(context) : VMSRS_NO_ENGINE;
   if (call >= VMSRS_CALL_MGMT_OPEN && call <= VMSRS_CALL_MGMT_ANNOUNCE_RESET)
     return management_call(context);
   return VMSRS_UNKNOWN_CALL;
+}
+
+void finish(const Context& context, CallRegisters& registers) {
+  const recovery::Reply reply = answer(context);
+  count(context.monitor, reply.status);
+  registers.rax = reply.status;
+  if (reply.result_count > 0) registers.rdx = reply.first;
+  if (reply.result_count > 1) registers.rsi = reply.second;
 }
 
 }  // namespace
@@ -54,12 +63,11 @@ bool initialise(recovery::Platform& platform, void* storage, std::size_t storage
 }
 
 void dispatch(const Caller& caller, CallRegisters& registers) {
-  Monitor& monitor = *current;
-  const recovery::Reply reply = answer(Context{monitor, caller, registers});
-  count(monitor, reply.status);
-  registers.rax = reply.status;
-  if (reply.result_count > 0) registers.rdx = reply.first;
-  if (reply.result_count > 1) registers.rsi = reply.second;
+  finish(Context{*current, caller, registers, true}, registers);
+}
+
+void dispatch_without_engine(const Caller& caller, CallRegisters& registers) {
+  finish(Context{*current, caller, registers, false}, registers);
 }
 
 void see_fault(const Caller& caller, const vmsrs_fault& fault) {

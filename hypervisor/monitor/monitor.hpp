@@ -40,6 +40,11 @@ struct MonitorConfig {
 // One hypercall. Any CPU, any number at a time. Never fails: the status is in registers.rax.
 void dispatch(const Caller& caller, CallRegisters& registers);
 
+// The same after the engine has been abandoned. Nothing is locked and the engine is not entered:
+// VERSION, what management can observe of the platform alone, and ANNOUNCE_RESET are answered;
+// everything else is VMSRS_NO_ENGINE.
+void dispatch_without_engine(const Caller& caller, CallRegisters& registers);
+
 // For platforms that see a thread's fault before its kernel does (#DE, #UD, #GP): the thread's user
 // has crashed, if its process wants it so. `fault` names no thread.
 void see_fault(const Caller& caller, const vmsrs_fault& fault);

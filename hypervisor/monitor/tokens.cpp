@@ -44,6 +44,10 @@ void Tokens::close_all(const recovery::Platform& platform) {
 std::uint32_t Tokens::capabilities(std::uint64_t token, std::uint64_t address_space,
                                    const recovery::Platform& platform) {
   const recovery::LockGuard guard(lock_, platform);
+  return last_capabilities(token, address_space);
+}
+
+std::uint32_t Tokens::last_capabilities(std::uint64_t token, std::uint64_t address_space) {
   const Entry* const entry = find(token, address_space);
   return entry != nullptr ? entry->capabilities : 0;
 }

@@ -20,6 +20,8 @@ class Tokens {
   // The capabilities of a token; 0: none such here.
   std::uint32_t capabilities(std::uint64_t token, std::uint64_t address_space,
                              const recovery::Platform& platform);
+  // The same without the lock: nobody opens channels any more, and who held it may be gone.
+  std::uint32_t last_capabilities(std::uint64_t token, std::uint64_t address_space);
 
  private:
   static constexpr unsigned kEntries = 32;

@@ -14,8 +14,8 @@ void Server::check_unprotected(vmsrs_check_result& storage) const {
 static bool sound_link(const Ledger& ledger, RecordId id, const Record& record) {
   if (record.region >= VMSRS_MAX_REGIONS || record.slot >= VMSRS_MAX_USERS) return false;
   const Region& region = ledger.regions[record.region];
-  if (region.state != Region::State::kLive || record.granule >= region.granule_count())
-    return false;
+  if (region.state != Region::State::kLive && region.state != Region::State::kLeaving) return false;
+  if (record.granule >= region.granule_count()) return false;
   if ((record.mask & ~region.granule_mask()) != 0) return false;
   const bool alone = record.newer == kNoRecord && record.older == kNoRecord;
   if (record.mask == 0 && !(alone && region.has_claims)) return false;  // a frozen granule's

@@ -70,11 +70,12 @@ Engine::Place Engine::place_bound_to(std::uint64_t address_space) const {
   return place;
 }
 
-void Engine::reap_place(Place place) {
+Reply Engine::reap_place(Place place, std::uint32_t steps) {
   Server& server = server_of(place);
   const LockGuard guard(server.lock(), platform_);
-  bound_[place].store(kUnbound, std::memory_order_release);
-  server.reap(process_of(place));
+  const Reply reply = server.reap(process_of(place), steps);
+  if (reply.ok()) bound_[place].store(kUnbound, std::memory_order_release);
+  return reply;
 }
 
 Reply Engine::attach(const vmsrs_attach_request& request, const std::uint8_t* hash,
@@ -90,9 +91,14 @@ Reply Engine::attach(const vmsrs_attach_request& request, const std::uint8_t* ha
   // A process attaches once. Another process with the same page-table root can only be there
   // because the one that was bound has died: Linux has given its root to a new one.
   if (const Place old = place_bound_to(address_space); old != kPlaces) {
-    if (server_of(old).process_id(process_of(old)) == request.process_id) return VMSRS_BUSY;
-    reap_place(old);
+    const std::uint32_t id = server_of(old).process_id(process_of(old));
+    if (id == request.process_id && server_of(old).attached_from(address_space, process_of(old)))
+      return VMSRS_BUSY;
+    if (!reap_place(old).ok()) return VMSRS_AGAIN;
   }
+  // A death that has been begun is gone on with, whoever began it.
+  if (const std::uint32_t leaving = server->leaving_process(); leaving != Server::kNoProcess)
+    if (!reap_place(place_of(*server, leaving)).ok()) return VMSRS_AGAIN;
   const LockGuard guard(server->lock(), platform_);
   const std::uint32_t process = server->free_process();
   if (process == Server::kNoProcess) return VMSRS_NO_SLOT;
@@ -108,12 +114,13 @@ Reply Engine::detach(std::uint64_t address_space) {
   if (place == kPlaces) return VMSRS_NOT_ATTACHED;
   Server& server = server_of(place);
   const LockGuard guard(server.lock(), platform_);
+  if (!server.attached_from(address_space, process_of(place))) return VMSRS_NOT_ATTACHED;
   const Reply reply = server.detach(process_of(place));
   if (reply.ok()) bound_[place].store(kUnbound, std::memory_order_release);
   return reply;
 }
 
-Reply Engine::reap(std::uint64_t index, std::uint64_t process_id) {
+Reply Engine::reap(std::uint64_t index, std::uint64_t process_id, std::uint32_t steps) {
   const LockGuard table(table_lock_, platform_);
   if (index >= server_count_) return VMSRS_NOT_FOUND;
   const Server& server = servers_[index];
@@ -121,22 +128,22 @@ Reply Engine::reap(std::uint64_t index, std::uint64_t process_id) {
                                     ? server.process_with_id(static_cast<std::uint32_t>(process_id))
                                     : Server::kNoProcess;
   if (process == Server::kNoProcess) return VMSRS_WRONG_STATE;
-  reap_place(place_of(server, process));
-  return VMSRS_OK;
+  return reap_place(place_of(server, process), steps);
 }
 
 Reply Engine::reap_address_space(std::uint64_t address_space) {
   const LockGuard table(table_lock_, platform_);
   const Place place = place_bound_to(address_space);
   if (place == kPlaces) return VMSRS_NOT_ATTACHED;
-  reap_place(place);
+  while (!reap_place(place).ok()) {
+  }
   return VMSRS_OK;
 }
 
 void Engine::reap_all_address_spaces() {
   const LockGuard table(table_lock_, platform_);
   for (Place place = 0; place < kPlaces; ++place)
-    if (bound_[place] != kUnbound) reap_place(place);
+    while (bound_[place] != kUnbound) (void)reap_place(place);
 }
 
 Reply Engine::scrub(std::uint64_t index, std::uint64_t bytes) {
@@ -154,7 +161,7 @@ Reply Engine::scrub(std::uint64_t index, std::uint64_t bytes) {
   return {left > 0 ? VMSRS_AGAIN : VMSRS_OK, left, restored};
 }
 
-void Engine::stats(vmsrs_stats& out) {
+void Engine::stats(vmsrs_stats& out, bool alive) {
   out = vmsrs_stats{};
   out.abi_version = VMSRS_ABI_VERSION;
   out.isolation = platform_.isolation();
@@ -169,14 +176,16 @@ void Engine::stats(vmsrs_stats& out) {
   const HoldStatistics holds = platform_.holds();
   out.hold_count = holds.count;
   out.hold_cycles = holds.cycles;
+  out.engine_abandoned = alive ? 0 : 1;
   out.storage_bytes = pool_.capacity_bytes();
-  out.storage_used_bytes = pool_.used_bytes();
+  out.storage_used_bytes = alive ? pool_.used_bytes() : 0;
   out.hidden_access_count = platform_.hidden_access_count();
   out.window_write_count = platform_.window_write_count();
   for (std::uint32_t i = 0; i < out.server_count; ++i) {
-    const LockGuard guard(servers_[i].lock(), platform_);
+    if (alive) servers_[i].lock().acquire(platform_);
     for (unsigned kind = 0; kind < VMSRS_FAULT_KIND_COUNT; ++kind)
       out.faults[kind] += servers_[i].faults()[kind];
+    if (alive) servers_[i].lock().release();
   }
 }
 

@@ -37,7 +37,9 @@ class Engine {
   Reply attach(const vmsrs_attach_request& request, const std::uint8_t* hash,
                std::uint64_t address_space);
   Reply detach(std::uint64_t address_space);
-  Reply reap(std::uint64_t index, std::uint64_t process_id);
+  // In pieces of so many steps: AGAIN.
+  Reply reap(std::uint64_t index, std::uint64_t process_id,
+             std::uint32_t steps = Server::kReapSteps);
   // The address space is no more: what REAP does to the server that is bound to it.
   Reply reap_address_space(std::uint64_t address_space);
   void reap_all_address_spaces();
@@ -47,7 +49,8 @@ class Engine {
   Reply scrub(std::uint64_t index, std::uint64_t bytes);
   static constexpr std::uint64_t kEveryServer = ~0ull;
 
-  void stats(vmsrs_stats& out);
+  // `alive` false: the engine is abandoned, and its counts are read without its locks.
+  void stats(vmsrs_stats& out, bool alive = true);
 
   // The invariants (engine_checks.cpp). AGAIN while a verdict is PENDING; WRONG_STATE: never begun.
   vmsrs_status check(bool anew, vmsrs_check_report& report);
@@ -67,7 +70,7 @@ class Engine {
   }
   Server* try_enter(Place place, std::uint64_t address_space);
   Place place_bound_to(std::uint64_t address_space) const;  // kPlaces: none
-  void reap_place(Place place);
+  Reply reap_place(Place place, std::uint32_t steps = Server::kReapSteps);
 
   Platform& platform_;
   bool ready_ = false;

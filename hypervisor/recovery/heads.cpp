@@ -27,9 +27,11 @@ void Heads::prepare(std::uint64_t granules) {
 }
 
 void Heads::clear(PagePool& pool) {
-  for (std::uint32_t place = 0; place < prepared_; ++place) {
-    if (directory_[place] != 0) pool.give(directory_[place], 1);
+  for (std::uint32_t place = 0; place < prepared_ && pages_ > 0; ++place) {
+    if (directory_[place] == 0) continue;
+    pool.give(directory_[place], 1);
     directory_[place] = 0;
+    --pages_;
   }
   idle_ = 0;
 }
@@ -47,6 +49,7 @@ void Heads::trim(PagePool& pool) {
     at(page).is_idle = 0;
     if (at(page).used != 0) continue;
     directory_[at(page).place] = 0;
+    --pages_;
     pool.give(page, 1);
   }
 }
@@ -61,6 +64,7 @@ bool Heads::reserve(PagePool& pool, std::uint32_t first, std::uint32_t last, Own
     at(page).directory_page = directory_page_;
     at(page).place = place;
     directory_[place] = page;
+    ++pages_;
     note_idle(page);
   }
   return true;

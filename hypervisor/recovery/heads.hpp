@@ -79,6 +79,7 @@ class Heads {
   std::uint32_t* directory_ = nullptr;  // pages of heads; 0: all their granules have none
   std::uint32_t directory_page_ = 0, directory_pages_ = 0;
   std::uint32_t prepared_ = 0;  // entries of the directory
+  std::uint32_t pages_ = 0;     // of heads
   std::uint32_t idle_ = 0;      // first of the pages that may have no head in use
 };
 static_assert(sizeof(Heads::Page) == VMSRS_PAGE_BYTES);

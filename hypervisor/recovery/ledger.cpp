@@ -243,17 +243,20 @@ void Ledger::commit(Slot slot) {
   }
 }
 
-void Ledger::forget_region(std::uint8_t region) {
-  for (std::uint32_t i = 0; i < VMSRS_MAX_USERS && regions[region].record_count > 0; ++i)
-    for (RecordId id = users[static_cast<Slot>(i)].records; id != kNoRecord;) {
-      const Record& record = at(id);
-      const RecordId next = record.next_of_user;
-      if (record.region == region) {
-        const ChainEdit edit(*this, regions[region], record.granule);
-        remove(id);
-      }
-      id = next;
-    }
+bool Ledger::forget_records(std::uint8_t index, std::uint32_t& steps) {
+  constexpr unsigned kGranulesOfStep = 32;
+  Region& region = regions[index];
+  for (; region.record_count > 0; --steps) {
+    if (steps == 0) return false;
+    const auto at = [&] { return static_cast<std::uint32_t>(region.orphan_scan); };
+    for (unsigned i = 0; i < kGranulesOfStep && region.heads[at()] == kNoRecord; ++i)
+      region.orphan_scan = region.heads.skip_from(at() + 1);
+    const RecordId id = region.heads[at()];
+    if (id == kNoRecord) continue;
+    const ChainEdit edit(*this, region, at());
+    remove(id);
+  }
+  return true;
 }
 
 void Ledger::forget_everything() {

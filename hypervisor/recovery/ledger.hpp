@@ -59,7 +59,8 @@ class Ledger {
   }
   bool contended(const Region& region, std::uint32_t granule) const;
   Record& at(RecordId id) const { return slab.at(id); }
-  void forget_region(std::uint8_t region);  // all records in it
+  // Records in a region that leaves. False: there are more, and no step left.
+  [[nodiscard]] bool forget_records(std::uint8_t region, std::uint32_t& steps);
   void forget_everything();  // all records; regions must be released or emptied by the caller
 
   Region regions[VMSRS_MAX_REGIONS];

@@ -31,6 +31,24 @@ void Region::keep(PagePool& pool) {
   filled = record_count = 0;
 }
 
+void Region::leave(bool kept) {
+  state = State::kLeaving;
+  orphan_scan = 0;
+  if (!kept) name[0] = 0;
+}
+
+bool Region::give_back(PagePool& pool, std::uint32_t& steps) {
+  constexpr std::uint32_t kPagesOfStep = 16;
+  if (has_name()) return keep(pool), true;
+  for (; mirror_pages > 0; --steps) {
+    if (steps == 0) return false;
+    const std::uint32_t pages = mirror_pages < kPagesOfStep ? mirror_pages : kPagesOfStep;
+    mirror_pages -= pages;
+    pool.give(mirror_page + mirror_pages, pages);
+  }
+  return release(pool), true;
+}
+
 void Region::fill_memory() {
   state = State::kFilling;
   fills_memory = true;

@@ -17,7 +17,8 @@ namespace vmsrs::recovery {
 // its process: it is kept, mirror and all, until a process profiles the name again; then it is
 // filled the other way round, memory from mirror.
 struct Region {
-  enum class State : std::uint8_t { kNone, kKept, kFilling, kLive };
+  // kLeaving: nobody reaches it any more, and what it has goes piece by piece.
+  enum class State : std::uint8_t { kNone, kKept, kFilling, kLive, kLeaving };
 
   State state = State::kNone;
   // No process's address, whatever is added to it within a region: all access to it fails.
@@ -32,7 +33,8 @@ struct Region {
   // Guest-virtual, in the process whose call is under way; kNowhere: it has not joined the region.
   std::uint64_t address = kNowhere;
   std::uint64_t claims = kNowhere;  // of its first vmsrs_claim
-  std::uint64_t orphan_scan = 0;    // granules that have been looked at for such users
+  // Granules that have been looked at for such users, or for records of a region that leaves.
+  std::uint64_t orphan_scan = 0;
   std::uint64_t bytes = 0;
   std::uint64_t filled = 0;
   std::uint64_t record_count = 0;
@@ -68,6 +70,10 @@ struct Region {
   [[nodiscard]] bool reserve(PagePool& pool, Owner owner);
   void release(PagePool& pool);
   void keep(PagePool& pool);  // without a process; there must be no records
+  // Its last process leaves; `kept`: its mirror and its name are to stay.
+  void leave(bool kept);
+  // The end of that, without records: it is kept or gone. False: there is more, and no step left.
+  [[nodiscard]] bool give_back(PagePool& pool, std::uint32_t& steps);
   void fill_memory();
 };
 

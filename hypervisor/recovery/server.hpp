@@ -78,7 +78,8 @@ class Server {
   static constexpr std::uint32_t kNoProcess = VMSRS_MAX_PROCESSES;
   bool attached() const { return process_count_ > 0; }
   bool attached_from(std::uint64_t address_space, std::uint32_t process) const {
-    return processes_[process].attached && processes_[process].address_space == address_space;
+    const Process& here = processes_[process];
+    return here.attached && !here.leaving && here.address_space == address_space;
   }
   std::uint32_t process_id(std::uint32_t process) const { return processes_[process].process_id; }
   std::uint32_t process_with_id(std::uint32_t process_id) const;  // kNoProcess: none
@@ -86,8 +87,11 @@ class Server {
   Reply attach(std::uint32_t process, std::uint64_t address_space, std::uint32_t process_id);
   Reply detach(std::uint32_t process);
   // The process is dead. Its users have crashed, and are collected by the others; with the last one
-  // users, records, regions and the attachment go, and named regions are kept.
-  void reap(std::uint32_t process);
+  // users, records, regions and the attachment go, and named regions are kept. AGAIN: a piece of
+  // that was done. From the first piece to the last the process is there, and makes no calls.
+  static constexpr std::uint32_t kReapSteps = 192;  // each some 600 instructions at most
+  Reply reap(std::uint32_t process, std::uint32_t steps = kReapSteps);
+  std::uint32_t leaving_process() const;  // one that is being reaped; kNoProcess: none is
   // A call of this process is under way: addresses are its.
   void enter(std::uint32_t process) {
     if (process != present_) show(process);
@@ -233,6 +237,7 @@ class Server {
   enum class WatchedFaults : std::uint8_t { kUnwatched, kLeft, kContained };
   struct Process {
     bool attached;
+    bool leaving;  // is being reaped
     std::uint32_t process_id;
     std::uint64_t address_space;
     std::uint64_t number;  // of all that ever attached
@@ -288,17 +293,19 @@ class Server {
   // Has a process beside the caller's joined the region?
   bool shared(const Region& region) const { return (region.processes & ~bit_of(present_)) != 0; }
   bool reaches(std::uint32_t process) const;
+  bool leave_regions(std::uint32_t process, Named named, std::uint32_t& steps);
   void leave_regions(std::uint32_t process, Named named);
   void leave(std::uint32_t process, Named named);
   bool close_quiet_users(std::uint32_t process);
+  bool end_users(std::uint32_t& steps);
   void end_everybody();
-  void orphan_users(std::uint32_t process);
+  bool orphan_users(std::uint32_t process, std::uint32_t& steps);
   void orphan(Slot slot);
   Reply serve_orphans(GuestMemory& memory);
   Reply scan_for_orphans(Region& region, std::uint32_t& claims, std::uint32_t& granules,
                          GuestMemory& memory);
   Reply restore_orphan(Slot slot, std::uint32_t& budget, GuestMemory& memory);
-  void finish_orphans();
+  void finish_orphans(std::uint32_t most = VMSRS_MAX_USERS);
 
   Reply put(std::uint64_t to, std::uint32_t bytes, const Source& source, const StoreHints& hints,
             Thread thread);

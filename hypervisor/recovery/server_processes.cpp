@@ -9,6 +9,8 @@ namespace {
 
 constexpr std::uint32_t kScannedClaims = 4096;  // of one call, as the next one
 constexpr std::uint32_t kRestoredGranules = 256;
+constexpr std::uint32_t kStepsOfReadUser = 64;
+constexpr std::uint32_t kFinishedAtOnce = 128;  // others wait for the next SERVICE
 
 }  // namespace
 
@@ -111,9 +113,21 @@ Reply Server::detach(std::uint32_t process) {
   return VMSRS_OK;
 }
 
-void Server::reap(std::uint32_t process) {
-  if (process_count_ > 1) orphan_users(process);
-  leave(process, Named::kKept);
+// While it lasts nobody attaches, so a server that has one process left gets no other.
+Reply Server::reap(std::uint32_t process, std::uint32_t steps) {
+  processes_[process].leaving = true;
+  const bool others = process_count_ > 1;
+  const bool done = (!others || orphan_users(process, steps)) &&
+                    leave_regions(process, Named::kKept, steps) && (others || end_users(steps));
+  if (done) leave(process, Named::kKept);
+  ledger_.trim();
+  return done ? VMSRS_OK : VMSRS_AGAIN;
+}
+
+std::uint32_t Server::leaving_process() const {
+  std::uint32_t process = 0;
+  while (process < kNoProcess && !processes_[process].leaving) ++process;
+  return process;
 }
 
 // Of the process's users those go of whom nothing was heard; false if others are there. (Whether
@@ -138,28 +152,36 @@ bool Server::close_quiet_users(std::uint32_t process) {
   return all;
 }
 
-// A region that no process has any more is given up or kept. Records in it are orphans' at most:
-// every other user has a process that is still there.
-void Server::leave_regions(std::uint32_t process, Named named) {
+// A region that no process has any more is given up or kept. Records in it are those of users that
+// are orphans, or go with the process. False: there is more, and no step left.
+bool Server::leave_regions(std::uint32_t process, Named named, std::uint32_t& steps) {
   for (Region& region : ledger_.regions) {
     if ((region.processes & bit_of(process)) == 0) continue;
-    region.processes &= static_cast<std::uint16_t>(~bit_of(process));
-    if (region.processes != 0) continue;
-    ledger_.forget_region(index_of(region));
+    if (region.processes != bit_of(process)) {
+      region.processes &= static_cast<std::uint16_t>(~bit_of(process));
+      continue;
+    }
     const bool live = region.state == Region::State::kLive;
-    if (region.waits() || (named == Named::kKept && live && region.has_name()))
-      region.keep(*pool_);
-    else
-      region.release(*pool_);
+    if (region.state != Region::State::kLeaving)
+      region.leave(region.waits() || (named == Named::kKept && live && region.has_name()));
+    if (!ledger_.forget_records(index_of(region), steps)) return false;
+    ledger_.trim();  // of its heads nothing may be left behind
+    if (!region.give_back(*pool_, steps)) return false;
   }
+  return true;
+}
+
+void Server::leave_regions(std::uint32_t process, Named named) {
+  std::uint32_t steps = ~0u;
+  while (!leave_regions(process, named, steps)) steps = ~0u;
 }
 
 void Server::leave(std::uint32_t process, Named named) {
-  if (process_count_ == 1) end_everybody();
   leave_regions(process, named);
+  if (process_count_ == 1) end_everybody();
   processes_[process] = Process{};
   present_ = kNoProcess;
-  if (--process_count_ > 0) return finish_orphans();
+  if (--process_count_ > 0) return finish_orphans(kFinishedAtOnce);
   stop_walks();
   wake_all_slots();
   area_bytes_ = 0;
@@ -167,29 +189,43 @@ void Server::leave(std::uint32_t process, Named named) {
   publish_shared();
 }
 
-void Server::end_everybody() {
-  ledger_.forget_everything();
+// Of the only process's users, without records.
+bool Server::end_users(std::uint32_t& steps) {
   for (std::uint32_t i = 0; i < VMSRS_MAX_USERS; ++i) {
     const Slot slot = static_cast<Slot>(i);
     if (ledger_.users[slot].state == VMSRS_USER_FREE) continue;
+    if (steps == 0) return false;
+    --steps;
     ++counters_.reaped;
     close_user(slot);
+    if (suppressing() && crashed_count_ == 0) leave_suppression();
   }
-  if (suppressing()) leave_suppression();
+  return true;
+}
+
+void Server::end_everybody() {
+  ledger_.forget_everything();
+  std::uint32_t all = VMSRS_MAX_USERS;
+  (void)end_users(all);
 }
 
 // ---- users whose process has gone: crashed, at their end points, and nobody's thread ends them
 
-void Server::orphan_users(std::uint32_t process) {
-  bool any = false;
-  for (std::uint32_t i = 0; i < VMSRS_MAX_USERS; ++i) {
+// Those who were read from, while they had not finished, take longer: all are told.
+bool Server::orphan_users(std::uint32_t process, std::uint32_t& steps) {
+  bool any = false, all = true;
+  for (std::uint32_t i = 0; i < VMSRS_MAX_USERS && all; ++i) {
     const Slot slot = static_cast<Slot>(i);
     const User& user = ledger_.users[slot];
     if (user.state == VMSRS_USER_FREE || user.orphan || user.thread.process != process) continue;
+    all = steps > 0;
+    if (!all) break;
+    const std::uint32_t needed = user.was_read ? kStepsOfReadUser : 1;
+    steps = steps > needed ? steps - needed : 0;
     orphan(slot);
     any = true;
   }
-  if (!any) return;
+  if (!any) return all;
   for (Region& region : ledger_.regions) {
     if ((region.processes & bit_of(process)) == 0 || !region.has_claims) continue;
     region.has_orphans = true;
@@ -197,6 +233,7 @@ void Server::orphan_users(std::uint32_t process) {
   }
   request_scrub(kEveryByte);
   call_for_service();
+  return all;
 }
 
 // No store of it is under way: its threads are no more. What it claimed it has told nobody, so all
@@ -285,14 +322,15 @@ Reply Server::restore_orphan(Slot slot, std::uint32_t& budget, GuestMemory& memo
 
 // Collected are those of whom nothing is left anywhere. One that was given to a thread in advance
 // and has left nothing had never begun.
-void Server::finish_orphans() {
+void Server::finish_orphans(std::uint32_t most) {
   if (orphan_count_ == 0) return;
   for (const Region& region : ledger_.regions)
     if (region.has_orphans) return;
-  for (std::uint32_t i = 0; i < VMSRS_MAX_USERS; ++i) {
+  for (std::uint32_t i = 0; i < VMSRS_MAX_USERS && most > 0; ++i) {
     const Slot slot = static_cast<Slot>(i);
     const User& user = ledger_.users[slot];
     if (!user.orphan || user.records != kNoRecord) continue;
+    --most;
     if (!user.quiet || user.restore_count > 0) {
       finish_collection(slot);
       continue;

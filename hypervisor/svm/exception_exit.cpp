@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "monitor/monitor.hpp"
+#include "svm/contradiction.hpp"
 #include "svm/exit_handlers.hpp"
 #include "svm/guest_access.hpp"
 #include "svm/init_messages.hpp"
@@ -63,7 +64,8 @@ void handle_exception(Processor& processor, Vector vector) {
     if (is_svm_instruction(bytes)) vector = Vector::kInvalidOpcode;
     emulated = vector == Vector::kGeneralProtection && may_be_emulated(bytes);
   }
-  if (vmcb.save.cpl == 3 && !emulated) {
+  if (vmcb.save.cpl == 3 && !emulated && !engine_is_abandoned()) {
+    const InEngine inside(processor);
     const GuestAccess access;
     monitor::see_fault(caller_of(processor),
                        {static_cast<std::uint32_t>(kind_of(vector)), 0, 0, vmcb.save.rip});

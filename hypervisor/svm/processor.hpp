@@ -50,6 +50,8 @@ struct alignas(kPage) Processor {
   bool nmi_blocked;  // an NMI was injected and its IRET has not been seen
   bool nmi_pending;
 
+  std::atomic<bool> in_engine;  // this CPU's own: see InEngine
+
   std::atomic<bool> in_guest;  // or on its way there: see GuestGate
 
   // Requests from other CPUs, seen at the next exit; an NMI makes that happen now.

@@ -36,11 +36,15 @@ void stop_if_asked(Processor& processor) {
   processor.stopped = false;
 }
 
+constinit std::atomic<Processor*> holder{nullptr};  // who has closed the gate
+
 bool is_this_cpu(const Processor& processor) {
   return processor.apic_id == apic_read(kApicId) >> 24;
 }
 
 }  // namespace
+
+Processor* this_processor() { return processors.find(apic_read(kApicId) >> 24); }
 
 // One NMI at a time: the target takes the first one for the hypervisor's, and a second one that
 // came behind it would be the guest's. Whatever it is kicked for is stored before, so that the one
@@ -154,6 +158,8 @@ void wait_for_start_up(Processor& processor) {
 // With the lock, as all kicks but those that end the machine: an INIT's target then knows that
 // those sent so far are on their way (forget_kicks).
 void hold_other_processors() {
+  Processor* const self = this_processor();
+  const bool in_engine = self->in_engine.exchange(false);  // a fault in here leaves locks behind
   std::uint64_t began = 0;
   gate.close(
       processors.count,
@@ -167,12 +173,19 @@ void hold_other_processors() {
       },
       x86::pause);
   held_since = began;
+  holder = self;
+  self->in_engine = in_engine;
 }
 
 std::uint64_t release_other_processors() {
   const std::uint64_t length = x86::read_tsc() - held_since;
+  holder = nullptr;
   gate.open();
   return length;
+}
+
+void release_if_held_by(const Processor& self) {
+  if (holder == &self) release_other_processors();
 }
 
 void leave_guest(Processor& processor) { GuestGate::leave(processor.in_guest); }

@@ -20,6 +20,9 @@ void enter_protected_mode(Processor& processor, std::uint32_t entry, std::uint32
 // State after INIT and a start-up IPI (APM vol. 2, 14.1.3 and 16.5): real mode at vector << 12.
 void enter_real_mode(Processor& processor, std::uint8_t vector);
 
+// nullptr: before there are any.
+Processor* this_processor();
+
 // From any CPU. An NMI makes a running target look at once.
 void kick(Processor& target);
 void request_init(Processor& target);
@@ -42,6 +45,8 @@ void forget_kicks(Processor& processor);
 void hold_other_processors();
 // Returns for how long they were held, by this CPU's counter, from the first kick on.
 std::uint64_t release_other_processors();
+// If that CPU, the calling one, keeps the others out.
+void release_if_held_by(const Processor& self);
 // An INIT of this CPU that came past the traps and was caught: counts it, and makes it a request.
 void take_redirected_init(Processor& target);
 

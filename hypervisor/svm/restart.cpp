@@ -4,6 +4,7 @@
 #include "monitor/monitor.hpp"
 #include "svm/apic.hpp"
 #include "svm/console.hpp"
+#include "svm/contradiction.hpp"
 #include "svm/guest_end.hpp"
 #include "svm/machine.hpp"
 #include "svm/processor_start.hpp"
@@ -44,7 +45,7 @@ void set_guest_loader(LoadGuest load) {
 }
 
 bool may_restart() {
-  if (load_guest == nullptr) return false;
+  if (load_guest == nullptr || engine_is_abandoned()) return false;
   const std::uint64_t lived_seconds =
       (x86::read_tsc() - last_start) / (machine().tsc_per_ms * 1000);
   early_ends = lived_seconds < kEarlySeconds ? early_ends + 1 : 0;

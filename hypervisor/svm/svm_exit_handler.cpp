@@ -100,16 +100,20 @@ vmsrs_exit_reason svm_exit_handler(Processor& processor) {
   }
 }
 
+void handle_exit(Processor& processor) {
+  const std::uint64_t begin = x86::read_tsc();
+  processor.vmcb->control.tlb_control = 0;
+  const vmsrs_exit_reason reason = svm_exit_handler(processor);
+  processor.exits.add(reason, x86::read_tsc() - begin);
+}
+
 void run_guest(Processor& processor) {
   for (;;) {
     obey_requests_and_enter(processor);
     inject_pending_nmi(processor);
     vm_run(reinterpret_cast<std::uint64_t>(processor.vmcb), &processor.general_regs);
     leave_guest(processor);
-    const std::uint64_t begin = x86::read_tsc();
-    processor.vmcb->control.tlb_control = 0;
-    const vmsrs_exit_reason reason = svm_exit_handler(processor);
-    processor.exits.add(reason, x86::read_tsc() - begin);
+    handle_exit(processor);
   }
 }
 

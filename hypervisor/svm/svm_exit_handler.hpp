@@ -12,4 +12,7 @@ namespace vmsrs::svm {
 // exit is counted as.
 vmsrs_exit_reason svm_exit_handler(Processor& processor);
 
+// The same, and counts it.
+void handle_exit(Processor& processor);
+
 }  // namespace vmsrs::svm

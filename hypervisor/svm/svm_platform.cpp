@@ -2,6 +2,7 @@
 #include "svm/svm_platform.hpp"
 
 #include "svm/console.hpp"
+#include "svm/contradiction.hpp"
 #include "svm/features.hpp"
 #include "svm/guest_end.hpp"
 #include "svm/machine.hpp"
@@ -46,7 +47,10 @@ std::uint64_t SvmPlatform::random() {
   return x ^ (x >> 33);
 }
 
-void SvmPlatform::relax() const { x86::pause(); }
+void SvmPlatform::relax() const {
+  x86::pause();
+  leave_abandoned_engine();
+}
 
 vmsrs_window* SvmPlatform::window(std::uint32_t server) {
   return server < VMSRS_MAX_SERVERS ? machine().server_windows[server] : nullptr;

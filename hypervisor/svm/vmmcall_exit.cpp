@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "svm/contradiction.hpp"
 #include "svm/exit_handlers.hpp"
 #include "svm/guest_access.hpp"
 #include "svm/page_table.hpp"
@@ -25,8 +26,10 @@ void handle_vmmcall(Processor& processor) {
   monitor::CallRegisters call{vmcb.save.rax, regs.rdi, regs.rsi, regs.rdx,
                               regs.r10,      regs.r8,  regs.r9};
   {
+    const InEngine inside(processor);
     const GuestAccess access;
-    monitor::dispatch(caller, call);
+    engine_is_abandoned() ? monitor::dispatch_without_engine(caller, call)
+                          : monitor::dispatch(caller, call);
   }
   vmcb.save.rax = call.rax;
   regs.rdi = call.rdi;

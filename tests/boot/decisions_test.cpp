@@ -100,6 +100,11 @@ BOOST_AUTO_TEST_CASE(option_words) {
   BOOST_CHECK_EQUAL(option_error("hang_seconds=0 kdump=first", options), "");
   BOOST_CHECK(!options.skips_crash_kernel);
   BOOST_CHECK_EQUAL(options.hang_seconds, 0u);
+  BOOST_CHECK(!options.goes_on);
+  BOOST_CHECK_EQUAL(option_error("contradiction=go_on", options), "");
+  BOOST_CHECK(options.goes_on);
+  BOOST_CHECK_EQUAL(option_error("contradiction=park", options), "");
+  BOOST_CHECK(!options.goes_on);
   for (const char* const bad : {"hidden=",
                                 "hidden=3M",
                                 "hidden=449G",
@@ -124,6 +129,10 @@ BOOST_AUTO_TEST_CASE(option_words) {
                                 "hang_seconds=3601",
                                 "hang_seconds=99999999999",
                                 "hang_seconds=30s",
+                                "contradiction=",
+                                "contradiction=go",
+                                "contradiction=go_on_",
+                                "contradiction=parked",
                                 "debug_exit=0x10000",
                                 "debug_exit=4",
                                 "x",

@@ -23,7 +23,8 @@ POINTERS = {
     "svm::restart_guest(": ["::load_linux("],
     "host_run_afresh": [],  # what it calls begins with an empty stack: AFRESH
 }
-AFRESH = "vmsrs::svm::run_guest(vmsrs::svm::Processor&)"
+AFRESH = ("vmsrs::svm::run_guest(vmsrs::svm::Processor&)",
+          "vmsrs::svm::(anonymous namespace)::handle_exit_without_engine(vmsrs::svm::Processor&)")
 # What calls itself: part of the name, how often at most, why.
 BOUNDED = {
     "svm::PageTable::set_level(": (4, "once for each level of the tables"),
@@ -135,7 +136,7 @@ def resolve_pointers(image):
             if word in image.starts:
                 is_virtual = any(begin <= at < end for begin, end in tables)
                 (virtual if is_virtual else taken).add(image.starts[word])
-    named = [part for parts in POINTERS.values() for part in parts] + [AFRESH]
+    named = [part for parts in POINTERS.values() for part in parts] + list(AFRESH)
     found = [f"unknown: who calls {name} through a pointer (POINTERS)" for name in sorted(taken - virtual)
              if not matches(name, named) and not name.startswith(("host_", "ap_", "entry", "hypervisor_", "read_msr",
                                                                  "sleep_", "image_", "enter_"))]
@@ -251,7 +252,7 @@ def stack_bytes(image, source):
     boot = names["boot_stack_top"] - names["boot_stack_guard"] - 4096
     with open(source, encoding="utf-8") as file:
         match = re.search(r"kStackBytes = (\d+) << 10;", file.read())
-    return {"entry64": boot, "hypervisor_ap_main": int(match[1]) << 10, AFRESH: int(match[1]) << 10}
+    return {"entry64": boot, **{name: int(match[1]) << 10 for name in ("hypervisor_ap_main", *AFRESH)}}
 
 
 def main():

@@ -110,6 +110,7 @@ bool tell(const Options& options, const Exercise& all, double seconds) {
                           {"forced collections", all.forced},
                           {"older bytes committed", all.older},
                           {"users whose process died", all.orphans},
+                          {"pieces of deaths", all.pieces},
                           {"looks at exposed users", all.exposed},
                           {"users that went on in another thread", all.moved}};
   std::printf("%" PRIu64 " histories from seed %" PRIu64 ", %" PRIu64

@@ -57,6 +57,7 @@ class World {
   Wrong load_committed(ServerState& server, const Operation& operation);
   Wrong scrub(ServerState& server);
   Wrong check_everything();
+  Wrong check_engine();
   void store_wildly(ServerState& server, const Operation& operation);
   void serve(ServerState& server);  // all that is asked of the service threads
   Wrong compare(const ServerState& server) const;
@@ -68,6 +69,7 @@ class World {
   Machine& machine_;
   const std::uint32_t processes_;  // of each server
   Exercise& exercise_;
+  std::uint32_t deaths_ = 0;
   Client manager_;
   std::uint64_t token_ = 0;
   std::uint64_t empty_bytes_ = 0;

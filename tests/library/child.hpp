@@ -5,7 +5,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <boost/test/unit_test.hpp>
 #include <cstdio>
+#include <string>
 
 #include "fixture.hpp"
 
@@ -26,6 +28,28 @@ int status_of_child(Body body) {
   int status = 0;
   waitpid(child, &status, 0);
   return status;
+}
+
+// What a child tells on stderr.
+struct ToldByChild {
+  std::string text;
+  int status;
+};
+template <typename Body>
+ToldByChild told_by_child(Body body) {
+  int ends[2];
+  BOOST_REQUIRE_EQUAL(pipe(ends), 0);
+  const int status = status_of_child([&] {
+    dup2(ends[1], STDERR_FILENO);
+    body();
+  });
+  close(ends[1]);
+  ToldByChild told{{}, status};
+  char buffer[1024];
+  for (ssize_t got; (got = read(ends[0], buffer, sizeof buffer)) > 0;)
+    told.text.append(buffer, static_cast<std::size_t>(got));
+  close(ends[0]);
+  return told;
 }
 
 inline int signal_of(int status) { return WIFSIGNALED(status) ? WTERMSIG(status) : 0; }

@@ -79,28 +79,6 @@ vmsrs_containment_status status() {
   return now;
 }
 
-// What a child that dies tells on stderr.
-struct Told {
-  std::string text;
-  int status;
-};
-template <typename Body>
-Told told_by_child(Body body) {
-  int ends[2];
-  BOOST_REQUIRE_EQUAL(pipe(ends), 0);
-  const int status = status_of_child([&] {
-    dup2(ends[1], STDERR_FILENO);
-    body();
-  });
-  close(ends[1]);
-  Told told{{}, status};
-  char buffer[1024];
-  for (ssize_t got; (got = read(ends[0], buffer, sizeof buffer)) > 0;)
-    told.text.append(buffer, static_cast<std::size_t>(got));
-  close(ends[0]);
-  return told;
-}
-
 vmsrs_internal_range internal_range(const char* name) {
   vmsrs_internal_range ranges[24];
   const std::size_t count = vmsrs_internal_ranges(ranges, 24);
@@ -129,12 +107,12 @@ BOOST_FIXTURE_TEST_CASE(modes, Limited) {
       crash(*this);
     });
   };
-  const Told observed = in_mode(VMSRS_CONTAINMENT_OBSERVE);
+  const auto observed = in_mode(VMSRS_CONTAINMENT_OBSERVE);
   BOOST_CHECK_EQUAL(signal_of(observed.status), SIGSEGV);
   BOOST_CHECK_MESSAGE(contains(observed.text, "observing: SIGSEGV of a user at library_test+0x") ||
                           contains(observed.text, "observing: SIGSEGV of a user at hosted_lib"),
                       observed.text);
-  const Told off = in_mode(VMSRS_CONTAINMENT_OFF);
+  const auto off = in_mode(VMSRS_CONTAINMENT_OFF);
   BOOST_CHECK_EQUAL(signal_of(off.status), SIGSEGV);
   BOOST_CHECK_EQUAL(off.text, "");
   // And on again.
@@ -152,7 +130,7 @@ BOOST_FIXTURE_TEST_CASE(the_operators_word_counts, Limited) {
     contain_as_operator(observes ? VMSRS_SERVER_OBSERVE : VMSRS_SERVER_OFF);
     BOOST_CHECK_EQUAL(status().mode, observes ? std::uint32_t{VMSRS_CONTAINMENT_OBSERVE}
                                               : std::uint32_t{VMSRS_CONTAINMENT_OFF});
-    const Told told = told_by_child([&] {
+    const auto told = told_by_child([&] {
       if (vmsrs_set_containment(VMSRS_CONTAINMENT_ON) == 0) crash(*this);
     });
     BOOST_CHECK_EQUAL(signal_of(told.status), SIGSEGV);
@@ -257,10 +235,10 @@ BOOST_FIXTURE_TEST_CASE(past_the_limit_of_a_site_the_process_ends, Limited) {
         if (crash(*this, i) != VMSRS_SUPPRESSED) _exit(2);
     });
   };
-  const Told within = crashes(kSiteLimit);
+  const auto within = crashes(kSiteLimit);
   BOOST_CHECK_EQUAL(within.status, 0);
   BOOST_CHECK_EQUAL(within.text, "");
-  const Told past = crashes(kSiteLimit + 1);
+  const auto past = crashes(kSiteLimit + 1);
   BOOST_CHECK_EQUAL(signal_of(past.status), SIGABRT);
   BOOST_CHECK_MESSAGE(
       contains(past.text, "6 users have crashed within the window, all at one site"), past.text);
@@ -281,7 +259,7 @@ BOOST_FIXTURE_TEST_CASE(past_the_limit_of_the_server_it_ends, Limited) {
     });
   };
   BOOST_CHECK_EQUAL(crashes(false).status, 0);
-  const Told past = crashes(true);
+  const auto past = crashes(true);
   BOOST_CHECK_EQUAL(signal_of(past.status), SIGABRT);
   BOOST_CHECK_MESSAGE(contains(past.text, "13 users have crashed within the window, all of this"),
                       past.text);

@@ -21,6 +21,8 @@ struct SeamState {
   std::atomic<std::uint32_t> touch_every{0};
   // As on the hypervisor: nothing is fetched for a call before it is made.
   std::atomic<bool> without_call_buffer{false};
+  // The engine is abandoned: as the hypervisor answers after a contradiction. There is no way back.
+  std::atomic<bool> no_engine{false};
   // Called before each call, with all signals blocked; for interleavings. May be empty.
   std::atomic<void (*)(std::uint64_t call)> before_call{nullptr};
 };

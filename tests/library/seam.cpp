@@ -130,7 +130,8 @@ guest::CallResult dispatch(std::uint64_t number, const guest::CallArguments& a,
   const monitor::Caller caller = {address_space, thread, 3, &memory};
   monitor::CallRegisters registers = {number, a.rdi, a.rsi, a.rdx, a.r10, a.r8, a.r9};
   pthread_rwlock_rdlock(&fork_gate);
-  monitor::dispatch(caller, registers);
+  seam.no_engine.load() ? monitor::dispatch_without_engine(caller, registers)
+                        : monitor::dispatch(caller, registers);
   pthread_rwlock_unlock(&fork_gate);
   return {registers.rax, registers.rdx, registers.rsi};
 }

@@ -502,6 +502,18 @@ BOOST_AUTO_TEST_CASE(refusals_of_the_hypervisor_become_errors) {
   check_error(get("/v1/stats"), 502, "hypervisor_error");
 }
 
+BOOST_AUTO_TEST_CASE(an_abandoned_engine) {
+  BOOST_TEST(get("/v1/status").body.at("protection") == true);
+  fake.stats_now.engine_abandoned = 1;
+  const Json status = get("/v1/status").body;
+  BOOST_TEST(status.at("protection") == false);
+  BOOST_TEST(status.at("mode") == "unprotected");
+  BOOST_TEST(status.at("servers").empty());
+  check_error(get("/v1/servers"), 503, "unprotected");
+  check_error(post("/v1/check"), 503, "unprotected");
+  BOOST_TEST(!get("/v1/hypervisor/log").body.at("lines").empty());
+}
+
 BOOST_AUTO_TEST_CASE(unknown_paths_and_methods_are_json_errors) {
   check_error(get("/v1/nothing"), 404, "no_such_path");
   check_error(post("/v1/status"), 404, "no_such_path");

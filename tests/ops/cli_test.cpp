@@ -294,6 +294,15 @@ BOOST_AUTO_TEST_CASE(unprotected_server_is_not_ok) {
   BOOST_TEST(contains(ctl({"status"}).out, "0 violated, 0 unverified, 1 unprotected"));
 }
 
+BOOST_AUTO_TEST_CASE(nothing_protected_is_said_first) {
+  fake.change([](FakeChannel& f) { f.stats_now.engine_abandoned = 1; });
+  BOOST_TEST(ctl({"status"}).out.starts_with("NOTHING IS PROTECTED any more"));
+  const Finished check = ctl({"check"});
+  BOOST_TEST(check.exit_code == 1);
+  BOOST_TEST(contains(check.err, "NOTHING IS PROTECTED any more"));
+  BOOST_TEST(contains(ctl({"hypervisor", "log"}).out, "CPU"));
+}
+
 BOOST_AUTO_TEST_CASE(denied_exits_5) {
   fake.change([](FakeChannel& f) { f.stats_status = VMSRS_DENIED; });
   const Finished finished = ctl({"status"});

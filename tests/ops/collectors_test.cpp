@@ -56,6 +56,16 @@ BOOST_AUTO_TEST_CASE(free_devices_are_told_and_unknown_ones_are_not) {
   BOOST_TEST(text_of(channel, {}).find("vmsrs_devices_confined") == std::string::npos);
 }
 
+BOOST_AUTO_TEST_CASE(an_abandoned_engine_is_told_and_is_not_up) {
+  FakeChannel channel;
+  BOOST_TEST(has_line(text_of(channel, {}), "vmsrs_engine_abandoned 0"));
+  channel.stats_now.engine_abandoned = 1;
+  const std::string text = text_of(channel, {});
+  BOOST_TEST(has_line(text, "vmsrs_engine_abandoned 1"));
+  BOOST_TEST(has_line(text, "vmsrs_up 0"));
+  BOOST_TEST(has_line(text, "vmsrs_collector_success{collector=\"regions\"} 0"));
+}
+
 BOOST_AUTO_TEST_CASE(no_start_of_suppression_without_suppression) {
   FakeChannel channel;
   channel.servers_now[0].oldest_suppression_age_ns = 0;

@@ -195,6 +195,7 @@ vmsrs_status FakeChannel::memory(std::vector<vmsrs_memory_range>& ranges) {
 
 vmsrs_status FakeChannel::server(std::uint32_t index, vmsrs_server_info& info) {
   const std::lock_guard guard(lock_);
+  if (stats_now.engine_abandoned != 0) return VMSRS_NO_ENGINE;
   if (index >= servers_now.size()) return VMSRS_NOT_FOUND;
   info = servers_now[index];
   return VMSRS_OK;
@@ -223,6 +224,7 @@ vmsrs_status FakeChannel::label(const vmsrs_user_info& user, channel::UserLabel&
 
 vmsrs_status FakeChannel::check(bool start_anew, vmsrs_check_report& report) {
   const std::lock_guard guard(lock_);
+  if (stats_now.engine_abandoned != 0) return VMSRS_NO_ENGINE;
   calls.push_back(start_anew ? "check anew" : "check on");
   report = report_now;
   if (checks_pending == 0) return VMSRS_OK;

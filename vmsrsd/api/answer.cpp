@@ -28,6 +28,12 @@ Answer status_answer(vmsrs_status status, const std::string& doing) {
     case VMSRS_WRONG_STATE:
       return error_answer(409, "wrong_state", message,
                           "look at its state: the request makes no sense in it");
+    case VMSRS_NO_ENGINE:
+      return error_answer(503, "unprotected",
+                          doing +
+                              ": the hypervisor has contradicted itself: NOTHING IS PROTECTED any "
+                              "more, Linux and the servers go on without it",
+                          "`vmsrsctl hypervisor log` tells where; boot the machine anew");
     default:
       return error_answer(502, "hypervisor_error", message, "look at the log of vmsrsd");
   }

@@ -223,7 +223,8 @@ Json watch_document(std::uint32_t bits) {
 }
 
 Json host_document(const vmsrs_stats& stats) {
-  return {{"isolation", channel::isolation_name(stats.isolation)},
+  return {{"protection", stats.engine_abandoned == 0},
+          {"isolation", channel::isolation_name(stats.isolation)},
           {"devices", channel::devices_name(stats.devices)},
           {"version", daemon::kVersion},
           {"abi", channel::dotted_version(stats.abi_version)},
@@ -247,7 +248,7 @@ Json status_document(const vmsrs_stats& stats, const std::vector<vmsrs_server_in
   using Info = vmsrs_server_info;
   bool suppression = false;
   for (const Info& info : servers) suppression = suppression || in_suppression(info);
-  Json document = {{"mode", mode_name(suppression)},
+  Json document = {{"mode", stats.engine_abandoned == 0 ? mode_name(suppression) : "unprotected"},
                    {"servers_defined", servers.size()},
                    {"servers_attached", sum(servers, &Info::attached)},
                    {"active_users", sum(servers, &Info::active_users)},

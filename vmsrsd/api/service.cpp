@@ -98,7 +98,8 @@ Answer Service::status() {
     return status_answer(status, "reading the counters");
   }
   std::vector<vmsrs_server_info> servers;
-  if (const vmsrs_status status = channel::read_servers(channel_, servers); status != VMSRS_OK) {
+  if (const vmsrs_status status = channel::read_servers(channel_, servers);
+      status != VMSRS_OK && status != VMSRS_NO_ENGINE) {
     return status_answer(status, "reading the list of servers");
   }
   Json body = status_document(stats, servers);

@@ -26,7 +26,7 @@ constexpr std::array<const char*, VMSRS_STATUS_COUNT> kStatusNames = {
     "no region",  "overlap",       "no user",      "user exists",  "no slot",     "crashed",
     "again",      "not found",     "wrong state",  "throttled",    "repeat",      "drain",
     "wait",       "read only",     "join",         "27",           "28",          "29",
-    "other shape"};
+    "other shape", "no engine"};
 
 }  // namespace
 

@@ -43,7 +43,9 @@ std::span<const Collector> all_collectors() { return kCollectors; }
 std::vector<prometheus::MetricFamily> Exposition::Collect() const {
   Scrape scrape(channel_, checks_, clock_);
   Families all;
-  all.gauge("vmsrs_up", "1 if the hypervisor answers.").add(scrape.stats() != nullptr ? 1 : 0);
+  const vmsrs_stats* const stats = scrape.stats();
+  all.gauge("vmsrs_up", "1 if the hypervisor answers and protects.")
+      .add(stats != nullptr && stats->engine_abandoned == 0 ? 1 : 0);
   std::vector<Run> runs;
   for (const Collector& collector : kCollectors) {
     Families families;

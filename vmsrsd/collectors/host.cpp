@@ -20,6 +20,10 @@ bool collect_host(Scrape& scrape, Families& families) {
                "1 if an IOMMU keeps devices (DMA) from hidden memory, 0 if nothing does.")
         .add(stats->devices == VMSRS_DEVICES_CONFINED ? 1 : 0);
   }
+  families
+      .gauge("vmsrs_engine_abandoned",
+             "1 if the hypervisor has contradicted itself: Linux goes on, nothing is protected.")
+      .add(stats->engine_abandoned != 0 ? 1 : 0);
   families.gauge("vmsrs_hypervisor_start_timestamp_seconds", "When the hypervisor was started.")
       .add(scrape.clock().unix_time() - seconds_of_ns(stats->uptime_ns));
   families.gauge("vmsrs_cpus", "Processors below which the hypervisor runs.").add(stats->cpu_count);

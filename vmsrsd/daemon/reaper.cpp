@@ -20,6 +20,12 @@ void Reaper::pass() {
   }
   std::vector<vmsrs_server_info> servers;
   const vmsrs_status status = channel::read_servers(channel_, servers);
+  if (status == VMSRS_NO_ENGINE) {
+    if (!told_no_engine_)
+      spdlog::critical("the hypervisor has contradicted itself: NOTHING IS PROTECTED any more");
+    told_no_engine_ = true;
+    return;
+  }
   if (status != VMSRS_OK) {
     spdlog::error("reading the list of servers: {}", channel::status_name(status));
     return;

@@ -31,6 +31,7 @@ class Reaper {
   Processes processes_;
   std::map<Process, std::uint64_t> seen_;  // start times: tell it from a later one of its number
   bool told_invisible_ = false;
+  bool told_no_engine_ = false;
 };
 
 }  // namespace vmsrs::daemon

@@ -275,6 +275,12 @@ int open_and_serve(channel::Hypercall& hypercall, const Options& options, config
                 "the hypervisor takes no secret now, after too many wrong ones: wait a minute, "
                 "then start vmsrsd again");
   }
+  if (status == VMSRS_NO_ENGINE) {
+    return fail(
+        ops::kExitUnreachable,
+        "the hypervisor has contradicted itself: NOTHING IS PROTECTED any more, and no channel "
+        "can be opened: boot the machine anew");
+  }
   if (status != VMSRS_OK) {
     return fail(ops::kExitFailed,
                 "cannot open the management channel: " + channel::status_name(status));

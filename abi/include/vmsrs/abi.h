@@ -135,7 +135,8 @@ enum vmsrs_status {
   VMSRS_JOIN = 26,        /* another process of the server has it: it can be joined */
   VMSRS_OWNER_STUCK = 29, /* a stuck user, in slot RDX, may still be storing: not for now */
   VMSRS_OTHER_SHAPE = 30, /* the named region is there with another size or granule */
-  VMSRS_STATUS_COUNT = 31
+  VMSRS_NO_ENGINE = 31,   /* the hypervisor has contradicted itself: nothing is protected any more */
+  VMSRS_STATUS_COUNT = 32
 };
 
 /* ---- Limits ------------------------------------------------------------------------------------
@@ -329,7 +330,7 @@ struct vmsrs_stats {
   uint32_t guest_watch; /* enum vmsrs_guest_watch */
   uint64_t hold_count;  /* times that a crash held the other processors (eager regions) */
   uint64_t hold_cycles; /* for how long in all, of the same counter */
-  uint64_t reserved;
+  uint64_t engine_abandoned; /* 1: NO_ENGINE is what most calls answer; the counts are the last ones */
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_stats) == 16 + 8 * 8 + 8 * 12 + 48, "layout");
 

@@ -149,11 +149,15 @@ void case_management_bounds() {
   Call close{.number = VMSRS_CALL_MGMT_CLOSE, .rdi = open.rdx};
   expect_equal(measured(close, longest), VMSRS_OK, "MGMT_CLOSE");
   report_length("MGMT_OPEN, MGMT_CLOSE", longest);
-  // What is not bounded: it grows with what the dead process had.
   longest = 0;
-  Call reap{.number = VMSRS_CALL_MGMT_REAP, .rdi = token, .rdx = kProcess};
-  expect_equal(measured(reap, longest), VMSRS_OK, "MGMT_REAP");
-  say("not bounded: MGMT_REAP of a process with 2,048 records", longest);
+  uint64_t pieces = 0;
+  for (uint64_t status = VMSRS_AGAIN; status == VMSRS_AGAIN; ++pieces) {
+    Call reap{.number = VMSRS_CALL_MGMT_REAP, .rdi = token, .rdx = kProcess};
+    status = measured(reap, longest);
+    expect(status == VMSRS_OK || status == VMSRS_AGAIN, "MGMT_REAP");
+  }
+  say("pieces of a death", pieces);
+  report_length("MGMT_REAP of a process with 2,048 records", longest);
 }
 
 // How long it takes to refuse a wrong secret does not tell how much of it is right. The hypervisor

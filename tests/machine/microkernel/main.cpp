@@ -43,6 +43,7 @@ void case_slow_start();
 void case_quiet();
 void case_crash_kernel();
 void case_panic();
+void case_contradiction();
 
 Handler handlers[256];
 volatile bool processor_runs[kMaxCpus];
@@ -150,6 +151,7 @@ constexpr Case kCases[] = {
     {"quiet", case_quiet},
     {"crash_kernel", case_crash_kernel},
     {"panic", case_panic},
+    {"contradiction", case_contradiction},
     {"msrs", case_msrs},
     {"cpuid", case_cpuid},
     {"svm_instructions", case_svm_instructions},
