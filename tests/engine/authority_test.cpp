@@ -91,8 +91,8 @@ BOOST_AUTO_TEST_CASE(reaping_a_dead_process) {
   store(a, 0, 1);
   store(b, 64, 1);
   a.crash();
-  BOOST_TEST(manager.call(VMSRS_CALL_MGMT_REAP, token, 0, kServerProcess).status == VMSRS_OK);
-  BOOST_TEST(manager.call(VMSRS_CALL_MGMT_REAP, token, 0, kServerProcess).status ==
+  BOOST_TEST(manager.reap(token, 0, kServerProcess).status == VMSRS_OK);
+  BOOST_TEST(manager.reap(token, 0, kServerProcess).status ==
              VMSRS_WRONG_STATE);
   BOOST_TEST(begin(a) == VMSRS_NOT_ATTACHED);
   BOOST_TEST(mode() == before + 4);

@@ -278,14 +278,14 @@ BOOST_FIXTURE_TEST_CASE(the_process_dies_between_two_pieces, Halfway) {
     for (std::size_t i = 0; i < 200; ++i) (void)store(begin_user(), i * 100, i);
     users[3].crash();
     const bool within = check_with(number, [this] {
-      (void)manager.call(VMSRS_CALL_MGMT_REAP, token, 0, kServerProcess);
+      (void)manager.reap(token, 0, kServerProcess);
       BOOST_REQUIRE(service.attach("shop", secret_of(1), kServerProcess).status == VMSRS_OK);
       BOOST_REQUIRE(service.profile(region(), kSharedWords * 8, kGranule).status == VMSRS_OK);
       users.clear();
       for (std::size_t i = 0; i < 20; ++i) (void)store(begin_user(), i * 100, i);
     });
     if (!within) break;
-    (void)manager.call(VMSRS_CALL_MGMT_REAP, token, 0, kServerProcess);
+    (void)manager.reap(token, 0, kServerProcess);
     users.clear();
     BOOST_REQUIRE(service.attach("shop", secret_of(1), kServerProcess).status == VMSRS_OK);
     BOOST_REQUIRE(service.profile(region(), kSharedWords * 8, kGranule).status == VMSRS_OK);

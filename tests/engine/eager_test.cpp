@@ -472,7 +472,7 @@ BOOST_AUTO_TEST_CASE(of_a_named_region) {
     BOOST_TEST(a.call(VMSRS_CALL_STORE, address_of(memory), 666, 8).status == VMSRS_OK);
     BOOST_TEST(a.crash().status == VMSRS_OK);
     BOOST_TEST((memory[0] == 666u) == !eager);
-    BOOST_TEST(manager.call(VMSRS_CALL_MGMT_REAP, token, 0, process).status == VMSRS_OK);
+    BOOST_TEST(manager.reap(token, 0, process).status == VMSRS_OK);
     ++process;
   }
 }

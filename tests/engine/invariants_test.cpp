@@ -241,7 +241,7 @@ BOOST_AUTO_TEST_CASE(mirror_of_unreadable_memory_is_unverified) {
 BOOST_AUTO_TEST_CASE(server_that_dies_meanwhile_leaves_nothing_pending) {
   vmsrs_check_report report{};
   const vmsrs_status status = manager.check(token, report, [this] {
-    (void)manager.call(VMSRS_CALL_MGMT_REAP, token, 0, kServerProcess);
+    (void)manager.reap(token, 0, kServerProcess);
   });
   BOOST_TEST(status == VMSRS_OK);
 }

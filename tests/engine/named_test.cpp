@@ -45,7 +45,7 @@ struct Fixture {
     BOOST_TEST(a.attach("shop", secret_of(1), process).status == VMSRS_OK);
   }
   void die() {
-    BOOST_TEST(manager.call(VMSRS_CALL_MGMT_REAP, token, 0, process).status == VMSRS_OK);
+    BOOST_TEST(manager.reap(token, 0, process).status == VMSRS_OK);
   }
   void die_and_start() {
     die();

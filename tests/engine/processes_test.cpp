@@ -63,7 +63,7 @@ struct TwoProcesses {
     return word;
   }
   vmsrs_status reap(std::uint32_t process_id) {
-    return manager.call(VMSRS_CALL_MGMT_REAP, token, 0, process_id).status;
+    return manager.reap(token, 0, process_id).status;
   }
   vmsrs_server_info info() {
     vmsrs_server_info out{};

@@ -103,7 +103,7 @@ struct Fixture {
   void expect_committed() {
     Client next(0x200000, 0xd000);
     Memory again{};
-    while (next.attach("shop", secret_of(1), kSecond).status == VMSRS_AGAIN) {
+    while (next.attach_piece("shop", secret_of(1), kSecond).status == VMSRS_AGAIN) {
     }
     const Result profiled =
         next.profile_named(reinterpret_cast<std::uint8_t*>(again.words), kBytes, 8, "kept");
@@ -189,7 +189,7 @@ BOOST_AUTO_TEST_CASE(an_attach_goes_in_pieces_too) {
   BOOST_TEST(f.piece(1) == VMSRS_AGAIN);
   Client next(0x200000, 0xd000);
   std::uint64_t pieces = 0;
-  while (next.attach("shop", secret_of(1), kSecond).status == VMSRS_AGAIN) ++pieces;
+  while (next.attach_piece("shop", secret_of(1), kSecond).status == VMSRS_AGAIN) ++pieces;
   BOOST_TEST(pieces > 2u);
   BOOST_TEST(f.info().process_count == 1u);
   BOOST_TEST(f.info().process_id == kSecond);

@@ -124,7 +124,7 @@ BOOST_AUTO_TEST_CASE(its_process_ends) {
   store(a, 8, 111);
   suspend(a);
   BOOST_TEST(a.call(VMSRS_CALL_DETACH).status == VMSRS_BUSY);
-  BOOST_TEST(manager.call(VMSRS_CALL_MGMT_REAP, token, 0, kServerProcess).status == VMSRS_OK);
+  BOOST_TEST(manager.reap(token, 0, kServerProcess).status == VMSRS_OK);
   BOOST_TEST((window().users[0] & 3) == VMSRS_USER_FREE);
   BOOST_TEST(info().active_users == 0u);
 }

@@ -190,7 +190,7 @@ BOOST_AUTO_TEST_CASE(region_that_goes_meanwhile_ends_its_part) {
 
 BOOST_AUTO_TEST_CASE(dead_server_leaves_nothing_pending) {
   BOOST_TEST(scrub().status == VMSRS_AGAIN);
-  (void)manager.call(VMSRS_CALL_MGMT_REAP, token, 0, kServerProcess);
+  (void)manager.reap(token, 0, kServerProcess);
   BOOST_TEST(scrub(0).status == VMSRS_OK);
   BOOST_TEST(scrub().status == VMSRS_OK);
 }

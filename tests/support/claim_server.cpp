@@ -96,7 +96,7 @@ vmsrs_status ClaimServer::join(unsigned process, std::size_t part_count) {
 
 vmsrs_status ClaimServer::lose(unsigned process) {
   processes_[process].attached = false;
-  return manager.call(VMSRS_CALL_MGMT_REAP, token, 0, kProcessId + process).status;
+  return manager.reap(token, 0, kProcessId + process).status;
 }
 
 vmsrs_server_info ClaimServer::info() {

@@ -31,6 +31,20 @@ void Client::see_fault(vmsrs_fault_kind kind) {
 }
 
 Result Client::attach(const std::string& name, const Secret& secret, std::uint32_t process_id) {
+  Result result = attach_piece(name, secret, process_id);
+  while (result.status == VMSRS_AGAIN) result = attach_piece(name, secret, process_id);
+  return result;
+}
+
+Result Client::reap(std::uint64_t token, std::uint64_t server, std::uint64_t process_id) {
+  Result result{VMSRS_AGAIN, 0, 0};
+  while (result.status == VMSRS_AGAIN)
+    result = call(VMSRS_CALL_MGMT_REAP, token, server, process_id);
+  return result;
+}
+
+Result Client::attach_piece(const std::string& name, const Secret& secret,
+                            std::uint32_t process_id) {
   vmsrs_attach_request request{};
   name.copy(request.name, sizeof request.name);
   std::memcpy(request.secret, secret.data(), secret.size());

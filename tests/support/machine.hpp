@@ -38,7 +38,12 @@ class Client {
               std::uint64_t rdx = 0, std::uint64_t r10 = 0, std::uint64_t r8 = 0,
               std::uint64_t r9 = 0);
 
+  // To its end: while a dead process of the server is still being reaped it answers AGAIN.
   Result attach(const std::string& name, const Secret& secret, std::uint32_t process_id);
+  // One call.
+  Result attach_piece(const std::string& name, const Secret& secret, std::uint32_t process_id);
+  // MGMT_REAP to its end.
+  Result reap(std::uint64_t token, std::uint64_t server, std::uint64_t process_id);
   // PROFILE and PROFILE_FILL until the region is live.
   Result profile(void* address, std::size_t bytes, unsigned granule, bool eager = false);
   // The same with PROFILE_NAMED; RSI says where the content came from.
