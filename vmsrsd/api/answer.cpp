@@ -39,4 +39,10 @@ Answer status_answer(vmsrs_status status, const std::string& doing) {
   }
 }
 
+std::string printable(const std::string& text) {
+  const std::string beginning = text.substr(0, 256);
+  const auto* const bytes = reinterpret_cast<const std::uint8_t*>(beginning.data());
+  return channel::label_text({bytes, beginning.size()});
+}
+
 }  // namespace vmsrs::api

@@ -451,7 +451,7 @@ void Reception::attend(const Pointer& connection, std::uint32_t events) {
 void Reception::identify_by_certificate(const Pointer& connection) {
   const Tls::Client client = rules_.tls->client_of(connection->tls);
   Peer& peer = connection->peer;
-  peer.name = "certificate " + (client.name.empty() ? "without a name" : client.name);
+  peer.name = "certificate " + (client.name.empty() ? "without a name" : printable(client.name));
   peer.bucket = peer.name;
   peer.known = client.known;
   peer.operate = client.operate;
@@ -555,7 +555,7 @@ void Reception::refuse(const Pointer& connection, const Answer& answer,
   }
   if (answer.http_status == 403)
     spdlog::warn("refused to {}: {}", connection->peer.name,
-                 answer.body["error"]["message"].get<std::string>());
+                 printable(answer.body["error"]["message"].get<std::string>()));
   finish(connection);
 }
 

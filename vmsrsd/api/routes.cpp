@@ -233,13 +233,6 @@ Answer post_reap(Service& service, const httplib::Request& request) {
   return service.reap(what);
 }
 
-// A path may hold any bytes: none of them is to break a line of the log.
-std::string printable(const std::string& text) {
-  const std::string beginning = text.substr(0, 256);
-  const auto* const bytes = reinterpret_cast<const std::uint8_t*>(beginning.data());
-  return channel::label_text({bytes, beginning.size()});
-}
-
 // Errors that the HTTP library makes by itself have no body yet.
 void fill_error(const httplib::Request& request, httplib::Response& response) {
   if (!response.body.empty()) return;
@@ -335,8 +328,8 @@ void install_routes(httplib::Server& server, Service& service) {
   // The library's remote address is the peer's name here; every changing request leaves a line.
   server.set_logger([](const httplib::Request& request, const httplib::Response& response) {
     if (request.method != "GET" && request.method != "HEAD")
-      spdlog::info("{} {} by {}: {}", request.method, printable(request.path), request.remote_addr,
-                   response.status);
+      spdlog::info("{} {} by {}: {}", printable(request.method), printable(request.path),
+                   request.remote_addr, response.status);
   });
   server.set_error_handler(fill_error);
   server.set_exception_handler(
