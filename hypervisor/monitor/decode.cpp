@@ -110,8 +110,11 @@ vmsrs_status check(RegionNameBuffer& name) {
   return canonical_name(name.text) ? VMSRS_OK : VMSRS_BAD_ARGUMENT;
 }
 
-vmsrs_status check(const vmsrs_fault& fault) {
-  return fault.kind >= VMSRS_FAULT_KIND_COUNT ? VMSRS_BAD_ARGUMENT : VMSRS_OK;
+vmsrs_status check(const vmsrs_crash& crash) {
+  const bool sound = crash.fault.kind < VMSRS_FAULT_KIND_COUNT &&
+                     crash.trace_count <= VMSRS_TRACE_FRAMES &&
+                     crash.label_bytes <= VMSRS_LABEL_BYTES;
+  return sound ? VMSRS_OK : VMSRS_BAD_ARGUMENT;
 }
 
 vmsrs_status check(vmsrs_server_definition& definition) {

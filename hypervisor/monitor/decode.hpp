@@ -68,7 +68,7 @@ struct RegionNameBuffer {
 // Structures that were copied from the guest; names are made canonical (zeroes after the NUL).
 vmsrs_status check(RegionNameBuffer& name);
 vmsrs_status check(vmsrs_attach_request& request);
-vmsrs_status check(const vmsrs_fault& fault);
+vmsrs_status check(const vmsrs_crash& crash);
 vmsrs_status check(vmsrs_server_definition& definition);
 
 // Copies a structure once.

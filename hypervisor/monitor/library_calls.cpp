@@ -39,12 +39,18 @@ Reply decoded(const CallRegisters& registers, Operation operation) {
 }
 
 Reply user_crash(const Context& c, Server& server, Thread thread) {
-  vmsrs_fault fault;
-  if (const Reply reply = copy_in(thread.memory, c.registers.rdi, fault); !reply.ok()) return reply;
-  if (const vmsrs_status status = check(fault); status != VMSRS_OK) return status;
   const CallRegisters& in = c.registers;
-  if ((in.r9 & ~std::uint64_t{VMSRS_CRASH_UNRESTORED}) != 0) return VMSRS_BAD_ARGUMENT;
-  return server.user_crash(fault, in.rsi, in.rdx, {in.r10, 0, in.r8}, in.r9 == 0, thread);
+  const bool traced = (in.r9 & VMSRS_CRASH_TRACED) != 0;
+  vmsrs_crash crash{};
+  if (const Reply reply = traced ? copy_in(thread.memory, in.rdi, crash)
+                                 : copy_in(thread.memory, in.rdi, crash.fault);
+      !reply.ok())
+    return reply;
+  if (const vmsrs_status status = check(crash); status != VMSRS_OK) return status;
+  constexpr std::uint64_t kFlags = VMSRS_CRASH_UNRESTORED | VMSRS_CRASH_TRACED;
+  if ((in.r9 & ~kFlags) != 0) return VMSRS_BAD_ARGUMENT;
+  const bool restores = (in.r9 & VMSRS_CRASH_UNRESTORED) == 0;
+  return server.user_crash(crash, in.rsi, in.rdx, {in.r10, 0, in.r8}, restores, thread);
 }
 
 Reply user_label(const Context& c, Server& server, Thread thread) {
@@ -66,8 +72,9 @@ recovery::WantedRegion wanted_region(const ProfileCall& call) {
 Reply user_end(const Context& c, Server& server, Thread thread) {
   const CallRegisters& in = c.registers;
   const auto flags = static_cast<std::uint32_t>(in.rsi);
-  if ((flags & ~VMSRS_USER_KEEP) != 0) return VMSRS_BAD_ARGUMENT;
-  return server.user_end(flags != 0, {in.r10, in.rdx, in.r8},
+  if ((flags & ~(VMSRS_USER_KEEP | VMSRS_USER_UNWOUND)) != 0) return VMSRS_BAD_ARGUMENT;
+  return server.user_end((flags & VMSRS_USER_KEEP) != 0, (flags & VMSRS_USER_UNWOUND) != 0,
+                         {in.r10, in.rdx, in.r8},
                          {in.rdi, in.rsi >> VMSRS_HANDED_OVER_SHIFT, in.r9}, thread);
 }
 

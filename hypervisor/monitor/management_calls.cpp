@@ -126,6 +126,26 @@ Reply guest_ends(const Context& c) {
   return {VMSRS_OK, count, cursor};
 }
 
+Reply events(const Context& c) {
+  constexpr std::uint32_t kRoom = 16;  // of one call: what fits on the hypervisor's stack
+  const OutBuffer to{c.registers.rdx, c.registers.r10};
+  vmsrs_event out[kRoom];
+  if (to.length < sizeof out[0]) return VMSRS_BAD_LENGTH;
+  if (const Reply reply = to.prepare(*c.caller.memory, sizeof out); !reply.ok()) return reply;
+  const std::uint64_t fit = to.length / sizeof out[0];
+  std::uint64_t cursor = c.registers.rsi;
+  const std::uint32_t count = c.monitor.engine.events().read(
+      cursor, out, fit < kRoom ? static_cast<std::uint32_t>(fit) : kRoom);
+  if (const Reply reply = write_records(c, to, out, count); !reply.ok()) return reply;
+  return {VMSRS_OK, count, cursor};
+}
+
+Reply acknowledge_events(const Context& c) {
+  std::uint64_t left = 0;
+  if (!c.monitor.engine.events().acknowledge(c.registers.rsi, left)) return VMSRS_BAD_ARGUMENT;
+  return {VMSRS_OK, left};
+}
+
 Reply guest_cpu(const Context& c) {
   const OutBuffer to{c.registers.r10, c.registers.r8};
   if (const Reply reply = to.prepare(*c.caller.memory, sizeof(vmsrs_guest_cpu)); !reply.ok())
@@ -251,6 +271,8 @@ Reply allowed_call(const Context& c) {
       return guest_ends(c);
     case VMSRS_CALL_MGMT_GUEST_CPU:
       return guest_cpu(c);
+    case VMSRS_CALL_MGMT_EVENTS:
+      return events(c);
     case VMSRS_CALL_MGMT_DEFINE:
       return define(c);
     case VMSRS_CALL_MGMT_COLLECT:
@@ -265,6 +287,8 @@ Reply allowed_call(const Context& c) {
       return change_secret(c);
     case VMSRS_CALL_MGMT_ANNOUNCE_RESET:
       return announce_reset(c);
+    case VMSRS_CALL_MGMT_ACKNOWLEDGE_EVENTS:
+      return acknowledge_events(c);
     default:  // the last one that needed_capability names
       return c.monitor.engine.reap(c.registers.rsi, c.registers.rdx);
   }
@@ -272,8 +296,8 @@ Reply allowed_call(const Context& c) {
 
 // 0: no such call.
 std::uint32_t needed_capability(std::uint64_t call) {
-  if (call >= VMSRS_CALL_MGMT_STATS && call <= VMSRS_CALL_MGMT_GUEST_CPU) return VMSRS_OBSERVE;
-  if (call >= VMSRS_CALL_MGMT_DEFINE && call <= VMSRS_CALL_MGMT_ANNOUNCE_RESET)
+  if (call >= VMSRS_CALL_MGMT_STATS && call <= VMSRS_CALL_MGMT_EVENTS) return VMSRS_OBSERVE;
+  if (call >= VMSRS_CALL_MGMT_DEFINE && call <= VMSRS_CALL_MGMT_ACKNOWLEDGE_EVENTS)
     return VMSRS_OPERATE;
   return 0;
 }

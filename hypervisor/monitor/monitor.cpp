@@ -39,7 +39,7 @@ recovery::Reply answer(const Context& context) {
     return {VMSRS_OK, VMSRS_ABI_VERSION, context.monitor.platform.isolation()};
   if (call >= VMSRS_CALL_ATTACH && call <= VMSRS_CALL_SERVICE)
     return context.has_engine ? library_call(context) : VMSRS_NO_ENGINE;
-  if (call >= VMSRS_CALL_MGMT_OPEN && call <= VMSRS_CALL_MGMT_ANNOUNCE_RESET)
+  if (call >= VMSRS_CALL_MGMT_OPEN && call <= VMSRS_CALL_MGMT_ACKNOWLEDGE_EVENTS)
     return management_call(context);
   return VMSRS_UNKNOWN_CALL;
 }
@@ -47,6 +47,9 @@ recovery::Reply answer(const Context& context) {
 void finish(const Context& context, CallRegisters& registers) {
   const recovery::Reply reply = answer(context);
   count(context.monitor, reply.status);
+  const bool denied = reply.status == VMSRS_DENIED || reply.status == VMSRS_THROTTLED;
+  if (denied && context.has_engine)
+    context.monitor.engine.note_denied(registers.rax, reply.status, context.caller.address_space);
   registers.rax = reply.status;
   if (reply.result_count > 0) registers.rdx = reply.first;
   if (reply.result_count > 1) registers.rsi = reply.second;

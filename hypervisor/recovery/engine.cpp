@@ -9,10 +9,11 @@ constexpr std::uint64_t kUnbound = ~0ull;  // no page frame's address
 }  // namespace
 
 Engine::Engine(Platform& platform, void* storage, std::size_t bytes)
-    : platform_(platform), start_ns_(platform.now_ns()) {
+    : platform_(platform), start_ns_(platform.now_ns()), events_(platform, start_ns_) {
   ready_ = pool_.initialise(platform, storage, bytes);
   for (std::atomic<std::uint64_t>& bound : bound_) bound = kUnbound;
-  for (std::uint32_t i = 0; i < VMSRS_MAX_SERVERS; ++i) servers_[i].initialise(platform, pool_, i);
+  for (std::uint32_t i = 0; i < VMSRS_MAX_SERVERS; ++i)
+    servers_[i].initialise(platform, pool_, events_, i);
 }
 
 Engine::Entry::~Entry() {
@@ -161,6 +162,22 @@ Reply Engine::scrub(std::uint64_t index, std::uint64_t bytes) {
   return {left > 0 ? VMSRS_AGAIN : VMSRS_OK, left, restored};
 }
 
+void Engine::note_denied(std::uint64_t call, vmsrs_status status, std::uint64_t address_space) {
+  vmsrs_event denied{};
+  denied.type = VMSRS_EVENT_DENIED;
+  denied.server = VMSRS_EVENT_NO_SERVER;
+  denied.slot = VMSRS_EVENT_NO_USER;
+  denied.time_ns = platform_.now_ns();
+  denied.call = static_cast<std::uint16_t>(call);
+  denied.status = static_cast<std::uint16_t>(status);
+  denied.count = 1;
+  const Entry server = enter(address_space);
+  if (server)
+    server->tell_denied(denied);
+  else
+    events_.add_merged(denied);
+}
+
 void Engine::stats(vmsrs_stats& out, bool alive) {
   out = vmsrs_stats{};
   out.abi_version = VMSRS_ABI_VERSION;
@@ -181,6 +198,8 @@ void Engine::stats(vmsrs_stats& out, bool alive) {
   out.storage_used_bytes = alive ? pool_.used_bytes() : 0;
   out.hidden_access_count = platform_.hidden_access_count();
   out.window_write_count = platform_.window_write_count();
+  const std::uint64_t lost = events_.lost_count();
+  out.lost_event_count = lost < ~0u ? static_cast<std::uint32_t>(lost) : ~0u;
   for (std::uint32_t i = 0; i < out.server_count; ++i) {
     if (alive) servers_[i].lock().acquire(platform_);
     for (unsigned kind = 0; kind < VMSRS_FAULT_KIND_COUNT; ++kind)

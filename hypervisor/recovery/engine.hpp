@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "recovery/event_ring.hpp"
 #include "recovery/server.hpp"
 
 namespace vmsrs::recovery {
@@ -52,6 +53,10 @@ class Engine {
   // `alive` false: the engine is abandoned, and its counts are read without its locks.
   void stats(vmsrs_stats& out, bool alive = true);
 
+  EventRing& events() { return events_; }
+  // A call from there was refused for want of secret or capability. Under no lock.
+  void note_denied(std::uint64_t call, vmsrs_status status, std::uint64_t address_space);
+
   // The invariants (engine_checks.cpp). AGAIN while a verdict is PENDING; WRONG_STATE: never begun.
   vmsrs_status check(bool anew, vmsrs_check_report& report);
 
@@ -75,6 +80,7 @@ class Engine {
   Platform& platform_;
   bool ready_ = false;
   std::uint64_t start_ns_;
+  EventRing events_;
   PagePool pool_;
   SpinLock table_lock_;
   std::atomic<std::uint32_t> server_count_{0};

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "recovery/claims.hpp"
+#include "recovery/event_ring.hpp"
 #include "recovery/ledger.hpp"
 #include "recovery/reply.hpp"
 
@@ -63,7 +64,7 @@ struct Counters {
 // server's lock; every operation answers as abi/README.md says of the call with its name.
 class Server {
  public:
-  void initialise(Platform& platform, PagePool& pool, std::uint32_t index);
+  void initialise(Platform& platform, PagePool& pool, EventRing& events, std::uint32_t index);
 
   SpinLock& lock() { return lock_; }
   void finish_operation() { ledger_.trim(); }
@@ -124,13 +125,13 @@ class Server {
   // ---- users (server_users.cpp)
   // A reader's stores are refused.
   Reply user_begin(std::uint64_t label, bool reader, Thread thread);
-  // With `keep`, the thread has its next user at once.
-  Reply user_end(bool keep, const vmsrs_write_set& set, const HandedOver& handed_over,
+  // With `keep`, the thread has its next user at once. `unwound`: it was taken to the scope's end.
+  Reply user_end(bool keep, bool unwound, const vmsrs_write_set& set, const HandedOver& handed_over,
                  Thread thread);
   // `depth`: scopes that a user begun without a call has open, and its label; 0: as counted here.
   // FAULT_NONE: its thread has found it crashed. `restores`: what it wrote goes from eager regions
   // now.
-  Reply user_crash(const vmsrs_fault& fault, std::uint64_t label, std::uint64_t depth,
+  Reply user_crash(const vmsrs_crash& crash, std::uint64_t label, std::uint64_t depth,
                    const vmsrs_write_set& set, bool restores, Thread thread);
   Reply user_stuck(Thread thread);
   // Crashes the slot's user, of that generation, in the name of somebody else.
@@ -193,6 +194,10 @@ class Server {
 
   // What is done about faults; the library reads it in the window (server_mode.cpp).
   void set_containment(vmsrs_server_containment mode);
+
+  // ---- events (server_events.cpp)
+  // `denied` says all but whose call it was: the process's that was entered.
+  void tell_denied(vmsrs_event denied);
 
   // ---- what management sees (server_info.cpp)
   void info(vmsrs_server_info& out) const;
@@ -299,6 +304,7 @@ class Server {
   bool close_quiet_users(std::uint32_t process);
   bool end_users(std::uint32_t& steps);
   void end_everybody();
+  std::uint64_t users_of(std::uint32_t process) const;
   bool orphan_users(std::uint32_t process, std::uint32_t& steps);
   void orphan(Slot slot);
   Reply serve_orphans(GuestMemory& memory);
@@ -316,7 +322,7 @@ class Server {
                        std::uint64_t& restored);
   Reply commit(Slot slot, const HandedOver& handed_over, GuestMemory& memory);
   void crash_without_fault(Slot slot, vmsrs_fault_kind kind, CrashedBy by);
-  Reply first_word_of_crash(Slot slot, const vmsrs_fault& fault, std::uint64_t label,
+  Reply first_word_of_crash(Slot slot, const vmsrs_crash& crash, std::uint64_t label,
                             std::uint64_t depth, const vmsrs_write_set& set);
 
   // granules with claims (server_claims.cpp)
@@ -450,6 +456,20 @@ class Server {
                         GuestMemory& memory);
   void describe(Slot slot, vmsrs_user_info& out) const;
 
+  // events (server_events.cpp)
+  vmsrs_event event(vmsrs_event_type type) const;
+  vmsrs_event event(vmsrs_event_type type, Slot slot) const;
+  void tell_crash(Slot slot,
+                  const vmsrs_crash* told);  // once; nullptr: its thread has said nothing
+  void tell_of_user(vmsrs_event_type type, Slot slot);
+  void tell_collected(Slot slot);
+  void tell_suppression_began(Slot slot);
+  void tell_suppression_ended();
+  void tell_of_process(vmsrs_event_type type, std::uint32_t process, std::uint64_t count);
+  void tell_merged(vmsrs_event_type type);
+  void count_no_storage();
+  void count_unprotected_store();
+
   // Pieces of a check (server_checks.cpp). True: the cursor has come to the part's end.
   bool check_slots(vmsrs_check_result* results);
   bool check_records(vmsrs_check_result* results);
@@ -474,6 +494,7 @@ class Server {
 
   Platform* platform_ = nullptr;
   PagePool* pool_ = nullptr;
+  EventRing* events_ = nullptr;
   std::uint32_t index_ = 0;
   SpinLock lock_;
 
@@ -508,6 +529,7 @@ class Server {
   Walk comparison_{};  // of a check
   Walk scrub_{};       // of sweeps and scrubs
   Counters counters_{};
+  Counters before_suppression_{};  // as they were when it began
   // Collected users, the newest at (recent_count_ - 1) % VMSRS_RECENT_USERS. Ages are kept as
   // times.
   vmsrs_user_info recent_[VMSRS_RECENT_USERS] = {};

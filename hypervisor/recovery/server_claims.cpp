@@ -154,7 +154,7 @@ bool Server::needs_storage(const Region& region, const Piece& piece, const Store
 Reply Server::store_without_storage(Region& region, const Piece& piece, const StoreHints& hints,
                                     GuestMemory& memory) {
   if (definition_.storage_policy != VMSRS_STORAGE_UNPROTECTED) {
-    ++counters_.no_storage;
+    count_no_storage();
     return VMSRS_NO_STORAGE;
   }
   const GuestVirtual to{value(region.address_of(piece.granule)) + piece.first};
@@ -170,7 +170,7 @@ Reply Server::store_without_storage(Region& region, const Piece& piece, const St
   copy_bytes(bytes + piece.first, staging_ + piece.offset, piece.bytes);
   ledger_.put_committed(index_of(region), piece.granule, piece.mask, bytes);
   ++counters_.stores;
-  ++counters_.unprotected_stores;
+  count_unprotected_store();
   return VMSRS_OK;
 }
 

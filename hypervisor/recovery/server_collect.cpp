@@ -56,6 +56,8 @@ void Server::finish_collection(Slot slot) {
   ++counters_.suppression_histogram[bucket_for(suppressed)];
   counters_.ended_suppression_ns += suppressed;
 
+  tell_collected(slot);
+
   const std::uint64_t place = recent_count_++ % VMSRS_RECENT_USERS;
   vmsrs_user_info& recent = recent_[place];
   describe(slot, recent);

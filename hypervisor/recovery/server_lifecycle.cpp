@@ -3,9 +3,11 @@
 
 namespace vmsrs::recovery {
 
-void Server::initialise(Platform& platform, PagePool& pool, std::uint32_t index) {
+void Server::initialise(Platform& platform, PagePool& pool, EventRing& events,
+                        std::uint32_t index) {
   platform_ = &platform;
   pool_ = &pool;
+  events_ = &events;
   index_ = index;
   ledger_.initialise(pool, owner_of(index));
 }

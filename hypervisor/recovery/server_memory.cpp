@@ -65,7 +65,7 @@ Reply Server::put(std::uint64_t to, std::uint32_t bytes, const Source& source,
     return reply_for(outcome);
   const bool recorded = reserve_records(*region, to, bytes, slot);
   if (!recorded && definition_.storage_policy != VMSRS_STORAGE_UNPROTECTED) {
-    ++counters_.no_storage;
+    count_no_storage();
     return VMSRS_NO_STORAGE;
   }
   if (suppressing())
@@ -90,7 +90,7 @@ Reply Server::put(std::uint64_t to, std::uint32_t bytes, const Source& source,
       ledger_.put_committed(index_of(*region), piece.granule, piece.mask, granule);
   }
   ++counters_.stores;
-  counters_.unprotected_stores += !recorded;
+  if (!recorded) count_unprotected_store();
   return VMSRS_OK;
 }
 

@@ -77,7 +77,8 @@ void Server::change_mode(bool suppression) {
 void Server::enter_suppression(Slot slot, CrashedBy by) {
   User& user = ledger_.users[slot];
   const std::uint64_t now = platform_->now_ns();
-  if (!suppressing()) suppression_began_ns_ = now;
+  const bool began = !suppressing();
+  if (began) suppression_began_ns_ = now;
   user.state = VMSRS_USER_CRASHED;
   user.crash_ns = now;
   user.crash_epoch = (mode_ >> 1) + 1;
@@ -92,6 +93,7 @@ void Server::enter_suppression(Slot slot, CrashedBy by) {
   expose_readers(slot);
   publish_user(slot);
   change_mode(true);
+  if (began) tell_suppression_began(slot);
 }
 
 // DRAINED. The mode moves before anything of the user's may be restored: who found a granule
@@ -118,6 +120,7 @@ void Server::enter_stuck(User& user) {
   user.state = VMSRS_USER_STUCK;
   stuck_count_.add(slot);
   publish_user(slot);
+  tell_of_user(VMSRS_EVENT_STUCK, slot);
 }
 
 // The same, and its own process knows of it.
@@ -129,6 +132,7 @@ void Server::note_seen_to(User& user) {
 void Server::leave_suppression() {
   ++counters_.suppressions;
   counters_.suppression_ns += platform_->now_ns() - suppression_began_ns_;
+  tell_suppression_ended();
   change_mode(false);
 }
 

@@ -46,6 +46,7 @@ Reply Server::attach(std::uint32_t process, std::uint64_t address_space, std::ui
     shared_ = 1;
     publish_shared();
   }
+  tell_of_process(VMSRS_EVENT_ATTACHED, process, others);
   return {VMSRS_OK, index_, others};
 }
 
@@ -109,12 +110,14 @@ Reply Server::watch_faults(bool contained, Thread thread) {
 
 Reply Server::detach(std::uint32_t process) {
   if (!close_quiet_users(process)) return VMSRS_BUSY;
+  tell_of_process(VMSRS_EVENT_DETACHED, process, 0);
   leave(process, Named::kGivenUp);
   return VMSRS_OK;
 }
 
 // While it lasts nobody attaches, so a server that has one process left gets no other.
 Reply Server::reap(std::uint32_t process, std::uint32_t steps) {
+  if (!processes_[process].leaving) tell_of_process(VMSRS_EVENT_REAPED, process, users_of(process));
   processes_[process].leaving = true;
   const bool others = process_count_ > 1;
   const bool done = (!others || orphan_users(process, steps)) &&
@@ -193,9 +196,11 @@ void Server::leave(std::uint32_t process, Named named) {
 bool Server::end_users(std::uint32_t& steps) {
   for (std::uint32_t i = 0; i < VMSRS_MAX_USERS; ++i) {
     const Slot slot = static_cast<Slot>(i);
-    if (ledger_.users[slot].state == VMSRS_USER_FREE) continue;
+    const User& user = ledger_.users[slot];
+    if (user.state == VMSRS_USER_FREE) continue;
     if (steps == 0) return false;
     --steps;
+    if (user.crashed() && !user.quiet) tell_crash(slot, nullptr);
     ++counters_.reaped;
     close_user(slot);
     if (suppressing() && crashed_count_ == 0) leave_suppression();
@@ -210,6 +215,16 @@ void Server::end_everybody() {
 }
 
 // ---- users whose process has gone: crashed, at their end points, and nobody's thread ends them
+
+std::uint64_t Server::users_of(std::uint32_t process) const {
+  std::uint64_t count = 0;
+  for (std::uint32_t i = 0; i < VMSRS_MAX_USERS && ledger_.users.open_count() > 0; ++i) {
+    const User& user = ledger_.users[static_cast<Slot>(i)];
+    count += user.state != VMSRS_USER_FREE && !user.orphan && !user.unheard_of() &&
+             user.thread.process == process;
+  }
+  return count;
+}
 
 // Those who were read from, while they had not finished, take longer: all are told.
 bool Server::orphan_users(std::uint32_t process, std::uint32_t& steps) {
@@ -240,9 +255,10 @@ bool Server::orphan_users(std::uint32_t process, std::uint32_t& steps) {
 // claims are gone through.
 void Server::orphan(Slot slot) {
   User& user = ledger_.users[slot];
-  if (user.crashed())
+  if (user.crashed()) {
     note_drained(user);
-  else if (user.quiet)  // it may not have begun
+    tell_crash(slot, nullptr);
+  } else if (user.quiet)  // it may not have begun
     enter_suppression(slot, CrashedBy::kItself);
   else
     crash_without_fault(slot, VMSRS_FAULT_ABORT, CrashedBy::kItself);

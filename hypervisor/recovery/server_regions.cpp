@@ -79,7 +79,7 @@ Reply Server::profile_new(const Region& wanted, Thread thread) {
     return reply;
   Region region = wanted;
   if (!region.reserve(*pool_, owner_of(index_))) {
-    ++counters_.no_storage;
+    count_no_storage();
     return VMSRS_NO_STORAGE;
   }
   region.state = Region::State::kFilling;

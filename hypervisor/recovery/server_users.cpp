@@ -40,14 +40,15 @@ Reply Server::user_begin(std::uint64_t label, bool reader, Thread thread) {
   return {VMSRS_OK, slot, user.depth};
 }
 
-Reply Server::user_end(bool keep, const vmsrs_write_set& set, const HandedOver& handed_over,
-                       Thread thread) {
+Reply Server::user_end(bool keep, bool unwound, const vmsrs_write_set& set,
+                       const HandedOver& handed_over, Thread thread) {
   const Slot slot = ledger_.users.find(thread.id);
   if (slot == kNoSlot) return VMSRS_NO_USER;
   User& user = ledger_.users[slot];
   if (user.crashed()) {
     if (!user.heard) user.write_set = set;
     note_seen_to(user);
+    if (unwound) tell_of_user(VMSRS_EVENT_UNWOUND, slot);
   }
   if (user.crashed() || user.depth > 1) {
     if (user.depth > 0) --user.depth;
@@ -96,16 +97,17 @@ void Server::crash_without_fault(Slot slot, vmsrs_fault_kind kind, CrashedBy by)
   ++counters_.faults[kind];
   ++user.fault_count;
   enter_suppression(slot, by);
+  tell_crash(slot, nullptr);
 }
 
 // AGAIN and TOUCH: the call is repeated, and nothing of it counts twice.
-Reply Server::user_crash(const vmsrs_fault& fault, std::uint64_t label, std::uint64_t depth,
+Reply Server::user_crash(const vmsrs_crash& crash, std::uint64_t label, std::uint64_t depth,
                          const vmsrs_write_set& set, bool restores, Thread thread) {
   const Slot slot = ledger_.users.find(thread.id);
   if (slot == kNoSlot) return VMSRS_NO_USER;
   User& user = ledger_.users[slot];
   if (!user.telling)
-    if (const Reply reply = first_word_of_crash(slot, fault, label, depth, set); !reply.ok())
+    if (const Reply reply = first_word_of_crash(slot, crash, label, depth, set); !reply.ok())
       return reply;
   if (!restores) user.eager_work = EagerWork::kNone;
   const Reply reply = restore_eagerly(slot, thread.memory);
@@ -113,9 +115,10 @@ Reply Server::user_crash(const vmsrs_fault& fault, std::uint64_t label, std::uin
   return reply.ok() ? Reply{VMSRS_OK, user.fault_count, slot} : reply;
 }
 
-Reply Server::first_word_of_crash(Slot slot, const vmsrs_fault& fault, std::uint64_t label,
+Reply Server::first_word_of_crash(Slot slot, const vmsrs_crash& crash, std::uint64_t label,
                                   std::uint64_t depth, const vmsrs_write_set& set) {
   User& user = ledger_.users[slot];
+  const vmsrs_fault& fault = crash.fault;
   const bool declared = user.crashed();
   const bool seen = user.seen && !user.heard;  // counted when it was
   if (seen && fault.kind != VMSRS_FAULT_NONE) {
@@ -133,6 +136,7 @@ Reply Server::first_word_of_crash(Slot slot, const vmsrs_fault& fault, std::uint
     user.depth = static_cast<std::uint32_t>(depth < kDeepest ? depth : kDeepest);
     user.label = label;
   }
+  if (crash.label_bytes != 0) ledger_.users.set_label(slot, crash.label_text, crash.label_bytes);
   if (declared) {
     user.heard = true;
     note_seen_to(user);
@@ -141,6 +145,7 @@ Reply Server::first_word_of_crash(Slot slot, const vmsrs_fault& fault, std::uint
     enter_suppression(slot, CrashedBy::kItself);
     request_scrub(kEveryByte);
   }
+  tell_crash(slot, &crash);
   return VMSRS_OK;
 }
 

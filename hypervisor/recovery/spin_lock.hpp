@@ -11,7 +11,8 @@ namespace vmsrs::recovery {
 // A ticket lock: fair, so that no processor waits for ever behind a busy one, and a program that
 // hammers one call cannot starve others. The price is paid where waiters can be descheduled
 // (threads on a busy host): a queue moves at the pace of its slowest. Lock order, for the whole
-// engine: table of servers, then one server, then storage. No lock is taken twice by one CPU.
+// engine: table of servers, then one server, then storage, then events. No lock is taken twice by
+// one CPU.
 class SpinLock {
  public:
   void acquire(const Platform& platform) {

@@ -62,7 +62,8 @@ struct User {
   bool aging;      // the slot rests, and its old tags are being cleared
   bool suspended;  // no thread's: `thread` is a name that none has
   bool seen;  // crashed by a fault that the processor saw, and of which its thread has yet to tell
-  bool telling;  // its thread's first USER_CRASH is to be repeated
+  bool crash_told;  // there is an event of its crash
+  bool telling;     // its thread's first USER_CRASH is to be repeated
   EagerWork eager_work;
   bool left_behind;  // a granule was left to whoever holds nobody
   std::uint8_t swept_region;

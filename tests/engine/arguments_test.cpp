@@ -88,9 +88,9 @@ BOOST_AUTO_TEST_CASE(unknown_calls) {
                                    0x1ffull,
                                    0x202ull,
                                    0x20full,
-                                   0x21aull,
+                                   0x21bull,
                                    0x21full,
-                                   0x228ull,
+                                   0x229ull,
                                    0x300ull,
                                    ~0ull,
                                    1ull << 32,
@@ -115,7 +115,7 @@ BOOST_AUTO_TEST_CASE(areas_and_claims) {
   const std::uint64_t other = at & ~63ull;
   refuse(a, VMSRS_BAD_ADDRESS, profile, other, 64, 64, 0, kKernel);
   refuse(a, VMSRS_BAD_LENGTH, profile, other, 64, 64, 0, ~0ull);
-  refuse(a, VMSRS_BAD_ARGUMENT, VMSRS_CALL_USER_END, 0, 2);
+  refuse(a, VMSRS_BAD_ARGUMENT, VMSRS_CALL_USER_END, 0, 4);
 }
 
 BOOST_AUTO_TEST_CASE(version_always_answers) {
@@ -370,13 +370,13 @@ BOOST_AUTO_TEST_CASE(load_that_must_restore_read_only_memory) {
 BOOST_AUTO_TEST_CASE(management_without_a_capability) {
   const std::uint64_t observe = manager.open(VMSRS_OBSERVE).rdx;
   const std::uint64_t operate = manager.open(VMSRS_OPERATE).rdx;
-  for (std::uint64_t call = VMSRS_CALL_MGMT_STATS; call <= VMSRS_CALL_MGMT_GUEST_CPU; ++call) {
+  for (std::uint64_t call = VMSRS_CALL_MGMT_STATS; call <= VMSRS_CALL_MGMT_EVENTS; ++call) {
     refuse(manager, VMSRS_DENIED, call, 0, 0, address_of(buffer), 64, 64);
     refuse(manager, VMSRS_DENIED, call, token ^ 1, 0, address_of(buffer), 64, 64);
     refuse(manager, VMSRS_DENIED, call, operate, 0, address_of(buffer), 64, 64);
     refuse(a, VMSRS_DENIED, call, token, 0, address_of(buffer), 64, 64);
   }
-  for (std::uint64_t call = VMSRS_CALL_MGMT_DEFINE; call <= VMSRS_CALL_MGMT_ANNOUNCE_RESET;
+  for (std::uint64_t call = VMSRS_CALL_MGMT_DEFINE; call <= VMSRS_CALL_MGMT_ACKNOWLEDGE_EVENTS;
        ++call) {
     refuse(manager, VMSRS_DENIED, call, 0, 0, kServerProcess);
     refuse(manager, VMSRS_DENIED, call, observe, 0, kServerProcess);
@@ -395,6 +395,7 @@ BOOST_AUTO_TEST_CASE(management_buffers) {
     refuse(manager, wanted, VMSRS_CALL_MGMT_MEMORY, token, to, 64);
     refuse(manager, wanted, VMSRS_CALL_MGMT_GUEST_ENDS, token, 0, to, sizeof(vmsrs_guest_end));
     refuse(manager, wanted, VMSRS_CALL_MGMT_GUEST_CPU, token, 1, 0, to, 64);
+    refuse(manager, wanted, VMSRS_CALL_MGMT_EVENTS, token, 0, to, sizeof(vmsrs_event));
     refuse(manager, wanted, VMSRS_CALL_MGMT_SERVER, token, 0, to, 64);
     refuse(manager, wanted, VMSRS_CALL_MGMT_USERS, token, 0, 0, to, sizeof(vmsrs_user_info));
     refuse(manager, wanted, VMSRS_CALL_MGMT_CHECK, token, 1, to, 64);
@@ -406,6 +407,7 @@ BOOST_AUTO_TEST_CASE(management_buffers) {
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_MEMORY, token, at, 0);
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_GUEST_ENDS, token, 0, at, 95);
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_GUEST_CPU, token, 1, 0, at, 0);
+  refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_EVENTS, token, 0, at, 255);
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_SERVER, token, 0, at, 0);
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_SERVER, token, 0, at, ~0ull);
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_USERS, token, 0, 0, at, 103);

@@ -108,7 +108,9 @@ constexpr std::uint16_t kCalls[] = {VMSRS_CALL_VERSION,
                                     VMSRS_CALL_MGMT_GUEST_ENDS,
                                     VMSRS_CALL_MGMT_GUEST_CPU,
                                     VMSRS_CALL_MGMT_ANNOUNCE_RESET,
-                                    kSeenFault};
+                                    kSeenFault,
+                                    VMSRS_CALL_MGMT_EVENTS,
+                                    VMSRS_CALL_MGMT_ACKNOWLEDGE_EVENTS};
 
 // Only processes that share their memory are of the same server.
 std::uint8_t server_of(std::uint64_t space) {

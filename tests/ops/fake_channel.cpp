@@ -280,6 +280,26 @@ vmsrs_status FakeChannel::guest_ends(std::uint64_t cursor, std::span<vmsrs_guest
   return VMSRS_OK;
 }
 
+vmsrs_status FakeChannel::events(std::uint64_t cursor, std::span<vmsrs_event> events,
+                                 channel::LogPage& page) {
+  const std::lock_guard guard(lock_);
+  if (events_status != VMSRS_OK) return events_status;
+  page = {0, cursor};
+  for (const vmsrs_event& event : events_now) {
+    if (event.sequence < cursor || page.count == std::min<std::size_t>(events.size(), 2)) continue;
+    events[page.count++] = event;
+    page.next_cursor = event.sequence + 1;
+  }
+  return VMSRS_OK;
+}
+
+vmsrs_status FakeChannel::acknowledge_events(std::uint64_t sequence) {
+  const std::lock_guard guard(lock_);
+  if (events_status != VMSRS_OK) return events_status;
+  std::erase_if(events_now, [&](const vmsrs_event& event) { return event.sequence <= sequence; });
+  return VMSRS_OK;
+}
+
 vmsrs_status FakeChannel::guest_cpu(std::uint64_t sequence, std::uint32_t cpu,
                                     vmsrs_guest_cpu& state) {
   const std::lock_guard guard(lock_);

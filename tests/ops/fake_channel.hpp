@@ -31,6 +31,8 @@ class FakeChannel final : public channel::Channel {
   std::vector<vmsrs_exits> exits_now;
   std::vector<vmsrs_log_line> log_now;          // with rising numbers
   std::vector<vmsrs_guest_end> guest_ends_now;  // with rising numbers
+  std::vector<vmsrs_event> events_now;          // the same; those that are acknowledged go
+  vmsrs_status events_status = VMSRS_OK;        // of both calls
   std::vector<vmsrs_memory_range> memory_now;
   vmsrs_check_report report_now{};
 
@@ -52,6 +54,9 @@ class FakeChannel final : public channel::Channel {
                    channel::LogPage& page) override;
   vmsrs_status guest_ends(std::uint64_t cursor, std::span<vmsrs_guest_end> ends,
                           channel::LogPage& page) override;
+  vmsrs_status events(std::uint64_t cursor, std::span<vmsrs_event> events,
+                      channel::LogPage& page) override;
+  vmsrs_status acknowledge_events(std::uint64_t sequence) override;
   vmsrs_status guest_cpu(std::uint64_t sequence, std::uint32_t cpu,
                          vmsrs_guest_cpu& state) override;
   vmsrs_status announce_reset(bool wanted) override;

@@ -18,7 +18,8 @@ Buffer described(const Registers& r) {
     case VMSRS_CALL_PROFILE_FIND:
       return {Kind::kIn, &Registers::rdi, VMSRS_NAME_BYTES, 0};
     case VMSRS_CALL_USER_CRASH:
-      return {Kind::kIn, &Registers::rdi, sizeof(vmsrs_fault), 0};
+      return {Kind::kIn, &Registers::rdi,
+              (r.r9 & VMSRS_CRASH_TRACED) != 0 ? sizeof(vmsrs_crash) : sizeof(vmsrs_fault), 0};
     case VMSRS_CALL_USER_LABEL:
       return {Kind::kIn, &Registers::rdi, r.rsi, 0};
     case VMSRS_CALL_STORE_RANGE:
@@ -35,6 +36,8 @@ Buffer described(const Registers& r) {
       return {Kind::kOut, &Registers::rsi, r.rdx, sizeof(vmsrs_memory_range)};
     case VMSRS_CALL_MGMT_LOG:
       return {Kind::kOut, &Registers::rdx, r.r10, sizeof(vmsrs_log_line)};
+    case VMSRS_CALL_MGMT_EVENTS:
+      return {Kind::kOut, &Registers::rdx, r.r10, sizeof(vmsrs_event)};
     case VMSRS_CALL_MGMT_GUEST_ENDS:
       return {Kind::kOut, &Registers::rdx, r.r10, sizeof(vmsrs_guest_end)};
     case VMSRS_CALL_MGMT_GUEST_CPU:

@@ -58,6 +58,12 @@ class Channel {
   // Ends of the guest from record `cursor` on, or the oldest that are kept.
   [[nodiscard]] virtual vmsrs_status guest_ends(std::uint64_t cursor,
                                                 std::span<vmsrs_guest_end> ends, LogPage& page) = 0;
+  // Events from number `cursor` on, or the oldest that nobody has acknowledged.
+  [[nodiscard]] virtual vmsrs_status events(std::uint64_t cursor, std::span<vmsrs_event> events,
+                                            LogPage& page) = 0;
+  // All up to that number are safe: the hypervisor may forget them. VMSRS_BAD_ARGUMENT: that one
+  // has not been given out yet.
+  [[nodiscard]] virtual vmsrs_status acknowledge_events(std::uint64_t sequence) = 0;
   // A CPU at that end.
   [[nodiscard]] virtual vmsrs_status guest_cpu(std::uint64_t sequence, std::uint32_t cpu,
                                                vmsrs_guest_cpu& state) = 0;

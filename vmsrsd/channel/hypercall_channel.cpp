@@ -136,6 +136,16 @@ vmsrs_status HypercallChannel::guest_ends(std::uint64_t cursor, std::span<vmsrs_
   return read_page(VMSRS_CALL_MGMT_GUEST_ENDS, cursor, ends, page);
 }
 
+vmsrs_status HypercallChannel::events(std::uint64_t cursor, std::span<vmsrs_event> events,
+                                      LogPage& page) {
+  return read_page(VMSRS_CALL_MGMT_EVENTS, cursor, events, page);
+}
+
+vmsrs_status HypercallChannel::acknowledge_events(std::uint64_t sequence) {
+  Registers registers{.rax = VMSRS_CALL_MGMT_ACKNOWLEDGE_EVENTS, .rdi = token_, .rsi = sequence};
+  return call_to_end(registers, {});
+}
+
 vmsrs_status HypercallChannel::guest_cpu(std::uint64_t sequence, std::uint32_t cpu,
                                          vmsrs_guest_cpu& state) {
   state = {};

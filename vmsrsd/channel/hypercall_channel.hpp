@@ -29,6 +29,8 @@ class HypercallChannel final : public Channel {
   vmsrs_status log(std::uint64_t cursor, std::span<vmsrs_log_line> lines, LogPage& page) override;
   vmsrs_status guest_ends(std::uint64_t cursor, std::span<vmsrs_guest_end> ends,
                           LogPage& page) override;
+  vmsrs_status events(std::uint64_t cursor, std::span<vmsrs_event> events, LogPage& page) override;
+  vmsrs_status acknowledge_events(std::uint64_t sequence) override;
   vmsrs_status guest_cpu(std::uint64_t sequence, std::uint32_t cpu,
                          vmsrs_guest_cpu& state) override;
   vmsrs_status announce_reset(bool wanted) override;

@@ -12,6 +12,7 @@ constexpr std::uint32_t kMostCpus = 4096;
 constexpr std::size_t kMostUserPages = 4 * (VMSRS_MAX_USERS + VMSRS_RECENT_USERS);
 constexpr std::size_t kUsersInPage = 64;
 constexpr std::size_t kLinesInPage = 16;
+constexpr std::size_t kEventsInPage = 16;
 constexpr std::size_t kMostLogPages = 256;  // many times what the hypervisor keeps
 
 }  // namespace
@@ -66,6 +67,23 @@ vmsrs_status read_log(Channel& channel, std::uint64_t cursor, std::vector<vmsrs_
     lines.insert(lines.end(), page_lines.begin(),
                  page_lines.begin() + static_cast<std::ptrdiff_t>(page.count));
     next = page.next_cursor;
+  }
+  return VMSRS_OK;
+}
+
+vmsrs_status read_events(Channel& channel, std::uint64_t cursor, std::vector<vmsrs_event>& events,
+                         std::uint64_t& next) {
+  std::array<vmsrs_event, kEventsInPage> page_events;
+  next = cursor;
+  for (std::size_t pages = 0; pages < VMSRS_EVENTS_KEPT; ++pages) {
+    LogPage page;
+    const vmsrs_status status = channel.events(next, page_events, page);
+    if (status != VMSRS_OK) return status;
+    if (page.count == 0) break;
+    events.insert(events.end(), page_events.begin(),
+                  page_events.begin() + static_cast<std::ptrdiff_t>(page.count));
+    next = page.next_cursor;
+    if (events.size() >= VMSRS_EVENTS_KEPT) break;
   }
   return VMSRS_OK;
 }

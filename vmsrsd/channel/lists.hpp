@@ -18,6 +18,11 @@ namespace vmsrs::channel {
 [[nodiscard]] vmsrs_status read_guest_ends(Channel& channel, std::uint64_t cursor,
                                            std::vector<vmsrs_guest_end>& ends, std::uint64_t& next);
 
+// All there are from number `cursor` on, or the oldest that nobody has acknowledged, at most as
+// many as the hypervisor keeps; `next` is the number to go on with.
+[[nodiscard]] vmsrs_status read_events(Channel& channel, std::uint64_t cursor,
+                                       std::vector<vmsrs_event>& events, std::uint64_t& next);
+
 // From line `cursor` on; `next` is the number to go on with.
 [[nodiscard]] vmsrs_status read_log(Channel& channel, std::uint64_t cursor,
                                     std::vector<vmsrs_log_line>& lines, std::uint64_t& next);

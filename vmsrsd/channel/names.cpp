@@ -39,10 +39,15 @@ const std::array<const char*, VMSRS_EXIT_REASON_COUNT> kExitReasonNames = {
 const std::array<const char*, VMSRS_CHECK_COUNT> kInvariantNames = {
     "hidden", "storage", "chains", "users", "mirror", "collected", "accounting", "windows"};
 
+const std::array<const char*, VMSRS_EVENT_TYPE_COUNT> kEventTypeNames = {
+    "unknown",   "crash",        "suppression_began", "suppression_ended",  "stuck",    "unwound",
+    "collected", "denied_calls", "storage_full",      "unprotected_stores", "attached", "detached",
+    "reaped",    "events_lost"};
 const std::array<const char*, VMSRS_GUEST_END_KIND_COUNT> kGuestEndNames = {
     "unknown", "shutdown", "panic", "reset", "hang"};
 const std::array<const char*, 4> kContainmentNames = {"own", "contain", "observe", "off"};
 
+const char* event_type_name(std::uint32_t type) { return name_in(kEventTypeNames, type); }
 const char* fault_kind_name(std::uint32_t kind) { return name_in(kFaultKindNames, kind); }
 const char* isolation_name(std::uint32_t isolation) { return name_in(kIsolationNames, isolation); }
 const char* devices_name(std::uint64_t devices) {

@@ -17,6 +17,9 @@ extern const std::array<const char*, VMSRS_FAULT_KIND_COUNT> kFaultKindNames;
 extern const std::array<const char*, VMSRS_EXIT_REASON_COUNT> kExitReasonNames;
 extern const std::array<const char*, VMSRS_CHECK_COUNT> kInvariantNames;
 
+// By type; the first is of none.
+extern const std::array<const char*, VMSRS_EVENT_TYPE_COUNT> kEventTypeNames;
+[[nodiscard]] const char* event_type_name(std::uint32_t type);
 [[nodiscard]] const char* fault_kind_name(std::uint32_t kind);
 [[nodiscard]] const char* isolation_name(std::uint32_t isolation);
 [[nodiscard]] const char* devices_name(std::uint64_t devices);

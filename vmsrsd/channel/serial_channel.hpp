@@ -34,6 +34,14 @@ class SerialChannel final : public Channel {
     const std::lock_guard lock(mutex_);
     return below_.guest_ends(cursor, ends, page);
   }
+  vmsrs_status events(std::uint64_t cursor, std::span<vmsrs_event> events, LogPage& page) override {
+    const std::lock_guard lock(mutex_);
+    return below_.events(cursor, events, page);
+  }
+  vmsrs_status acknowledge_events(std::uint64_t sequence) override {
+    const std::lock_guard lock(mutex_);
+    return below_.acknowledge_events(sequence);
+  }
   vmsrs_status guest_cpu(std::uint64_t sequence, std::uint32_t cpu,
                          vmsrs_guest_cpu& state) override {
     const std::lock_guard lock(mutex_);

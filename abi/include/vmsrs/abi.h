@@ -92,6 +92,7 @@ enum vmsrs_call {
   VMSRS_CALL_MGMT_MEMORY = 0x217,
   VMSRS_CALL_MGMT_GUEST_ENDS = 0x218,
   VMSRS_CALL_MGMT_GUEST_CPU = 0x219,
+  VMSRS_CALL_MGMT_EVENTS = 0x21a,
   VMSRS_CALL_MGMT_DEFINE = 0x220,
   VMSRS_CALL_MGMT_COLLECT = 0x221,
   VMSRS_CALL_MGMT_REAP = 0x222,
@@ -99,7 +100,8 @@ enum vmsrs_call {
   VMSRS_CALL_MGMT_SUPPRESS = 0x224,
   VMSRS_CALL_MGMT_CONTAINMENT = 0x225,
   VMSRS_CALL_MGMT_SECRET = 0x226,
-  VMSRS_CALL_MGMT_ANNOUNCE_RESET = 0x227
+  VMSRS_CALL_MGMT_ANNOUNCE_RESET = 0x227,
+  VMSRS_CALL_MGMT_ACKNOWLEDGE_EVENTS = 0x228
 };
 
 /* ---- Statuses ----------------------------------------------------------------------------------
@@ -153,8 +155,10 @@ enum vmsrs_status {
 #define VMSRS_SECRET_BYTES 32u
 #define VMSRS_USER_READER 1u           /* USER_BEGIN: this user only reads */
 #define VMSRS_USER_KEEP 1u             /* USER_END: the thread goes on with the slot's next user */
+#define VMSRS_USER_UNWOUND 2u          /* USER_END: the thread was taken to its scope's end */
 #define VMSRS_PROFILE_EAGER 1u         /* PROFILE...: restored at the crash, for plain loads */
 #define VMSRS_CRASH_UNRESTORED 1u      /* USER_CRASH: leave eager regions to the collection */
+#define VMSRS_CRASH_TRACED 2u          /* USER_CRASH: RDI points to a vmsrs_crash */
 /* PROFILE_FIND's RDX: number, granule and kind of a region. */
 #define VMSRS_FOUND_REGION(found) ((found)&0xffu)
 #define VMSRS_FOUND_GRANULE(found) ((found) >> 8 & 0xffu)
@@ -164,6 +168,7 @@ enum vmsrs_status {
 #define VMSRS_EVERY_USER (~0ull) /* DRAIN: the windows of all users */
 #define VMSRS_HASH_BYTES 32u   /* SHA-256 */
 #define VMSRS_LABEL_BYTES 64u  /* of a user's label, at most */
+#define VMSRS_TRACE_FRAMES 8u  /* return addresses of a crash, at most */
 #define VMSRS_RECENT_USERS 64u /* collected users remembered for MGMT_USERS, per server */
 
 /* ---- Windows: what the hypervisor writes and a server can only read
@@ -277,6 +282,16 @@ struct vmsrs_fault {
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_fault) == 24, "layout");
 
+/* USER_CRASH with VMSRS_CRASH_TRACED: what else its thread knows of it. */
+struct vmsrs_crash {
+  struct vmsrs_fault fault;
+  uint32_t trace_count;
+  uint32_t label_bytes;               /* 0: nothing is said of its label */
+  uint64_t trace[VMSRS_TRACE_FRAMES]; /* return addresses, that of the innermost frame first */
+  uint8_t label_text[VMSRS_LABEL_BYTES];
+};
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_crash) == 160, "layout");
+
 enum vmsrs_capability { VMSRS_OBSERVE = 1, VMSRS_OPERATE = 2 };
 
 /* What happens to a store for which there is no recovery storage left. */
@@ -330,7 +345,8 @@ struct vmsrs_stats {
   uint32_t guest_watch; /* enum vmsrs_guest_watch */
   uint64_t hold_count;  /* times that a crash held the other processors (eager regions) */
   uint64_t hold_cycles; /* for how long in all, of the same counter */
-  uint64_t engine_abandoned; /* 1: NO_ENGINE is what most calls answer; the counts are the last ones */
+  uint32_t engine_abandoned; /* 1: NO_ENGINE is what most calls answer; the counts are the last ones */
+  uint32_t lost_event_count; /* events for which there was no room */
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_stats) == 16 + 8 * 8 + 8 * 12 + 48, "layout");
 
@@ -496,6 +512,66 @@ struct vmsrs_user_info {
   uint32_t label_bytes;   /* of what MGMT_LABEL gives; 0: it has no label */
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_user_info) == 112, "layout");
+
+/* MGMT_EVENTS: what has happened, in the order in which the engine came to know of it. */
+enum vmsrs_event_type {
+  VMSRS_EVENT_CRASH = 1,             /* a user counts as crashed since time_ns */
+  VMSRS_EVENT_SUPPRESSION_BEGAN = 2, /* of a server, by this user's crash */
+  VMSRS_EVENT_SUPPRESSION_ENDED = 3, /* with what was done in it, the server's sweeps included */
+  VMSRS_EVENT_STUCK = 4,
+  VMSRS_EVENT_UNWOUND = 5, /* the crashed user's thread was taken to the end of its scope */
+  VMSRS_EVENT_COLLECTED = 6,
+  VMSRS_EVENT_DENIED = 7,       /* calls that were refused for want of secret or capability */
+  VMSRS_EVENT_STORAGE_FULL = 8, /* calls that were refused for want of storage */
+  VMSRS_EVENT_UNPROTECTED = 9,  /* stores that went on without: VMSRS_STORAGE_UNPROTECTED */
+  VMSRS_EVENT_ATTACHED = 10,
+  VMSRS_EVENT_DETACHED = 11,
+  VMSRS_EVENT_REAPED = 12, /* a process that has died */
+  VMSRS_EVENT_LOST = 13,   /* events for which there was no room */
+  VMSRS_EVENT_TYPE_COUNT = 14
+};
+/* Why granules were restored: index of vmsrs_event.restored. */
+enum vmsrs_restore_cause {
+  VMSRS_RESTORED_DEMAND = 0,     /* somebody read or wrote them */
+  VMSRS_RESTORED_CRASH = 1,      /* by the crash's own call: eager regions */
+  VMSRS_RESTORED_COLLECTION = 2,
+  VMSRS_RESTORED_SWEEP = 3, /* nobody owned them: changed behind the library */
+  VMSRS_RESTORE_CAUSE_COUNT = 4
+};
+#define VMSRS_EVENTS_KEPT 4096u
+#define VMSRS_EVENT_NO_SERVER (~0u)
+#define VMSRS_EVENT_NO_USER 0xffffu /* in slot: the event is of no one user */
+/* What an event does not have is 0. */
+struct vmsrs_event {
+  uint64_t sequence; /* from 1 on, without a gap */
+  uint64_t boot;     /* drawn at the hypervisor's start; not 0, below 2^63 */
+  uint64_t time_ns;  /* on the clock of uptime_ns; of several: of the first */
+  /* ENDED: of the interval; COLLECTED: since the crash; of several: from the first to the last. */
+  uint64_t duration_ns;
+  uint16_t type;        /* enum vmsrs_event_type */
+  uint8_t trace_count;  /* CRASH */
+  uint8_t label_bytes;  /* of label_text, as it is known by then */
+  uint32_t server;      /* or VMSRS_EVENT_NO_SERVER */
+  uint32_t process_id;  /* of the user's process, if that is there; of who made the last call */
+  uint16_t slot;        /* of the user, or VMSRS_EVENT_NO_USER */
+  uint8_t exposed;      /* 1: the user was seen to read from one that then crashed */
+  uint8_t reserved;
+  uint64_t generation;
+  uint64_t label;           /* the number that USER_BEGIN was given */
+  struct vmsrs_fault fault; /* the user's first */
+  /* DENIED, STORAGE_FULL, UNPROTECTED, LOST: how many this is; COLLECTED: granules of the user's
+   * that were restored; ENDED: users that were collected; ATTACHED: processes of the server that
+   * were there before; REAPED: unfinished users of the process. */
+  uint64_t count;
+  uint16_t call;   /* DENIED: the last one's enum vmsrs_call... */
+  uint16_t status; /* ...and what it was answered */
+  uint32_t fault_count;                         /* of the user, so far */
+  uint64_t suppressed_store_count;              /* COLLECTED: of the user; ENDED: of all */
+  uint32_t restored[VMSRS_RESTORE_CAUSE_COUNT]; /* ENDED: granules, by cause */
+  uint64_t trace[VMSRS_TRACE_FRAMES];           /* as in vmsrs_crash */
+  uint8_t label_text[VMSRS_LABEL_BYTES];
+};
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_event) == 256, "layout");
 
 /* MGMT_CHECK: SEMANTICS of each invariant: docs/invariants.md. */
 enum vmsrs_invariant {
