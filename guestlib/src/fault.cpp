@@ -131,8 +131,11 @@ void on_fault(int signal, siginfo_t* info, void* ucontext) {
          "a plain store to %p, by the instruction at %#llx: that is memory of a strict region, to "
          "which only the library's own functions store",
          info->si_addr, static_cast<unsigned long long>(instruction));
-  const CallResult crash =
-      crash_user(kind, raised ? 0 : reinterpret_cast<std::uint64_t>(info->si_addr), instruction);
+  const auto& registers = context.uc_mcontext.gregs;
+  const Frame at = {static_cast<std::uint64_t>(registers[REG_RSP]),
+                    static_cast<std::uint64_t>(registers[REG_RBP])};
+  const CallResult crash = crash_user(
+      kind, raised ? 0 : reinterpret_cast<std::uint64_t>(info->si_addr), instruction, &at);
   if (crash.status != VMSRS_OK && crash.status != VMSRS_CRASHED) {
     chain(signal, info, ucontext);
     errno = saved_errno;

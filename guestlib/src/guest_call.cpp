@@ -54,6 +54,11 @@ bool kernel_can_populate() {
   return madvise(&control_page, sizeof control_page, MADV_POPULATE_READ) == 0;
 }
 
+bool can_be_read(std::uint64_t address) {
+  return control().can_populate &&
+         populate(address & ~std::uint64_t{VMSRS_PAGE_BYTES - 1}, VMSRS_PAGE_BYTES, false) == 0;
+}
+
 bool touch_page(std::uint64_t address, bool writable) {
   const StoresAllowed allowed(strict_key());
   if (!control().can_populate) {

@@ -31,6 +31,9 @@ bool touch_page(std::uint64_t address, bool writable);
 // The same, writable, for whole pages in one system call. False: some may not have been reached.
 bool touch_pages(std::uint64_t first, std::uint64_t bytes);
 
+// Is the page mapped, and may be read? False also where the kernel cannot be asked.
+bool can_be_read(std::uint64_t address);
+
 // MADV_POPULATE_READ and _WRITE: Linux 5.14 and later.
 bool kernel_can_populate();
 

@@ -18,6 +18,7 @@
 #include "rescue.hpp"
 #include "system_calls.hpp"
 #include "thread.hpp"
+#include "trace.hpp"
 
 namespace vmsrs::guest {
 namespace {
@@ -44,15 +45,23 @@ void count_once(ThreadContext& context) {
   count_crash(kind, context.crash_instruction, context.label, seal_holds(context));
 }
 
-// What the program calls its user, for those who look at crashed ones. Once.
-void tell_label(ThreadContext& context) {
-  if (!seal_holds(context) || context.label_bytes == 0 || context.label_bytes > VMSRS_LABEL_BYTES)
-    return;
-  const std::uint32_t bytes = context.label_bytes;
-  call(VMSRS_CALL_USER_LABEL, {.rdi = to_register(context.label_text), .rsi = bytes},
-       {context.label_text, bytes});
+// What the program calls its user, for those who look at crashed ones. 0: nothing, or it was told.
+std::uint32_t untold_label_bytes(const ThreadContext& context) {
+  return seal_holds(context) && context.label_bytes <= VMSRS_LABEL_BYTES ? context.label_bytes : 0;
+}
+
+void note_label_told(ThreadContext& context) {
+  if (untold_label_bytes(context) == 0) return;
   context.label_bytes = 0;
   seal(context);
+}
+
+void tell_label(ThreadContext& context) {
+  const std::uint32_t bytes = untold_label_bytes(context);
+  if (bytes == 0) return;
+  call(VMSRS_CALL_USER_LABEL, {.rdi = to_register(context.label_text), .rsi = bytes},
+       {context.label_text, bytes});
+  note_label_told(context);
 }
 
 // The thread cannot be brought to its end point. It must not run on: it would run in a state that
@@ -67,23 +76,32 @@ void tell_label(ThreadContext& context) {
 
 }  // namespace
 
-CallResult crash_user(vmsrs_fault_kind kind, std::uint64_t address, std::uint64_t instruction) {
+CallResult crash_user(vmsrs_fault_kind kind, std::uint64_t address, std::uint64_t instruction,
+                      const Frame* at) {
   const ThreadContext& before = thread_context();
   const bool sealed = seal_holds(before);
   const std::int32_t thread = sealed && before.number != 0 ? before.number : this_thread();
-  const vmsrs_fault fault = {kind, static_cast<std::uint32_t>(thread), address, instruction};
+  vmsrs_crash crash{};
+  crash.fault = {kind, static_cast<std::uint32_t>(thread), address, instruction};
+  crash.label_bytes = untold_label_bytes(before);
+  memcpy(crash.label_text, before.label_text, crash.label_bytes);
+  if (kind != VMSRS_FAULT_NONE && (!sealed || before.crash_ns == 0)) {
+    const Frame here = {to_register(__builtin_frame_address(0)), 0};
+    crash.trace_count = trace(at != nullptr ? *at : here, crash.trace);
+  }
   // A user that was begun without a call: only its thread knows how deep it is in its scopes.
   const bool tells = sealed && control().areas != nullptr;
-  CallArguments arguments = {.rdi = to_register(&fault),
+  CallArguments arguments = {.rdi = to_register(&crash),
                              .rsi = tells ? before.label : 0,
                              .rdx = tells ? before.depth : 0,
                              .r10 = vmsrs_fast_thread.set.count,
-                             .r8 = vmsrs_fast_thread.set.sum};
-  const ReadOnlyRange source = {&fault, sizeof fault};
+                             .r8 = vmsrs_fast_thread.set.sum,
+                             .r9 = VMSRS_CRASH_TRACED};
+  const ReadOnlyRange source = {&crash, sizeof crash};
   CallResult result = call_to_end(VMSRS_CALL_USER_CRASH, arguments, source);
   if (result.status == VMSRS_BAD_ADDRESS) {
     // A page of an eager region is gone. Suppression is in force; what is left is for collection.
-    arguments.r9 = VMSRS_CRASH_UNRESTORED;
+    arguments.r9 |= VMSRS_CRASH_UNRESTORED;
     result = call_to_end(VMSRS_CALL_USER_CRASH, arguments, source);
   }
   if (result.status == VMSRS_OK || result.status == VMSRS_CRASHED) close_window_of(result.second);
@@ -99,7 +117,7 @@ CallResult crash_user(vmsrs_fault_kind kind, std::uint64_t address, std::uint64_
     context.uncounted = kind;
     context.crash_instruction = instruction;
     start_time_bound(context);
-    tell_label(context);
+    note_label_told(context);
     run_callbacks(context);
     count_once(context);
     begin_policing();

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "call.hpp"
+#include "trace.hpp"
 
 // The library's side of crash suppression (the paper, 4.4): tell the hypervisor, tell the program,
 // bound what follows. Everything here is async-signal-safe and concerns the calling thread's user.
@@ -15,7 +16,9 @@ namespace vmsrs::guest {
 // and runs the on_crash callbacks, innermost first. Status OK: the first that its thread hears of
 // its crash; CRASHED: a further fault, first = faults so far; anything else: the thread has no
 // user, nothing was done. FAULT_NONE: no fault, the user was declared crashed by somebody else.
-CallResult crash_user(vmsrs_fault_kind kind, std::uint64_t address, std::uint64_t instruction);
+// `at`: where the fault was; nullptr: here.
+CallResult crash_user(vmsrs_fault_kind kind, std::uint64_t address, std::uint64_t instruction,
+                      const Frame* at = nullptr);
 
 // Past its bound in faults or time?
 bool past_bounds(std::uint64_t fault_count);

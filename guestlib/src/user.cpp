@@ -256,7 +256,7 @@ int close_scopes_unprotected(ThreadContext& context, std::uint64_t depth) {
 
 }  // namespace
 
-int close_scopes(std::uint64_t depth) {
+int close_scopes(std::uint64_t depth, Left left) {
   ThreadContext& context = thread_context();
   if (is_unprotected()) return close_scopes_unprotected(context, depth);
   // What was to happen at its end cannot be told any more: then its end cannot be a good one.
@@ -294,7 +294,8 @@ int close_scopes(std::uint64_t depth) {
   }
   CallResult end;
   do {
-    end = end_user();
+    end = end_user(left == Left::kUnwound ? VMSRS_USER_UNWOUND : 0);
+    left = Left::kByItself;  // that is told once
     if (end.status == VMSRS_NO_ENGINE) {
       settle_effects(crashed ? Ending::kTakenBack : Ending::kFinished);
       return crashed ? VMSRS_SUPPRESSED : VMSRS_FINISHED;
@@ -396,7 +397,7 @@ int run_scope(const char* name, void (*body)(void*), void* argument, Open open) 
     } else {
       vmsrs_guest_call_body(body, argument, leave_by_force, &scope);
     }
-    outcome = close_scopes(depth);
+    outcome = close_scopes(depth, unwound ? Left::kUnwound : Left::kByItself);
     if (unwound) let_go_of_locks();  // where the user goes on, or its collection failed
     if (unwound && outcome == VMSRS_SUPPRESSED) outcome = VMSRS_UNWOUND;
   }
@@ -443,7 +444,7 @@ int close_user_in_frame(bool unwound) {
       seal(context);
     }
   }
-  int outcome = close_scopes(1);
+  int outcome = close_scopes(1, unwound ? Left::kUnwound : Left::kByItself);
   if (unwound) let_go_of_locks();
   if (unwound && outcome == VMSRS_SUPPRESSED) outcome = VMSRS_UNWOUND;
   users_frame.signals->restore_before();

@@ -12,10 +12,13 @@ enum class ScopeKind { kUser, kReader };
 int open_scope(std::uint64_t label, ScopeKind kind, void (*on_crash)(void*), void* argument,
                std::uint64_t& depth);
 
+// How the scope's body was left.
+enum class Left { kByItself, kUnwound };
+
 // Closes every scope of the calling thread from `depth` on; at depth 1 that is the user's end
 // point: it is committed, or collected if it had crashed. A vmsrs_outcome (not UNWOUND) or an
 // error.
-int close_scopes(std::uint64_t depth);
+int close_scopes(std::uint64_t depth, Left left = Left::kByItself);
 
 // For a program that knows nothing of users (preload/). Runs body(argument), within which users are
 // begun and ended one after the other, in whatever functions: each is unwound to this frame. True:

@@ -200,7 +200,7 @@ bool Server::end_users(std::uint32_t& steps) {
     if (user.state == VMSRS_USER_FREE) continue;
     if (steps == 0) return false;
     --steps;
-    if (user.crashed() && !user.quiet) tell_crash(slot, nullptr);
+    if (user.crashed() && user.fault.kind != VMSRS_FAULT_NONE) tell_crash(slot, nullptr);
     ++counters_.reaped;
     close_user(slot);
     if (suppressing() && crashed_count_ == 0) leave_suppression();

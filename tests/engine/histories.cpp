@@ -112,7 +112,8 @@ bool tell(const Options& options, const Exercise& all, double seconds) {
                           {"users whose process died", all.orphans},
                           {"pieces of deaths", all.pieces},
                           {"looks at exposed users", all.exposed},
-                          {"users that went on in another thread", all.moved}};
+                          {"users that went on in another thread", all.moved},
+                          {"events", all.events}};
   std::printf("%" PRIu64 " histories from seed %" PRIu64 ", %" PRIu64
               " operations in %.1f s: engine and model agree\n",
               options.histories, options.seed, all.operations, seconds);

@@ -58,7 +58,8 @@ struct History {
 // What the mechanism did: a run in which it did nothing proves nothing.
 struct Exercise {
   std::uint64_t operations, demand_restores, crash_restores, collect_restores, sweep_restores,
-      suppressed, contended, touches, full, forced, wild, older, orphans, pieces, exposed, moved;
+      suppressed, contended, touches, full, forced, wild, older, orphans, pieces, exposed, moved,
+      events;
 };
 
 constexpr std::uint32_t kRegionBytes = 192;

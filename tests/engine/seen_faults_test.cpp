@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "claim_shop.hpp"
+#include "support/events.hpp"
 
 // Faults that the processor sees before the thread's kernel does: its user has crashed from then
 // on, and its own USER_CRASH, which comes later, counts nothing twice.
@@ -65,6 +66,50 @@ BOOST_FIXTURE_TEST_CASE(a_thread_that_does_not_tell_hears_of_it, Shop) {
   BOOST_TEST(word(128) == before);
   BOOST_TEST(info().faults[VMSRS_FAULT_ILLEGAL] == 1u);
   BOOST_TEST(sound());
+}
+
+// The event of the crash waits for what its thread has to say of it, but not for ever.
+BOOST_FIXTURE_TEST_CASE(there_is_one_event_of_such_a_crash, Shop) {
+  const auto crashes_of = [&] {
+    std::vector<vmsrs_event> crashes;
+    for (const vmsrs_event& event : take_events(manager, token))
+      if (event.type == VMSRS_EVENT_CRASH) crashes.push_back(event);
+    return crashes;
+  };
+  begin(a);
+  a.client.see_fault(VMSRS_FAULT_ARITHMETIC);
+  BOOST_TEST(crashes_of().empty());
+  vmsrs_crash told{};
+  told.fault = {VMSRS_FAULT_ARITHMETIC, 33, 0x400010, 0x400010};
+  told.trace_count = 1;
+  told.trace[0] = 0x400200;
+  BOOST_TEST(a.client.call(VMSRS_CALL_USER_CRASH, address_of(&told), 0, 1, 0, 0, VMSRS_CRASH_TRACED)
+                 .status == VMSRS_OK);
+  std::vector<vmsrs_event> all = crashes_of();
+  BOOST_REQUIRE(all.size() == 1u);
+  BOOST_TEST(all[0].fault.thread_id == 33u);
+  BOOST_TEST(all[0].trace_count == 1u);
+  BOOST_TEST(all[0].trace[0] == 0x400200u);
+  bury(a);
+  BOOST_TEST(crashes_of().empty());
+  // Its thread never tells: it is told with the next that is heard of it.
+  begin(a);
+  a.client.see_fault(VMSRS_FAULT_ILLEGAL);
+  BOOST_TEST(a.hear() == VMSRS_OK);
+  all = crashes_of();
+  BOOST_REQUIRE(all.size() == 1u);
+  BOOST_TEST(all[0].fault.kind == unsigned{VMSRS_FAULT_ILLEGAL});
+  bury(a);
+  begin(a);
+  a.client.see_fault(VMSRS_FAULT_ILLEGAL);
+  BOOST_TEST(a.client.call(VMSRS_CALL_USER_END).status == VMSRS_CRASHED);
+  BOOST_TEST(crashes_of().empty());
+  BOOST_TEST(a.collect() == VMSRS_OK);
+  BOOST_TEST(crashes_of().size() == 1u);
+  begin(a);
+  a.client.see_fault(VMSRS_FAULT_ILLEGAL);
+  (void)manager.call(VMSRS_CALL_MGMT_REAP, token, 0, kProcessId);
+  BOOST_TEST(crashes_of().size() == 1u);
 }
 
 BOOST_FIXTURE_TEST_CASE(within_a_store_others_wait_until_it_is_drained, Shop) {

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "world.hpp"
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <random>
 
 #include "probe.hpp"
+#include "support/events.hpp"
 
 namespace vmsrs::test {
 namespace {
@@ -81,6 +84,7 @@ World::Wrong World::perform(const Operation& operation) {
   exercise_.contended += EngineProbe::ledger(operation.server).contended_granules;
   if (!wrong) wrong = server.accesses->complaint();
   if (!wrong) wrong = compare(server);
+  if (!wrong) wrong = compare_events();
   return wrong ? wrong : compare_exposed(server);
 }
 
@@ -132,7 +136,11 @@ World::Wrong World::begin(ServerState& server, const Operation& operation) {
   if (result.status != wanted) return unexpected("begin", result.status, wanted);
   if (at_end) return {};
   if (!user.open) {
-    user = UserState{true, false, 0, result.rdx, {}, {}};
+    user = UserState{};
+    user.open = true;
+    user.slot = result.rdx;
+    user.name = {user.slot, machine_.platform.window(server.index)->users[user.slot] >> 2,
+                 operation.value, 100 + operation.user % processes_};
     user.read_from.resize(server.models.size());
     for (Model& model : server.models) user.ids.push_back(model.begin());
   }
@@ -161,6 +169,7 @@ World::Wrong World::crash(ServerState& server, std::uint32_t index) {
   if (result.status != wanted) return unexpected("crash", result.status, wanted);
   if (wanted != VMSRS_OK) return {};
   user.crashed = true;
+  server.events.crash(user.name, VMSRS_FAULT_WILD);
   server.sweep_due = true;
   for (std::size_t i = 0; i < server.models.size(); ++i) {
     server.models[i].crash(user.ids[i]);
@@ -170,12 +179,14 @@ World::Wrong World::crash(ServerState& server, std::uint32_t index) {
 }
 
 World::Wrong World::stuck(ServerState& server, std::uint32_t index) {
-  const UserState& user = server.users[index];
+  UserState& user = server.users[index];
   const Result result = server.accesses->stuck(index);
   const vmsrs_status wanted = !user.open      ? VMSRS_NO_USER
                               : !user.crashed ? VMSRS_WRONG_STATE
                                               : VMSRS_OK;
   if (result.status != wanted) return unexpected("stuck", result.status, wanted);
+  if (wanted == VMSRS_OK && !user.stuck) server.events.stuck(user.name, VMSRS_FAULT_WILD);
+  user.stuck = wanted == VMSRS_OK;
   return {};
 }
 
@@ -188,12 +199,13 @@ World::Wrong World::collect(ServerState& server, std::uint32_t index) {
   if (result.status != wanted) return unexpected("collect", result.status, wanted);
   if (wanted != VMSRS_OK) return {};
   for (std::size_t i = 0; i < server.models.size(); ++i) server.models[i].collect(user.ids[i]);
+  server.events.collect(user.name, VMSRS_FAULT_WILD, user.dropped);
   user = UserState{};
   return {};
 }
 
 World::Wrong World::move(ServerState& server, std::uint32_t index) {
-  const UserState& user = server.users[index];
+  UserState& user = server.users[index];
   const std::uint64_t word = machine_.platform.window(server.index)->users[user.slot];
   const Result result = server.accesses->change_thread(index, user.slot, word >> 2);
   const vmsrs_status wanted = !user.open        ? VMSRS_NO_USER
@@ -202,6 +214,7 @@ World::Wrong World::move(ServerState& server, std::uint32_t index) {
                                                 : VMSRS_OK;
   if (result.status != wanted) return unexpected("move", result.status, wanted);
   exercise_.moved += wanted == VMSRS_OK;
+  if (wanted == VMSRS_OK) user.name.label = index;  // as it was suspended with
   return {};
 }
 
@@ -209,6 +222,7 @@ World::Wrong World::attach(ServerState& server, std::uint32_t process) {
   const Result result = server.accesses->attach("server" + std::to_string(server.index),
                                                 secret_of(1), process, 100 + process);
   if (result.status != VMSRS_OK) return unexpected("attach", result.status, VMSRS_OK);
+  server.events.of_process(VMSRS_EVENT_ATTACHED, 100 + process, server.attached++);
   return {};
 }
 
@@ -227,16 +241,24 @@ World::Wrong World::die(ServerState& server, std::uint32_t process) {
       return "a process that is being reaped makes calls";
     if (auto wrong = check_engine()) return wrong;
   }
-  for (std::uint32_t i = process; i < server.users.size(); i += processes_) {
-    UserState& user = server.users[i];
-    if (!user.open) continue;
+  std::vector<UserState*> dead;
+  for (std::uint32_t i = process; i < server.users.size(); i += processes_)
+    if (server.users[i].open) dead.push_back(&server.users[i]);
+  std::sort(dead.begin(), dead.end(), [](auto* a, auto* b) { return a->slot < b->slot; });
+  server.events.of_process(VMSRS_EVENT_REAPED, 100 + process, dead.size());
+  for (UserState* one : dead) {
+    UserState& user = *one;
     ++exercise_.orphans;
+    if (!user.crashed) server.events.crash(user.name, VMSRS_FAULT_ABORT);
+    server.events.orphan(user.name, user.crashed ? VMSRS_FAULT_WILD : VMSRS_FAULT_ABORT,
+                         user.dropped);
     server.sweep_due = true;
     for (std::size_t region = 0; region < server.models.size() && !user.crashed; ++region)
       server.models[region].crash(user.ids[region]);
     server.orphans.push_back(user.ids);
     user = UserState{};
   }
+  --server.attached;
   return attach(server, process);
 }
 
@@ -289,7 +311,7 @@ void World::store_wildly(ServerState& server, const Operation& operation) {
 }
 
 World::Wrong World::store(ServerState& server, const Operation& operation) {
-  const UserState& user = server.users[operation.user];
+  UserState& user = server.users[operation.user];
   std::uint8_t* const to = server.memory[operation.region] + operation.at;
   std::uint8_t source[kRegionBytes];
   const bool fill = operation.kind == Kind::kFill;
@@ -301,11 +323,16 @@ World::Wrong World::store(ServerState& server, const Operation& operation) {
                             : accesses.store_range(operation.user, to, source, operation.bytes);
   if (user.open && !user.crashed && result.status == VMSRS_NO_STORAGE) {
     ++exercise_.full;
+    server.events.no_storage();
     return {};
   }
   const vmsrs_status wanted = !user.open ? VMSRS_NO_USER : user.crashed ? VMSRS_CRASHED : VMSRS_OK;
   if (result.status != wanted) return unexpected("store", result.status, wanted);
-  exercise_.suppressed += wanted == VMSRS_CRASHED;
+  if (wanted == VMSRS_CRASHED) {
+    ++exercise_.suppressed;
+    ++user.dropped;
+    server.events.drop_store();
+  }
   if (wanted != VMSRS_OK) return {};
   for (std::uint32_t i = 0; i < operation.bytes; ++i)
     server.models[operation.region].store(user.ids[operation.region], operation.at + i, source[i]);
@@ -371,6 +398,36 @@ World::Wrong World::compare(const ServerState& server) const {
         return place(i, at) + " is " + std::to_string(server.memory[i][at]) +
                " in memory, the model says " + std::to_string(server.models[i].value(at));
   }
+  return {};
+}
+
+// Exactly those events that the model says; they are acknowledged at once.
+World::Wrong World::compare_events() {
+  for (const vmsrs_event& event : take_events(manager_, token_)) {
+    ++exercise_.events;
+    if (event.server >= servers_.size()) return "an event of no server";
+    ServerState& server = servers_[event.server];
+    if (auto wrong = server.events.compare(event)) return wrong;
+    for (std::size_t i = 0; i < std::size(server.restored); ++i)
+      server.restored[i] += event.restored[i];
+  }
+  for (const ServerState& server : servers_) {
+    if (auto wrong = server.events.nothing_is_missing()) return wrong;
+    if (server.orphans.empty() && server.events.has_orphans())
+      return "no event of an orphan's collection";
+  }
+  return {};
+}
+
+// All restorations are of some suppression, but for those of sweeps, which may come after it.
+World::Wrong World::compare_restored(const ServerState& server) const {
+  const recovery::Counters& counters = EngineProbe::counters(server.index);
+  const auto& told = server.restored;
+  if (told[VMSRS_RESTORED_DEMAND] != counters.demand_restores ||
+      told[VMSRS_RESTORED_CRASH] != counters.crash_restores ||
+      told[VMSRS_RESTORED_COLLECTION] != counters.collect_restores ||
+      told[VMSRS_RESTORED_SWEEP] > counters.sweep_restores)
+    return "the events' restorations are not the engine's";
   return {};
 }
 
@@ -448,8 +505,12 @@ World::Wrong World::finish() {
     if ((EngineProbe::mode(server.index) & VMSRS_MODE_SUPPRESSION) != 0) return "still suppressing";
   }
   if (auto wrong = check_everything()) return wrong;
-  for (ServerState& server : servers_)
+  if (auto wrong = compare_events()) return wrong;
+  for (ServerState& server : servers_) {
+    if (auto wrong = compare_restored(server)) return wrong;
     if (auto wrong = detach(server)) return wrong;
+  }
+  if (auto wrong = compare_events()) return wrong;
   if (EngineProbe::pool().used_bytes() != empty_bytes_) return "storage leaked";
   return {};
 }
@@ -461,8 +522,10 @@ World::Wrong World::detach(ServerState& server) {
   exercise_.collect_restores += counters.collect_restores;
   exercise_.sweep_restores += counters.sweep_restores;
   exercise_.touches += server.accesses->touch_count();
-  for (std::uint32_t process = 0; process < processes_; ++process)
+  for (std::uint32_t process = 0; process < processes_; ++process) {
     if (server.accesses->detach(process).status != VMSRS_OK) return "detach refused";
+    server.events.of_process(VMSRS_EVENT_DETACHED, 100 + process, 0);
+  }
   return server.accesses->complaint();
 }
 

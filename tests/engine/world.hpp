@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "accesses.hpp"
+#include "event_model.hpp"
 #include "history.hpp"
 #include "model.hpp"
 
@@ -31,6 +32,9 @@ class World {
     std::uint64_t slot = 0;
     std::vector<Model::UserId> ids;                  // in the model of each region
     std::vector<std::set<Model::UserId>> read_from;  // whose unfinished bytes it read, sampled
+    EventModel::User name{};
+    bool stuck = false;
+    std::uint64_t dropped = 0;  // stores, since it crashed
   };
   struct ServerState {
     std::uint32_t index;
@@ -39,6 +43,9 @@ class World {
     std::vector<Model> models;
     std::vector<UserState> users;
     std::vector<std::vector<Model::UserId>> orphans;  // whose process has died, not yet collected
+    EventModel events;
+    std::uint32_t attached = 0;  // processes
+    std::uint64_t restored[VMSRS_RESTORE_CAUSE_COUNT] = {};  // as events have told
     bool sweep_due = false;  // somebody has crashed since the service thread was done
   };
 
@@ -62,6 +69,8 @@ class World {
   void serve(ServerState& server);  // all that is asked of the service threads
   Wrong compare(const ServerState& server) const;
   Wrong compare_exposed(ServerState& server);
+  Wrong compare_events();
+  Wrong compare_restored(const ServerState& server) const;
   Wrong compare_mirror(const ServerState& server) const;
   Wrong detach(ServerState& server);
   static std::uint8_t byte_of(const Operation& operation, std::uint32_t i);

@@ -59,6 +59,24 @@ std::string label_seen(std::uint64_t user_number) {
   return answer.status == VMSRS_OK ? std::string(text, answer.rdx) : kNoSuchUser;
 }
 
+std::vector<vmsrs_event> take_events() {
+  std::vector<vmsrs_event> all;
+  for (std::uint64_t cursor = 0;;) {
+    vmsrs_event page[16];
+    const Answer answer = site->manager.client().call(VMSRS_CALL_MGMT_EVENTS, site->manager.token(),
+                                                      cursor, address_of(page), sizeof page);
+    BOOST_REQUIRE_EQUAL(answer.status, VMSRS_OK);
+    if (answer.rdx == 0) return all;
+    all.insert(all.end(), page, page + answer.rdx);
+    cursor = answer.rsi;
+    BOOST_REQUIRE_EQUAL(
+        site->manager.client()
+            .call(VMSRS_CALL_MGMT_ACKNOWLEDGE_EVENTS, site->manager.token(), cursor - 1)
+            .status,
+        VMSRS_OK);
+  }
+}
+
 vmsrs_server_info server_info() { return site->manager.info(site->server); }
 
 void leave_behind(const char* name, std::uint64_t value, std::uint64_t rest) {

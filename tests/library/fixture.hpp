@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 // The engine in the test's own process, under the library: what the hypervisor is under a server.
 namespace vmsrs::test {
@@ -57,6 +58,8 @@ void suppress_as_operator(std::uint64_t user_number);
 // What an operator is shown of a user that has not finished: its label, or that there is no user.
 std::string label_seen(std::uint64_t user_number);
 inline const std::string kNoSuchUser = "no such user";
+// All events that nobody has taken yet. Only one process may do so.
+std::vector<vmsrs_event> take_events();
 // What an operator wants done about faults: enum vmsrs_server_containment.
 void contain_as_operator(std::uint32_t mode);
 // What the engine counts for the server.

@@ -228,6 +228,25 @@ void leave_behind(const char* name, std::uint64_t value, std::uint64_t rest) {
   BOOST_REQUIRE_EQUAL(reaped.status, VMSRS_OK);
 }
 
+std::vector<vmsrs_event> take_events() {
+  std::vector<vmsrs_event> all;
+  for (std::uint64_t cursor = 0;;) {
+    vmsrs_event page[16];
+    const guest::CallResult result =
+        dispatch(VMSRS_CALL_MGMT_EVENTS, {.rdi = engine->token,
+                                          .rsi = cursor,
+                                          .rdx = reinterpret_cast<std::uint64_t>(page),
+                                          .r10 = sizeof page});
+    BOOST_REQUIRE_EQUAL(result.status, VMSRS_OK);
+    if (result.first == 0) return all;
+    all.insert(all.end(), page, page + result.first);
+    cursor = result.second;
+    const guest::CallResult acknowledged =
+        dispatch(VMSRS_CALL_MGMT_ACKNOWLEDGE_EVENTS, {.rdi = engine->token, .rsi = cursor - 1});
+    BOOST_REQUIRE_EQUAL(acknowledged.status, VMSRS_OK);
+  }
+}
+
 vmsrs_server_info server_info() {
   vmsrs_server_info info{};
   const guest::CallResult result =

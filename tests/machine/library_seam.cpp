@@ -133,6 +133,24 @@ std::string label_seen(std::uint64_t user_number) {
   return call_to_end(call) == VMSRS_OK ? std::string(text, call.rdx) : kNoSuchUser;
 }
 
+std::vector<vmsrs_event> take_events() {
+  std::vector<vmsrs_event> all;
+  for (std::uint64_t cursor = 0;;) {
+    vmsrs_event page[16];
+    Call call{.number = VMSRS_CALL_MGMT_EVENTS,
+              .rdi = site->token,
+              .rsi = cursor,
+              .rdx = address_of(page),
+              .r10 = sizeof page};
+    BOOST_REQUIRE_EQUAL(call_to_end(call), VMSRS_OK);
+    if (call.rdx == 0) return all;
+    all.insert(all.end(), page, page + call.rdx);
+    cursor = call.rsi;
+    Call safe{.number = VMSRS_CALL_MGMT_ACKNOWLEDGE_EVENTS, .rdi = site->token, .rsi = cursor - 1};
+    BOOST_REQUIRE_EQUAL(call_to_end(safe), VMSRS_OK);
+  }
+}
+
 vmsrs_server_info server_info() {
   vmsrs_server_info info{};
   Call call{.number = VMSRS_CALL_MGMT_SERVER,
