@@ -127,6 +127,8 @@ constexpr std::uint32_t kCalls[] = {VMSRS_CALL_VERSION,
                                     VMSRS_CALL_MGMT_REAP,
                                     VMSRS_CALL_USER_SUSPEND,
                                     VMSRS_CALL_USER_RESUME,
+                                    VMSRS_CALL_MGMT_EVENTS,
+                                    VMSRS_CALL_MGMT_ACKNOWLEDGE_EVENTS,
                                     0x7ff};
 
 }  // namespace

@@ -243,6 +243,37 @@ BOOST_AUTO_TEST_CASE(crashed_user_is_seen_collected_and_remembered) {
   BOOST_TEST(ended == 1u);
 }
 
+BOOST_AUTO_TEST_CASE(events_are_kept_until_they_are_acknowledged) {
+  crash_a_user();
+  channel::SerialChannel serial(channel);
+  std::vector<vmsrs_event> events;
+  std::uint64_t next = 0;
+  BOOST_REQUIRE(channel::read_events(serial, 0, events, next) == VMSRS_OK);
+  std::vector<std::string> types;
+  for (const vmsrs_event& event : events) types.emplace_back(channel::event_type_name(event.type));
+  BOOST_TEST(types == (std::vector<std::string>{"attached", "suppression_began", "crash"}));
+  BOOST_TEST(next == 4u);
+  BOOST_TEST(events[2].fault.instruction == 0x401000u);
+  BOOST_TEST(serial.acknowledge_events(4) == VMSRS_BAD_ARGUMENT);
+  BOOST_TEST(serial.acknowledge_events(2) == VMSRS_OK);
+  events.clear();
+  BOOST_REQUIRE(channel::read_events(serial, 0, events, next) == VMSRS_OK);
+  BOOST_REQUIRE(events.size() == 1u);
+  BOOST_TEST(events[0].sequence == 3u);
+  // More than fit into one answer.
+  for (int i = 0; i < 50; ++i) {
+    BOOST_TEST(server.call(VMSRS_CALL_USER_END) == VMSRS_CRASHED);
+    BOOST_TEST(server.call(VMSRS_CALL_USER_COLLECT) == VMSRS_OK);
+    const vmsrs_fault fault{VMSRS_FAULT_NULL, 31, 0x10, 0x401000};
+    BOOST_TEST(server.call(VMSRS_CALL_USER_BEGIN, {7}) == VMSRS_OK);
+    BOOST_TEST(server.call(VMSRS_CALL_USER_CRASH, {address_of(&fault)}) == VMSRS_OK);
+  }
+  events.clear();
+  BOOST_REQUIRE(channel::read_events(serial, 0, events, next) == VMSRS_OK);
+  BOOST_REQUIRE(events.size() == 201u);
+  for (std::size_t i = 0; i < events.size(); ++i) BOOST_TEST(events[i].sequence == 3 + i);
+}
+
 BOOST_AUTO_TEST_CASE(check_waits_for_a_thread_of_the_server) {
   crash_a_user();
   vmsrs_check_report report;

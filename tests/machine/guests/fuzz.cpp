@@ -140,9 +140,9 @@ class Fuzzer {
       case 0:
         return {.number = VMSRS_CALL_USER_BEGIN, .rdi = below(8), .rsi = below(8) == 0 ? 1u : 0u};
       case 1:
-        return {.number = VMSRS_CALL_USER_END, .rsi = below(8) == 0 ? 1u : 0u};
+        return {.number = VMSRS_CALL_USER_END, .rsi = below(8) < 3 ? 1u + below(3) : 0u};
       case 2:
-        return {.number = VMSRS_CALL_USER_CRASH, .rdi = buffer_, .r9 = below(2)};
+        return {.number = VMSRS_CALL_USER_CRASH, .rdi = buffer_, .r9 = below(4)};
       case 3:
         return {.number = VMSRS_CALL_USER_COLLECT};
       case 4:

@@ -112,6 +112,33 @@ void keep_disk_busy() {
     EXPECT(pwrite(disk, block, kDiskBytes, at * off_t{kDiskBytes}) == kDiskBytes);
 }
 
+// The hypervisor's events of all starts before, none twice and none missing: it has seen each end.
+void check_events(std::uint64_t token, std::uint64_t starts) {
+  std::uint64_t counts[VMSRS_EVENT_TYPE_COUNT] = {}, boot = 0, sequence = 0;
+  for (;;) {
+    vmsrs_event page[16];
+    guest::Call call{.number = VMSRS_CALL_MGMT_EVENTS,
+                     .rdi = token,
+                     .rsi = sequence + 1,
+                     .rdx = reinterpret_cast<std::uint64_t>(page),
+                     .r10 = sizeof page};
+    EXPECT_EQUAL(guest::hypercall(call), std::uint64_t{VMSRS_OK});
+    if (call.rdx == 0) break;
+    for (std::uint64_t i = 0; i < call.rdx; ++i) {
+      EXPECT_EQUAL(page[i].sequence, ++sequence);
+      EXPECT(page[i].boot != 0 && (boot == 0 || page[i].boot == boot));
+      boot = page[i].boot;
+      ++counts[page[i].type];
+    }
+  }
+  EXPECT_EQUAL(counts[VMSRS_EVENT_ATTACHED], starts + 1);
+  EXPECT_EQUAL(counts[VMSRS_EVENT_REAPED], starts);
+  EXPECT_EQUAL(counts[VMSRS_EVENT_SUPPRESSION_BEGAN], counts[VMSRS_EVENT_SUPPRESSION_ENDED]);
+  std::uint64_t crashes = starts;  // who is caught by the end
+  for (std::uint64_t user = 0; user < starts * kUsers; ++user) crashes += plan_of(user).crashes;
+  EXPECT_EQUAL(counts[VMSRS_EVENT_CRASH], crashes);
+}
+
 // Two that the end finds at work: they write what nobody is to see again.
 void be_caught(std::uint64_t* words, bool crashed, std::atomic<int>& ready) {
   vmsrs::run_user(
@@ -185,6 +212,7 @@ int main(int argc, char** argv) {
 
   const std::uint64_t now = __rdtsc();
   const std::uint64_t starts = words[kStarts];
+  check_events(token, starts);
   EXPECT_EQUAL(profiled == VMSRS_PROFILED_KEPT, starts > 0);
   if (disk_name != nullptr) use_disk(starts + 1);
   const auto expected = std::make_unique<Words>();

@@ -120,6 +120,11 @@ void case_management_bounds() {
   once("MGMT_GUEST_CPU",
        {.number = VMSRS_CALL_MGMT_GUEST_CPU, .rsi = 1, .r10 = to, .r8 = sizeof(buffer)},
        VMSRS_NOT_FOUND);
+  list("MGMT_EVENTS", {.number = VMSRS_CALL_MGMT_EVENTS, .rdx = to, .r10 = sizeof(buffer)},
+       &Call::rsi, ~uint64_t{0});
+  const auto& event = *reinterpret_cast<const vmsrs_event*>(buffer);
+  once("MGMT_ACKNOWLEDGE_EVENTS",
+       {.number = VMSRS_CALL_MGMT_ACKNOWLEDGE_EVENTS, .rsi = event.sequence});
   once("MGMT_ANNOUNCE_RESET", {.number = VMSRS_CALL_MGMT_ANNOUNCE_RESET, .rsi = 0});
   check_in_pieces();
   once("MGMT_COLLECT", {.number = VMSRS_CALL_MGMT_COLLECT, .rdx = ~uint64_t{0}}, VMSRS_AGAIN);
