@@ -5,6 +5,7 @@
 #include <link.h>
 
 #include "guest_call.hpp"
+#include "rescue.hpp"
 
 namespace vmsrs::guest {
 namespace {
@@ -69,7 +70,7 @@ class Tracer {
     for (std::uint64_t at = from.stack; at < from.stack + kSearchedBytes && !is_full();
          at += kWord) {
       if (!stack_.read(at, word)) return;
-      if (follows_call(word)) add(word);
+      if (follows_call(word) && !is_in_libc(word)) add(word);
     }
   }
 
