@@ -4,6 +4,7 @@
 #include <atomic>
 #include <boost/test/unit_test.hpp>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <thread>
 
@@ -425,6 +426,47 @@ BOOST_AUTO_TEST_CASE(all_processors_at_once) {
   BOOST_TEST(counts[VMSRS_EVENT_SUPPRESSION_ENDED] == kThreads * kCrashes);
   BOOST_TEST(counts[VMSRS_EVENT_LOST] == 0u);
   BOOST_TEST(denied == kThreads * kCrashes);
+}
+
+// Added as fast as can be: each is in the ring once, or counted as lost.
+BOOST_AUTO_TEST_CASE(nothing_but_the_ring) {
+  constexpr unsigned kThreads = 4, kEvents = 100'000;
+  const auto ring = std::make_unique<recovery::EventRing>(machine.platform, 0);
+  std::atomic<unsigned> working{kThreads};
+  std::vector<std::thread> threads;
+  for (unsigned number = 0; number < kThreads; ++number)
+    threads.emplace_back([&, number] {
+      vmsrs_event event{};
+      event.type = VMSRS_EVENT_CRASH;
+      event.process_id = number;
+      for (event.generation = 1; event.generation <= kEvents; ++event.generation) ring->add(event);
+      --working;
+    });
+  std::uint64_t newest = 0, kept = 0, lost = 0, wrong = 0, left = 0;
+  std::uint64_t last[kThreads] = {};
+  for (bool more = true; more;) {
+    more = working > 0;
+    vmsrs_event page[16];
+    std::uint64_t cursor = newest + 1;
+    const std::uint32_t count = ring->read(cursor, page, 16);
+    for (std::uint32_t i = 0; i < count; ++i) {
+      wrong += page[i].sequence != ++newest;
+      if (page[i].type == VMSRS_EVENT_LOST) {
+        lost += page[i].count;
+        continue;
+      }
+      wrong += page[i].generation <= last[page[i].process_id];
+      last[page[i].process_id] = page[i].generation;
+      ++kept;
+    }
+    more = more || count > 0;
+    wrong += !ring->acknowledge(newest, left);
+  }
+  for (std::thread& thread : threads) thread.join();
+  BOOST_TEST(wrong == 0u);
+  BOOST_TEST(kept + lost == std::uint64_t{kThreads} * kEvents);
+  BOOST_TEST(lost == ring->lost_count());
+  BOOST_TEST(left == 0u);
 }
 
 // ---- arguments of USER_CRASH
