@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <ops_common/exit_codes.hpp>
+#include <thread>
 
 namespace vmsrs::cli {
 namespace {
@@ -51,6 +52,28 @@ void need_file(const std::string& file, const std::string& option, const std::st
   const std::string hint = error.value("hint", "");
   const int exit_code = http_status == 403 ? ops::kExitDenied : ops::kExitFailed;
   throw Failure(exit_code, message + (hint.empty() ? "" : ": " + hint));
+}
+
+// What `work` makes of a connection to the daemon, at `place` if that is a socket.
+template <typename Work>
+httplib::Result with_connection(const Daemon& daemon, const std::string& place,
+                                std::chrono::milliseconds timeout, const Work& work) {
+  const auto prepared = [&](auto& http) {
+    http.set_connection_timeout(timeout);
+    http.set_write_timeout(timeout);
+    return work(http);
+  };
+  if (daemon.host.empty()) {
+    httplib::Client http(place);
+    http.set_address_family(AF_UNIX);
+    http.set_default_headers({{"Host", "vmsrsd"}});
+    return prepared(http);
+  }
+  const auto [host, port] = host_and_port(daemon.host);
+  httplib::SSLClient http(host, port, daemon.certificate, daemon.key);
+  http.set_ca_cert_path(daemon.ca);
+  http.enable_server_certificate_verification(true);
+  return prepared(http);
 }
 
 }  // namespace
@@ -107,28 +130,86 @@ Json Client::post(const std::string& path, const Json& body) const {
   return request("POST", path, body.dump());
 }
 
+namespace {
+
+// Takes a stream of server-sent events apart.
+class EventLines {
+ public:
+  explicit EventLines(const std::function<void(const Json&)>& on_event) : on_event_(on_event) {}
+
+  void add(const char* data, std::size_t length) {
+    rest_.append(data, length);
+    std::size_t begin = 0;
+    for (std::size_t end = 0; (end = rest_.find('\n', begin)) != std::string::npos; begin = end + 1)
+      line(rest_.substr(begin, end - begin));
+    rest_.erase(0, begin);
+  }
+  [[nodiscard]] const std::string& last_id() const { return last_id_; }
+  void reconnected() { rest_.clear(); }
+
+ private:
+  void line(const std::string& text) {
+    if (text.starts_with("id: ")) id_ = text.substr(4);
+    if (!text.starts_with("data: ")) return;
+    const Json event = Json::parse(text.substr(6), nullptr, false);
+    if (event.is_discarded()) return;
+    on_event_(event);
+    last_id_ = id_;
+  }
+
+  const std::function<void(const Json&)>& on_event_;
+  std::string rest_, id_, last_id_;
+};
+
+}  // namespace
+
+void Client::follow(const std::string& path,
+                    const std::function<void(const Json&)>& on_event) const {
+  constexpr std::chrono::milliseconds kPause{200};
+  constexpr std::chrono::seconds kSilence{60};  // several heartbeats
+  EventLines lines(on_event);
+  auto answered = std::chrono::steady_clock::now();
+  bool ever_answered = false;
+  for (;;) {
+    httplib::Headers headers;
+    if (!lines.last_id().empty()) headers.emplace("Last-Event-ID", lines.last_id());
+    lines.reconnected();
+    int status = 0;
+    std::string refusal;
+    const auto on_head = [&](const httplib::Response& response) {
+      status = response.status;
+      return true;
+    };
+    const auto on_data = [&](const char* data, std::size_t length) {
+      answered = std::chrono::steady_clock::now();
+      if (status == 200) {
+        lines.add(data, length);
+      } else if (refusal.size() < 65536) {
+        refusal.append(data, length);
+      }
+      return true;
+    };
+    const httplib::Result result = with_connection(daemon_, place_, timeout_, [&](auto& http) {
+      http.set_read_timeout(kSilence);
+      return http.Get(path, headers, on_head, on_data);
+    });
+    if (status != 0 && status != 200) {
+      const Json answer = Json::parse(refusal, nullptr, false);
+      fail_as_answered(status, answer.is_object() ? answer : Json::object());
+    }
+    ever_answered = ever_answered || status == 200;
+    if (!ever_answered || std::chrono::steady_clock::now() - answered > timeout_)
+      fail_to_connect(static_cast<int>(result ? httplib::Error::Connection : result.error()));
+    std::this_thread::sleep_for(kPause);
+  }
+}
+
 Json Client::request(const std::string& method, const std::string& path,
                      const std::string& body) const {
-  const auto send = [&](auto& http) {
-    http.set_connection_timeout(timeout_);
+  const httplib::Result result = with_connection(daemon_, place_, timeout_, [&](auto& http) {
     http.set_read_timeout(timeout_ + kGrace);
-    http.set_write_timeout(timeout_);
     return method == "GET" ? http.Get(path) : http.Post(path, body, "application/json");
-  };
-  const auto over_socket = [&] {
-    httplib::Client http(place_);
-    http.set_address_family(AF_UNIX);
-    http.set_default_headers({{"Host", "vmsrsd"}});
-    return send(http);
-  };
-  const auto over_tls = [&] {
-    const auto [host, port] = host_and_port(daemon_.host);
-    httplib::SSLClient http(host, port, daemon_.certificate, daemon_.key);
-    http.set_ca_cert_path(daemon_.ca);
-    http.enable_server_certificate_verification(true);
-    return send(http);
-  };
-  const httplib::Result result = daemon_.host.empty() ? over_socket() : over_tls();
+  });
   if (!result) fail_to_connect(static_cast<int>(result.error()));
   const Json answer = Json::parse(result->body, nullptr, false);
   if (answer.is_discarded() || !answer.is_object()) {

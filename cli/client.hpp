@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
@@ -39,6 +40,9 @@ class Client {
   [[nodiscard]] Json get(const std::string& path) const;
   // The daemon may wait for `timeout()` itself; the answer is awaited a little longer than that.
   [[nodiscard]] Json post(const std::string& path, const Json& body) const;
+  // Hands on each event of a stream of server-sent events, and goes on after the last one when the
+  // connection ends; until no daemon has answered for `timeout()`.
+  void follow(const std::string& path, const std::function<void(const Json&)>& on_event) const;
   [[nodiscard]] std::chrono::milliseconds timeout() const { return timeout_; }
 
  private:

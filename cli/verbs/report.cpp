@@ -93,6 +93,12 @@ Part journal(const char* unit) {
       text.append(piece, count);
     pclose(lines);
   }
+  // Lines of events have labels in them; the events themselves are a part of their own.
+  std::string kept;
+  std::istringstream all(text);
+  for (std::string line; std::getline(all, line);)
+    if (line.find("{\"id\":") == std::string::npos) kept += line + "\n";
+  text = kept;
   return {std::string("journal-") + unit + ".txt", text.empty() ? "(nothing)\n" : text};
 }
 
@@ -148,7 +154,7 @@ int write_report(const Context& context, std::string file) {
            {"stats", "/v1/stats"},
            {"servers", "/v1/servers"},
            {"users", "/v1/users"},
-           {"events", "/v1/events"},
+           {"events", "/v1/events?limit=1000"},
            {"hypervisor-log", "/v1/hypervisor/log"},
            {"hypervisor-memory", "/v1/hypervisor/memory"},
            {"exits", "/v1/exits"}})

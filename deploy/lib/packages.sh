@@ -4,7 +4,8 @@
 
 build_packages=(
   cmake ninja-build g++ ccache pkg-config libzydis-dev libyaml-cpp-dev libarchive-dev libspdlog-dev libcli11-dev
-  prometheus-cpp-dev libcpp-httplib-dev nlohmann-json3-dev libssl-dev)
+  prometheus-cpp-dev libcpp-httplib-dev nlohmann-json3-dev libssl-dev
+  libsqlite3-dev libelf-dev)
 machine_packages=(
   qemu-system-x86 seabios busybox-static cpio e2fsprogs python3 socat openssl)
 bench_packages=(python3 python3-matplotlib)

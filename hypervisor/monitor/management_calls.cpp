@@ -122,6 +122,7 @@ Reply guest_ends(const Context& c) {
   const std::uint32_t count = c.monitor.platform.guest_ends(
       cursor, out,
       fit < VMSRS_GUEST_ENDS_KEPT ? static_cast<std::uint32_t>(fit) : VMSRS_GUEST_ENDS_KEPT);
+  for (std::uint32_t i = 0; i < count; ++i) out[i].boot = c.monitor.engine.events().boot();
   if (const Reply reply = write_records(c, to, out, count); !reply.ok()) return reply;
   return {VMSRS_OK, count, cursor};
 }

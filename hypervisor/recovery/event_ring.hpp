@@ -32,6 +32,7 @@ class EventRing {
   // All up to that number are safe elsewhere. False: that one has not been written yet.
   bool acknowledge(std::uint64_t sequence, std::uint64_t& left);
   std::uint64_t lost_count() const { return lost_; }  // in all; under no lock
+  std::uint64_t boot() const { return boot_; }
 
  private:
   struct Merged {

@@ -54,6 +54,7 @@ struct Site {
         << "platform: hosted\nhosted: {socket: " << hosted.socket()
         << "}\nmanagement: {secret_file: " << hosted.secret_file(Manager::secret())
         << "}\nmetrics: {listen: '127.0.0.1:" << free_port() << "'}\napi: {socket: " << api
+        << "}\nevents: {store: " << hosted.path("events.db")
         << "}\ncheck: {timeout_ms: 10000}\nreap: {interval_ms: 20}\nservers:\n"
         << servers;
     const int log = output_to("vmsrsd.log");

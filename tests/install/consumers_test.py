@@ -64,6 +64,7 @@ class Host:
         (folder / "vmsrs.yaml").write_text(
             f"platform: hosted\nhosted: {{socket: {self.socket}}}\n"
             f"management: {{secret_file: {folder}/management.secret}}\n"
+            f"events: {{store: {folder}/events.db}}\n"
             f"metrics: {{listen: '127.0.0.1:{free_port()}'}}\napi: {{socket: {folder}/api.sock}}\n"
             f"servers:\n  - {{name: shop, attach_secret_file: {self.secret}}}\n", encoding="ascii")
         hosted = start(stack, str(build / "hypervisor/hosted/vmsrs-hosted"), "--socket", str(self.socket),

@@ -328,7 +328,8 @@ BOOST_AUTO_TEST_CASE(unprotected_store_is_in_metric_log_and_check) {
   BOOST_REQUIRE(server.profile() == VMSRS_OK);
   BOOST_REQUIRE(server.call(VMSRS_CALL_USER_BEGIN, {7}) == VMSRS_OK);
   daemon::CheckLedger ledger;
-  const collectors::Exposition exposition(channel, ledger, daemon::Clock());
+  const daemon::EventLedger events;
+  const collectors::Exposition exposition(channel, ledger, events, daemon::Clock());
   const auto has = [&](const char* line) {
     return exposition.text().find(line) != std::string::npos;
   };

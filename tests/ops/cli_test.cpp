@@ -6,9 +6,11 @@
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <thread>
 
 #include "served_api.hpp"
+#include "shared_ring.hpp"
 
 namespace vmsrs::test {
 namespace {
@@ -17,6 +19,8 @@ using Json = nlohmann::json;
 using Words = std::vector<std::string>;
 
 struct Fixture : ServedApi {
+  // The store holds the two ends of the guest.
+  Fixture() { (void)recorder.pass(); }
   Finished ctl(Words words) const {
     words.insert(words.begin(), {VMSRS_VMSRSCTL, "--socket", socket});
     return run(words);
@@ -74,8 +78,9 @@ const std::vector<Words> kVerbs = {{"status"},
                                    {"hypervisor", "memory"},
                                    {"hypervisor", "announce-reset"},
                                    {"hypervisor", "announce-reset", "--withdraw"},
-                                   {"events"},
-                                   {"events", "--since", "2"},
+                                   {"events", "list"},
+                                   {"events", "list", "--since", "2023-11-14T21:30:00Z"},
+                                   {"events", "show", "1"},
                                    {"gc", "--dry-run"},
                                    {"gc", "--yes"},
                                    {"gc", "--yes", "--server", "shop", "--user", "3"},
@@ -119,7 +124,12 @@ const std::vector<BadUsage> kBadUsages = {
     {{"scrub", "--user", "3"}, "--user"},
     {{"hypervisor"}, "a verb is missing (there are: log, exits, announce-reset, memory)"},
     {{"hypervisor", "log", "--since", "x"}, "--since"},
-    {{"events", "--since", "x"}, "--since"},
+    {{"events"}, "a verb is missing (there are: list, follow, show)"},
+    {{"events", "list", "--since", "x"}, "--since: give a date such as"},
+    {{"events", "list", "--until", "5y"}, "--until: give a date such as"},
+    {{"events", "list", "--limit", "0"}, "--limit"},
+    {{"events", "list", "--before", "1", "--after", "2"}, "--before"},
+    {{"events", "show"}, "ID"},
     {{"containment"}, "SERVER"},
     {{"containment", "shop", "on"}, "on not in {contain,observe,off,own}"},
 };
@@ -188,25 +198,70 @@ BOOST_AUTO_TEST_CASE(the_hypervisor_in_tables) {
   BOOST_TEST(contains(ctl({"hypervisor", "memory"}).out, "there is no hypervisor"));
 }
 
-BOOST_AUTO_TEST_CASE(ends_of_the_guest_in_a_table) {
-  const std::string all = ctl({"events"}).out;
+BOOST_AUTO_TEST_CASE(events_in_tables) {
+  fake.change([](FakeChannel& f) {
+    for (std::uint64_t n = 1; n <= 26; ++n) f.events_now.push_back(event_number(n));
+  });
+  (void)recorder.pass();
+  const std::string all = ctl({"events", "list"}).out;
+  BOOST_TEST(count_lines(all) == 29u);
   // The hypervisor was started an hour before 22:13:20.
+  BOOST_TEST(contains(all, "2023-11-14 21:23:20 UTC  guest_end           -       -"));
+  BOOST_TEST(contains(all, "panic of start 1 on CPU 1 at 0xffffffff81001001"));
+  BOOST_TEST(contains(all, "reset of start 2 on CPU 0 at 0xffffffff81002000"));
+  BOOST_TEST(contains(all, R"(crash               shop    13 (user \x1b 13))"));
+  BOOST_TEST(contains(all, "wild at 0xd000 in 0x40000d"));
+  const std::string ends = ctl({"events", "list", "--type", "guest_end,stuck", "--limit", "2"}).out;
+  BOOST_TEST(count_lines(ends) == 4u);
+  BOOST_TEST(contains(ends, "(earlier ones: --before "));
+  const std::string first = ctl({"events", "list", "--after", "0", "--limit", "2"}).out;
+  BOOST_TEST(contains(first, "(later ones: --after 2)"));
   BOOST_TEST(
-      contains(all, "1       2023-11-14 21:23:20 UTC  panic  1      1    0xffffffff81001001"));
-  BOOST_TEST(
-      contains(all, "2       2023-11-14 21:33:20 UTC  reset  2      0    0xffffffff81002000"));
-  BOOST_TEST(!contains(ctl({"events", "--since", "2"}).out, "panic"));
+      contains(ctl({"events", "list", "--until", "2023-11-14T20:00:00Z"}).out, "No events."));
+  BOOST_TEST(contains(ctl({"events", "list", "--server", "nobody"}).out, "No events."));
+  BOOST_TEST(count_lines(ctl({"events", "list", "--user", "13"}).out) == 2u);
+  const std::string crash = ctl({"events", "show", "15"}).out;
+  BOOST_TEST(contains(crash, "  instruction        0x40000d\n"));
+  BOOST_TEST(contains(crash, "backtrace\n  1                  0x50000d\n  2 "));
+  const std::string end = ctl({"events", "show", "1"}).out;
+  BOOST_TEST(contains(end, "  kind               panic\n"));
+  BOOST_TEST(contains(end, "CPU 0, held, privilege level 0\n  rip    0xffffffff81001000"));
+  const Finished none = ctl({"events", "show", "99"});
+  BOOST_TEST(none.exit_code == 1);
+  BOOST_TEST(contains(none.err, "there is no event 99"));
   BOOST_TEST(contains(ctl({"status"}).out,
                       "start 3; its shutdowns, resets, panics are recognised, hangs are not"));
-  fake.change([](FakeChannel& f) { f.guest_ends_now.erase(f.guest_ends_now.begin()); });
-  BOOST_TEST(
-      contains(ctl({"events", "--since", "1"}).out, "(1 events before these are no longer kept)"));
-  fake.change([](FakeChannel& f) {
-    f.guest_ends_now.clear();
-    f.stats_now.guest_start = 0;
+}
+
+BOOST_AUTO_TEST_CASE(events_are_followed_over_a_new_start_of_the_daemon) {
+  Program follower({VMSRS_VMSRSCTL, "--socket", socket, "-o", "json", "--timeout", "20", "events",
+                    "follow", "--since", "2023-11-14T00:00:00Z"});
+  const auto lines = [&] { return count_lines(follower.out()); };
+  BOOST_TEST(eventually([&] { return lines() == 2u; }));
+  fake.change([](FakeChannel& f) { f.events_now.push_back(event_number(1)); });
+  (void)recorder.pass();
+  BOOST_TEST(eventually([&] { return lines() == 3u; }));
+  feed.stop();
+  listener.reset();
+  fake.change([](FakeChannel& f) { f.events_now.push_back(event_number(2)); });
+  (void)recorder.pass();
+  store::EventFeed second_feed;
+  api::EventService second{store_path, second_feed, std::chrono::milliseconds(100)};
+  listener = api::Listener::on_socket(socket, 0640, "", [&](httplib::Server& server) {
+    api::install_event_routes(server, second);
   });
-  BOOST_TEST(contains(ctl({"events"}).out, "Nothing has happened to the operating system."));
-  BOOST_TEST(!contains(ctl({"status"}).out, "Operating system"));
+  BOOST_TEST(eventually([&] { return lines() == 4u; }));
+  std::istringstream out(follower.out());
+  std::int64_t id = 0;
+  for (std::string line; std::getline(out, line);)
+    BOOST_TEST(Json::parse(line).at("id").get<std::int64_t>() == ++id);
+  second_feed.stop();
+  listener.reset();
+}
+
+BOOST_AUTO_TEST_CASE(nobody_to_follow) {
+  const Finished finished = ctl_without_daemon({"events", "follow"});
+  BOOST_TEST(finished.exit_code == 4);
 }
 
 BOOST_AUTO_TEST_CASE(a_reset_is_announced) {
@@ -421,7 +476,7 @@ BOOST_AUTO_TEST_CASE(report_is_an_archive_without_secrets) {
   BOOST_TEST(contains(all, "MemTotal"));
   BOOST_TEST(contains(all, "(removed)"));
   BOOST_TEST(!contains(all, std::string(64, 'a')));
-  BOOST_TEST(!contains(all, "trace"));
+  BOOST_TEST(!contains(all, R"(trace \)"));
   const auto permissions = std::filesystem::status(file).permissions();
   BOOST_TEST(static_cast<unsigned>(permissions) == 0600u);
   const Finished unwritable = ctl({"report", "/nowhere/report.tar.gz"});

@@ -12,7 +12,19 @@ namespace vmsrs::test {
 namespace {
 
 std::string text_of(FakeChannel& channel, const daemon::CheckLedger& ledger) {
-  return collectors::Exposition(channel, ledger, fixed_clock()).text();
+  daemon::EventLedger events;
+  events.change([](daemon::EventLedger::Counts& counts) {
+    counts.stored = {{"crash", 7}, {"guest_end", 2}};
+    counts.lost = 1;
+    counts.kept = 9;
+    counts.bytes = 8192;
+    counts.last_drain = 1699999998;
+    counts.writable = true;
+    counts.durations[1] = 3;
+    counts.durations[8] = 1;
+    counts.duration_sum = 61.5;
+  });
+  return collectors::Exposition(channel, ledger, events, fixed_clock()).text();
 }
 
 bool has_line(const std::string& text, const std::string& line) {
@@ -26,6 +38,7 @@ BOOST_AUTO_TEST_SUITE(metrics)
 // After a change that is meant: VMSRS_UPDATE_GOLDEN=1, then read the difference.
 BOOST_AUTO_TEST_CASE(text_is_the_golden_one) {
   FakeChannel channel;
+  channel.stats_now.lost_event_count = 4;
   daemon::CheckLedger ledger;
   vmsrs_check_report report{};
   report.results[VMSRS_CHECK_MIRROR] = {VMSRS_VERDICT_VIOLATED, 0, 12, 3, 64};

@@ -30,10 +30,10 @@ const Case kBroken[] = {
     {"metrics: [1, 2\n", "2: document: expected well-formed YAML, found: "},
     {"- a\n",
      "1: document: expected a mapping with platform, hosted, management, metrics, api, log, check, "
-     "reap, scrub, servers, found a list"},
+     "reap, scrub, events, servers, found a list"},
     {"metrics:\n  listen: 127.0.0.1:9470\nmetrcs:\n  listen: x\n",
      "3: metrcs: expected one of platform, hosted, management, metrics, api, log, check, reap, "
-     "scrub, servers, found the unknown key \"metrcs\"; did you mean \"metrics\"?"},
+     "scrub, events, servers, found the unknown key \"metrcs\"; did you mean \"metrics\"?"},
     {"\napi:\n  sokcet: /run/x\n",
      "3: api.sokcet: expected one of socket, socket_mode, socket_group, read_only_socket, "
      "read_only_socket_mode, tls, limits, found the unknown key "
@@ -57,6 +57,15 @@ const Case kBroken[] = {
      "3: metrics.listen: expected host:port such as 127.0.0.1:9470 or [::1]:9470, found a mapping"},
     {"metrics:\n  listen: a:1\n  listen: a:2\n",
      "3: metrics.listen: expected each key once, found \"listen\" again"},
+    {"events:\n  store: events.db\n",
+     "2: events.store: expected an absolute path of at most 400 characters, found \"events.db\""},
+    {"events:\n  keep_days: 36501\n",
+     "2: events.keep_days: expected a whole number from 0 to 36500, found \"36501\""},
+    {"events:\n  keep_size: 1023KiB\n",
+     "2: events.keep_size: expected a size from 1MiB to 1024TiB, found \"1023KiB\""},
+    {"events:\n  keep: 1\n",
+     "2: events.keep: expected one of store, keep_days, keep_size, found the unknown key "
+     "\"keep\""},
     {"log:\n  level: inof\n",
      "2: log.level: expected one of trace, debug, info, warn, error, off, found \"inof\"; did you "
      "mean \"info\"?"},

@@ -69,6 +69,7 @@ class Site:
             "metrics": {"listen": f"127.0.0.1:{self.metrics_port}"},
             "api": {"socket": str(self.socket)},
             "scrub": {"rate": 0},
+            "events": {"store": str(self.folder / "events.db")},
             "servers": [{"name": "shop", "attach_secret_sha256": HASH}],
         }
         for section, values in (config or {}).items():

@@ -9,9 +9,11 @@
 #include <boost/test/unit_test.hpp>
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <thread>
 
-#include "scratch.hpp"
+#include "daemon_fixture.hpp"
+#include "shared_ring.hpp"
 
 // vmsrsd as a process: as it is installed, and above the monitor.
 namespace vmsrs::test {
@@ -20,45 +22,12 @@ namespace {
 using Json = nlohmann::json;
 
 const std::string kSecret = std::string(64, '1');
-const std::string kHash(64, 'a');
 
 bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
-// A port that is free now.
-int free_port() {
-  const int descriptor = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof(address);
-  ::bind(descriptor, reinterpret_cast<sockaddr*>(&address), length);
-  ::getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &length);
-  ::close(descriptor);
-  return ntohs(address.sin_port);
-}
-
-struct Fixture {
-  Scratch scratch;
-  int port = free_port();
-  std::string socket = scratch.path("api.sock");
-  std::string secret_file = scratch.write("secret", kSecret + "\n");
-
-  std::string configure(const std::string& rest = "", const std::string& level = "info") const {
-    return scratch.write("vmsrs.yaml",
-                         "management: {secret_file: " + secret_file +
-                             "}\nmetrics: {listen: '127.0.0.1:" + std::to_string(port) +
-                             "'}\napi: {socket: " + socket + "}\nlog: {level: " + level +
-                             "}\nreap: {interval_ms: 20}\n" + rest);
-  }
-  static std::string server(const std::string& name) {
-    return "  - {name: " + name + ", attach_secret_sha256: " + kHash + "}\n";
-  }
-  bool answers() const {
-    return run({VMSRS_VMSRSCTL, "--socket", socket, "version"}).exit_code == 0;
-  }
-};
+struct Fixture : DaemonFixture {};
 
 Finished installed(const std::string& file, const std::string& option = "--config") {
   return run({VMSRS_VMSRSD, option, file});
@@ -95,7 +64,7 @@ BOOST_AUTO_TEST_CASE(broken_configuration_exits_2_with_its_place) {
   const Finished finished = installed(file);
   BOOST_TEST(finished.exit_code == 2);
   BOOST_TEST(finished.err == "vmsrsd: " + file +
-                                 ":8: servers[1]: expected exactly one of attach_secret_file and "
+                                 ":9: servers[1]: expected exactly one of attach_secret_file and "
                                  "attach_secret_sha256, found neither\n");
 }
 
@@ -152,6 +121,52 @@ BOOST_AUTO_TEST_CASE(serves_until_it_is_stopped) {
   BOOST_TEST(finished.exit_code == 0);
   BOOST_TEST(contains(finished.err, "stopping on signal 15"));
   BOOST_TEST(!std::filesystem::exists(socket));
+}
+
+// Lines of the journal are JSON, one an event; what is told besides is not.
+BOOST_AUTO_TEST_CASE(events_are_stored_served_and_told_in_lines) {
+  SharedRing* const ring = SharedRing::at(scratch.path("ring"));
+  BOOST_REQUIRE(ring != nullptr);
+  for (int i = 0; i < 30; ++i) BOOST_TEST(ring->add_next());
+  const std::vector<std::string> words = {VMSRS_VMSRSD_ON_RING, "--config",
+                                          configure("servers:\n" + server("shop"))};
+  Program daemon(words, {"VMSRS_TEST_RING=" + scratch.path("ring")});
+  BOOST_REQUIRE(eventually([&] { return answers(); }));
+  BOOST_TEST(eventually([&] { return ring->acknowledged.load() == 30u; }));
+  const auto list = [&] {
+    return run({VMSRS_VMSRSCTL, "--socket", socket, "-o", "json", "events", "list"});
+  };
+  const Json events = Json::parse(list().out).at("events");
+  BOOST_TEST(events.size() == 30u);
+  httplib::Client http("127.0.0.1", port);
+  const std::string metrics = http.Get("/metrics")->body;
+  BOOST_TEST(contains(metrics, "\nvmsrs_events_total{type=\"crash\"} 2\n"));
+  BOOST_TEST(contains(metrics, "\nvmsrs_events_stored 30\n"));
+  BOOST_TEST(contains(metrics, "\nvmsrs_events_store_writable 1\n"));
+  BOOST_TEST(contains(metrics, "\nvmsrs_events_lost_total 0\n"));
+  daemon.signal(SIGTERM);
+  const Finished finished = daemon.wait();
+  BOOST_TEST(finished.exit_code == 0);
+  std::istringstream err(finished.err);
+  std::size_t lines = 0;
+  for (std::string line; std::getline(err, line);) {
+    if (!line.starts_with('{')) continue;
+    BOOST_TEST(Json::parse(line) == events.at(lines));
+    ++lines;
+  }
+  BOOST_TEST(lines == 30u);
+}
+
+BOOST_AUTO_TEST_CASE(a_store_that_cannot_be_written_hinders_nothing_else) {
+  store = scratch.path("secret") + "/events.db";  // below a file
+  Program daemon({VMSRS_VMSRSD_ON_MONITOR, "--config", configure()});
+  BOOST_REQUIRE(eventually([&] { return answers(); }));
+  BOOST_TEST(eventually([&] { return contains(daemon.err(), "events are not stored"); }));
+  httplib::Client http("127.0.0.1", port);
+  BOOST_TEST(contains(http.Get("/metrics")->body, "\nvmsrs_events_store_writable 0\n"));
+  const Finished list = run({VMSRS_VMSRSCTL, "--socket", socket, "events", "list"});
+  BOOST_TEST(list.exit_code == 1);
+  BOOST_TEST(contains(list.err, "disk of events.store"));
 }
 
 BOOST_AUTO_TEST_CASE(scrubs_in_the_background_unless_the_rate_is_0) {

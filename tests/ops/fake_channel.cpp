@@ -132,6 +132,7 @@ FakeChannel::FakeChannel() {
     record.cpu_count = 2;
     record.detail = detail;
     record.log_sequence = 7 + sequence;
+    record.boot = 0xb007;
     ++record.counts[kind];
     guest_ends_now.push_back(record);
   };

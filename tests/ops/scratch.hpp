@@ -43,6 +43,7 @@ class Program {
   void signal(int number) const;
   // Kills what has not ended after ten seconds.
   [[nodiscard]] Finished wait();
+  [[nodiscard]] std::string out() const { return read_file(scratch_.path("out")); }
   [[nodiscard]] std::string err() const { return read_file(scratch_.path("err")); }
   [[nodiscard]] int process_id() const { return process_id_; }
 

@@ -3,9 +3,11 @@
 
 #include <httplib.h>
 
+#include "api/event_routes.hpp"
 #include "api/listener.hpp"
 #include "api/routes.hpp"
 #include "channel/serial_channel.hpp"
+#include "daemon/event_recorder.hpp"
 #include "fake_channel.hpp"
 #include "scratch.hpp"
 
@@ -20,8 +22,19 @@ struct ServedApi {
   daemon::CheckLedger ledger;
   api::Service service{channel, ledger, daemon::Clock{.unix_time = fixed_clock().unix_time},
                        std::chrono::milliseconds(400), daemon::Processes(scratch.path("proc"))};
-  std::unique_ptr<api::Listener> listener = api::Listener::on_socket(
-      socket, 0640, "", [this](httplib::Server& server) { api::install_routes(server, service); });
+  std::string store_path = scratch.path("state/events.db");
+  daemon::EventLedger event_ledger;
+  store::EventFeed feed;
+  daemon::EventRecorder recorder{channel,      fixed_clock(), {store_path, 90, 256 << 20},
+                                 event_ledger, feed,          {}};
+  api::EventService events{store_path, feed, std::chrono::milliseconds(100)};
+  std::unique_ptr<api::Listener> listener =
+      api::Listener::on_socket(socket, 0640, "", [this](httplib::Server& server) {
+        api::install_routes(server, service);
+        api::install_event_routes(server, events);
+      });
+
+  ~ServedApi() { feed.stop(); }
 };
 
 }  // namespace vmsrs::test

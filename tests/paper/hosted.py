@@ -34,6 +34,7 @@ class Hosted:
         (folder / "vmsrs.yaml").write_text(
             f"platform: hosted\nhosted: {{socket: {self.socket}}}\n"
             f"management: {{secret_file: {folder}/management.secret}}\n"
+            f"events: {{store: {folder}/events.db}}\n"
             f"metrics: {{listen: '127.0.0.1:{free_port()}'}}\napi: {{socket: {self.api}}}\n"
             f"log: {{level: warn}}\n"
             f"servers:\n  - {{name: {server}, attach_secret_file: {self.secret}}}\n",

@@ -62,6 +62,7 @@ def run(options: argparse.Namespace, shop_options: list[str], folder: Path,
     (folder / "vmsrs.yaml").write_text(
         f"platform: hosted\nhosted: {{socket: {socket}}}\n"
         f"management: {{secret_file: {folder}/management.secret}}\n"
+        f"events: {{store: {folder}/events.db}}\n"
         f"metrics: {{listen: '127.0.0.1:{metrics_port}'}}\napi: {{socket: {api}}}\n"
         f"servers:\n  - {{name: bookshop, attach_secret_file: {folder}/shop.secret}}\n",
         encoding="ascii")

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "api/documents.hpp"
 
-#include <cstdio>
-
 #include "channel/names.hpp"
 #include "daemon/version.hpp"
 
@@ -11,21 +9,14 @@ namespace {
 
 double seconds(std::uint64_t ns) { return static_cast<double>(ns) / 1e9; }
 
-// Addresses are strings: JSON's readers often keep only 53 bits of a number.
-std::string hexadecimal(std::uint64_t number) {
-  char text[2 + 16 + 1];
-  std::snprintf(text, sizeof(text), "0x%llx", static_cast<unsigned long long>(number));
-  return text;
-}
-
 const char* mode_name(bool suppression) { return suppression ? "suppression" : "normal"; }
 
 Json fault_document(const vmsrs_fault& fault) {
   if (fault.kind == VMSRS_FAULT_NONE) return nullptr;
   return {{"kind", channel::fault_kind_name(fault.kind)},
           {"thread", fault.thread_id},
-          {"address", hexadecimal(fault.address)},
-          {"instruction", hexadecimal(fault.instruction)}};
+          {"address", channel::hexadecimal(fault.address)},
+          {"instruction", channel::hexadecimal(fault.instruction)}};
 }
 
 Json restores_document(const vmsrs_server_info& info) {
@@ -169,38 +160,34 @@ Json log_document(const std::vector<vmsrs_log_line>& lines) {
   return list;
 }
 
-Json guest_end_document(const vmsrs_guest_end& end, const std::vector<vmsrs_guest_cpu>& cpus,
-                        double boot_time) {
+Json guest_end_document(const vmsrs_guest_end& end, const std::vector<vmsrs_guest_cpu>& cpus) {
   Json list = Json::array();
   for (const vmsrs_guest_cpu& cpu : cpus) {
-    Json registers = {{"rip", hexadecimal(cpu.rip)},       {"rsp", hexadecimal(cpu.rsp)},
-                      {"rflags", hexadecimal(cpu.rflags)}, {"cr0", hexadecimal(cpu.cr0)},
-                      {"cr2", hexadecimal(cpu.cr2)},       {"cr3", hexadecimal(cpu.cr3)},
-                      {"cr4", hexadecimal(cpu.cr4)},       {"efer", hexadecimal(cpu.efer)},
-                      {"cs", hexadecimal(cpu.cs)},         {"rax", hexadecimal(cpu.rax)},
-                      {"rbx", hexadecimal(cpu.rbx)},       {"rcx", hexadecimal(cpu.rcx)},
-                      {"rdx", hexadecimal(cpu.rdx)},       {"rsi", hexadecimal(cpu.rsi)},
-                      {"rdi", hexadecimal(cpu.rdi)},       {"rbp", hexadecimal(cpu.rbp)}};
+    Json registers = {
+        {"rip", channel::hexadecimal(cpu.rip)},       {"rsp", channel::hexadecimal(cpu.rsp)},
+        {"rflags", channel::hexadecimal(cpu.rflags)}, {"cr0", channel::hexadecimal(cpu.cr0)},
+        {"cr2", channel::hexadecimal(cpu.cr2)},       {"cr3", channel::hexadecimal(cpu.cr3)},
+        {"cr4", channel::hexadecimal(cpu.cr4)},       {"efer", channel::hexadecimal(cpu.efer)},
+        {"cs", channel::hexadecimal(cpu.cs)},         {"rax", channel::hexadecimal(cpu.rax)},
+        {"rbx", channel::hexadecimal(cpu.rbx)},       {"rcx", channel::hexadecimal(cpu.rcx)},
+        {"rdx", channel::hexadecimal(cpu.rdx)},       {"rsi", channel::hexadecimal(cpu.rsi)},
+        {"rdi", channel::hexadecimal(cpu.rdi)},       {"rbp", channel::hexadecimal(cpu.rbp)}};
     constexpr const char* kHigh[] = {"r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"};
     for (std::size_t i = 0; i < std::size(kHigh); ++i)
-      registers[kHigh[i]] = hexadecimal(cpu.r8_to_r15[i]);
+      registers[kHigh[i]] = channel::hexadecimal(cpu.r8_to_r15[i]);
     list.push_back({{"cpu", cpu.cpu},
                     {"state", channel::guest_cpu_state_name(cpu.state)},
                     {"privilege_level", cpu.privilege_level},
                     {"registers", std::move(registers)},
                     {"exit",
-                     {{"code", hexadecimal(cpu.exit_code)},
-                      {"info1", hexadecimal(cpu.exit_info1)},
-                      {"info2", hexadecimal(cpu.exit_info2)}}}});
+                     {{"code", channel::hexadecimal(cpu.exit_code)},
+                      {"info1", channel::hexadecimal(cpu.exit_info1)},
+                      {"info2", channel::hexadecimal(cpu.exit_info2)}}}});
   }
-  return {{"sequence", end.sequence},
-          {"type", "guest_end"},
-          {"kind", channel::guest_end_name(end.kind)},
-          {"time", boot_time + seconds(end.time_ns)},
-          {"seconds", seconds(end.time_ns)},
+  return {{"kind", channel::guest_end_name(end.kind)},
           {"cpu", end.cpu},
           {"start", end.start},
-          {"detail", hexadecimal(end.detail)},
+          {"detail", channel::hexadecimal(end.detail)},
           {"log_sequence", end.log_sequence},
           {"cpus", std::move(list)}};
 }
@@ -208,8 +195,8 @@ Json guest_end_document(const vmsrs_guest_end& end, const std::vector<vmsrs_gues
 Json memory_document(const std::vector<vmsrs_memory_range>& ranges) {
   Json list = Json::array();
   for (const vmsrs_memory_range& range : ranges) {
-    list.push_back({{"begin", hexadecimal(range.begin)},
-                    {"end", hexadecimal(range.end)},
+    list.push_back({{"begin", channel::hexadecimal(range.begin)},
+                    {"end", channel::hexadecimal(range.end)},
                     {"bytes", range.end - range.begin},
                     {"use", channel::memory_use_name(range.use)}});
   }
@@ -292,7 +279,7 @@ Json checks_document(const vmsrs_check_report& report,
       for (const vmsrs_server_info& info : servers) {
         if (info.server == result.server) check["first_server"] = channel::server_name(info);
       }
-      check["first_detail"] = hexadecimal(result.detail);
+      check["first_detail"] = channel::hexadecimal(result.detail);
     }
     if (i == VMSRS_CHECK_HIDDEN && result.verdict == VMSRS_VERDICT_VIOLATED &&
         result.detail == VMSRS_DETAIL_DEVICES_FREE)

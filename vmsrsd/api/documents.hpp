@@ -19,9 +19,9 @@ namespace vmsrs::api {
                                  const channel::UserLabel& label);
 [[nodiscard]] Json exits_document(const std::vector<vmsrs_exits>& cpus);
 [[nodiscard]] Json log_document(const std::vector<vmsrs_log_line>& lines);
-// `boot_time`: when the hypervisor was started, Unix time.
+// What an event of type guest_end has beside the fields of all events.
 [[nodiscard]] Json guest_end_document(const vmsrs_guest_end& end,
-                                      const std::vector<vmsrs_guest_cpu>& cpus, double boot_time);
+                                      const std::vector<vmsrs_guest_cpu>& cpus);
 [[nodiscard]] Json memory_document(const std::vector<vmsrs_memory_range>& ranges);
 // Which ends of the guest are recognised: bits of enum vmsrs_guest_watch.
 [[nodiscard]] Json watch_document(std::uint32_t bits);

@@ -26,6 +26,9 @@ namespace vmsrs::api {
 // The HTTP library, without its own way of taking connections.
 class Router final : public httplib::Server {
  public:
+  // The library takes a server without a socket for one that is being stopped, and ends its
+  // streams.
+  Router() { svr_sock_ = -2; }
   void handle(httplib::Stream& stream) {
     bool closed = false;
     (void)process_request(stream, true, closed, nullptr);

@@ -16,6 +16,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "api/event_service.hpp"
 #include "api/tls.hpp"
 
 namespace vmsrs::api {
@@ -252,7 +253,9 @@ Reception::Reception(int listener, Rules rules, const Limits& limits, Handler ha
     event.data.fd = descriptor;
     ::epoll_ctl(epoll_, EPOLL_CTL_ADD, descriptor, &event);
   }
-  for (std::uint32_t i = 0; i < threads_; ++i) workers_.emplace_back([this] { work(); });
+  // Each of those who follow the events keeps one.
+  const std::uint32_t workers = threads_ + EventService::kMostStreams;
+  for (std::uint32_t i = 0; i < workers; ++i) workers_.emplace_back([this] { work(); });
   thread_ = std::thread([this] { loop(); });
 }
 

@@ -8,6 +8,7 @@
 #include <limits>
 #include <sstream>
 
+#include "api/event_routes.hpp"
 #include "api/openapi.hpp"
 #include "channel/names.hpp"
 
@@ -296,7 +297,6 @@ const Route kRoutes[] = {
     {"GET", "/v1/hypervisor/log", since<&Service::log>},
     {"GET", "/v1/hypervisor/memory", plain<&Service::memory>},
     {"POST", "/v1/hypervisor/announce-reset", post_announce_reset},
-    {"GET", "/v1/events", since<&Service::events>},
     {"GET", "/v1/version", plain<&Service::version>},
     {"GET", "/v1/stats", plain<&Service::stats>},
 };
@@ -305,6 +305,7 @@ const Route kRoutes[] = {
 
 std::vector<std::pair<std::string, std::string>> served_requests() {
   std::vector<std::pair<std::string, std::string>> all = {{"GET", "/v1/openapi.json"}};
+  for (const char* path : kEventPaths) all.emplace_back("GET", path);
   for (const Route& route : kRoutes) all.emplace_back(route.method, route.path);
   return all;
 }

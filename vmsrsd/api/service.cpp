@@ -394,6 +394,7 @@ Answer Service::check(std::optional<std::chrono::milliseconds> timeout) {
 
   std::vector<vmsrs_server_info> servers;  // only for names: a check without them is one, too
   (void)channel::read_servers(channel_, servers);
+  if (on_check_) on_check_(report, servers);
   Json body = last_check_document(ledger_.last());
   body["seconds"] = clock_.steady_time() - begin;
   body["checks"] = checks_document(report, servers);
@@ -436,37 +437,6 @@ Answer Service::memory() {
     return status_answer(status, "reading the hypervisor's memory map");
   }
   return {200, {{"ranges", memory_document(ranges)}}};
-}
-
-Answer Service::events(std::uint64_t since) {
-  vmsrs_stats stats;
-  if (const vmsrs_status status = channel_.stats(stats); status != VMSRS_OK) {
-    return status_answer(status, "reading the counters");
-  }
-  std::vector<vmsrs_guest_end> ends;
-  std::uint64_t next = 0;
-  if (const vmsrs_status status = channel::read_guest_ends(channel_, since, ends, next);
-      status != VMSRS_OK) {
-    return status_answer(status, "reading the ends of the guest");
-  }
-  const double boot_time = clock_.unix_time() - static_cast<double>(stats.uptime_ns) / 1e9;
-  Json list = Json::array();
-  for (const vmsrs_guest_end& end : ends) {
-    std::vector<vmsrs_guest_cpu> cpus;
-    for (std::uint32_t cpu = 0; cpu < end.cpu_count; ++cpu) {
-      vmsrs_guest_cpu state;
-      const vmsrs_status status = channel_.guest_cpu(end.sequence, cpu, state);
-      if (status == VMSRS_NOT_FOUND) break;  // overwritten meanwhile
-      if (status != VMSRS_OK) return status_answer(status, "reading an end of the guest");
-      cpus.push_back(state);
-    }
-    list.push_back(guest_end_document(end, cpus, boot_time));
-  }
-  const std::uint64_t first = ends.empty() ? next : ends.front().sequence;
-  return {200,
-          {{"events", std::move(list)},
-           {"lost", since != 0 && first > since ? first - since : 0},
-           {"next", next}}};
 }
 
 Answer Service::announce_reset(bool wanted) {

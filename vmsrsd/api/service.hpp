@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -79,8 +80,6 @@ class Service {
   // Of the hypervisor's log what comes from number `since` on, as far as it is kept.
   [[nodiscard]] Answer log(std::uint64_t since);
   [[nodiscard]] Answer memory();
-  // What happened to the guest, from record `since` on, as far as it is kept.
-  [[nodiscard]] Answer events(std::uint64_t since);
   [[nodiscard]] Answer announce_reset(bool wanted);
   [[nodiscard]] Answer version();
   [[nodiscard]] Answer stats();
@@ -88,6 +87,12 @@ class Service {
   // What has changed in vmsrs.yaml, but needs a restart of the daemon: told by status().
   void tell_waiting_keys(std::vector<std::string> keys);
   void change_check_timeout(std::chrono::milliseconds timeout) { check_timeout_ = timeout; }
+
+  // Called with what each check has found, before it is answered; at start only.
+  using OnCheck =
+      std::function<void(const vmsrs_check_report&, const std::vector<vmsrs_server_info>&)>;
+  void on_check(OnCheck on_check) { on_check_ = std::move(on_check); }
+
   // Waits end at once, with what is known then: the daemon is being stopped.
   void stop() { stopping_ = true; }
 
@@ -116,6 +121,7 @@ class Service {
   std::mutex check_mutex_;  // one check at a time: a second one would start the first anew
   std::mutex waiting_mutex_;
   std::vector<std::string> waiting_keys_;
+  OnCheck on_check_;
   std::atomic<bool> stopping_ = false;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "channel/names.hpp"
 
+#include <cstdio>
 #include <cstring>
 
 namespace vmsrs::channel {
@@ -75,6 +76,12 @@ std::string status_name(vmsrs_status status) {
 
 std::string dotted_version(std::uint32_t abi_version) {
   return std::to_string(abi_version >> 16) + "." + std::to_string(abi_version & 0xffffu);
+}
+
+std::string hexadecimal(std::uint64_t number) {
+  char text[2 + 16 + 1];
+  std::snprintf(text, sizeof(text), "0x%llx", static_cast<unsigned long long>(number));
+  return text;
 }
 
 std::string label_text(std::span<const std::uint8_t> label) {

@@ -38,6 +38,9 @@ extern const std::array<const char*, 4> kContainmentNames;
 [[nodiscard]] std::string status_name(vmsrs_status status);
 [[nodiscard]] std::string dotted_version(std::uint32_t abi_version);
 
+// "0x1f": addresses are strings, for JSON's readers often keep only 53 bits of a number.
+[[nodiscard]] std::string hexadecimal(std::uint64_t number);
+
 // A user's label: printable ASCII stays, but for the backslash; every other byte is \xNN. Safe in
 // JSON and terminals, and no two labels look the same.
 [[nodiscard]] std::string label_text(std::span<const std::uint8_t> label);

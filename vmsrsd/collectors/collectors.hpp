@@ -15,6 +15,7 @@
 namespace vmsrs::collectors {
 
 bool collect_checks(Scrape& scrape, Families& families);
+bool collect_events(Scrape& scrape, Families& families);
 bool collect_faults(Scrape& scrape, Families& families);
 bool collect_guest(Scrape& scrape, Families& families);
 bool collect_host(Scrape& scrape, Families& families);

@@ -10,7 +10,7 @@
 namespace vmsrs::collectors {
 namespace {
 
-constexpr std::array<Collector, 9> kCollectors = {{{"host", collect_host},
+constexpr std::array<Collector, 10> kCollectors = {{{"host", collect_host},
                                                    {"guest", collect_guest},
                                                    {"faults", collect_faults},
                                                    {"suppression", collect_suppression},
@@ -18,7 +18,8 @@ constexpr std::array<Collector, 9> kCollectors = {{{"host", collect_host},
                                                    {"overhead", collect_overhead},
                                                    {"regions", collect_regions},
                                                    {"refusals", collect_refusals},
-                                                   {"checks", collect_checks}}};
+                                                   {"checks", collect_checks},
+                                                   {"events", collect_events}}};
 
 struct Run {
   std::string_view name;
@@ -41,7 +42,7 @@ void add_runs(const std::vector<Run>& runs, Families& families) {
 std::span<const Collector> all_collectors() { return kCollectors; }
 
 std::vector<prometheus::MetricFamily> Exposition::Collect() const {
-  Scrape scrape(channel_, checks_, clock_);
+  Scrape scrape(channel_, checks_, events_, clock_);
   Families all;
   const vmsrs_stats* const stats = scrape.stats();
   all.gauge("vmsrs_up", "1 if the hypervisor answers and protects.")

@@ -18,10 +18,12 @@ class Exposition final : public prometheus::Collectable {
   // When certificates end, Unix time, by name; absent without TLS.
   using CertificateExpiry = std::function<std::map<std::string, double>()>;
 
-  Exposition(channel::Channel& channel, const daemon::CheckLedger& checks, daemon::Clock clock,
+  Exposition(channel::Channel& channel, const daemon::CheckLedger& checks,
+             const daemon::EventLedger& events, daemon::Clock clock,
              CertificateExpiry certificate_expiry = {})
       : channel_(channel),
         checks_(checks),
+        events_(events),
         clock_(std::move(clock)),
         certificate_expiry_(std::move(certificate_expiry)) {}
 
@@ -32,6 +34,7 @@ class Exposition final : public prometheus::Collectable {
  private:
   channel::Channel& channel_;
   const daemon::CheckLedger& checks_;
+  const daemon::EventLedger& events_;
   daemon::Clock clock_;
   CertificateExpiry certificate_expiry_;
 };

@@ -7,6 +7,7 @@
 #include "channel/channel.hpp"
 #include "daemon/check_ledger.hpp"
 #include "daemon/clock.hpp"
+#include "daemon/event_ledger.hpp"
 
 namespace vmsrs::collectors {
 
@@ -14,14 +15,16 @@ namespace vmsrs::collectors {
 // for it, so that all collectors of a scrape tell of the same reading. Null: it could not be read.
 class Scrape {
  public:
-  Scrape(channel::Channel& channel, const daemon::CheckLedger& checks, const daemon::Clock& clock)
-      : channel_(channel), checks_(checks), clock_(clock) {}
+  Scrape(channel::Channel& channel, const daemon::CheckLedger& checks,
+         const daemon::EventLedger& events, const daemon::Clock& clock)
+      : channel_(channel), checks_(checks), events_(events), clock_(clock) {}
 
   [[nodiscard]] const vmsrs_stats* stats();
   [[nodiscard]] const std::vector<vmsrs_server_info>* servers();
   [[nodiscard]] const std::vector<vmsrs_exits>* exits();
   [[nodiscard]] const std::vector<vmsrs_guest_end>* guest_ends();  // those that are kept
   [[nodiscard]] const daemon::CheckLedger& checks() const { return checks_; }
+  [[nodiscard]] const daemon::EventLedger& events() const { return events_; }
   [[nodiscard]] const daemon::Clock& clock() const { return clock_; }
 
  private:
@@ -33,6 +36,7 @@ class Scrape {
 
   channel::Channel& channel_;
   const daemon::CheckLedger& checks_;
+  const daemon::EventLedger& events_;
   const daemon::Clock& clock_;
   std::optional<Reading<vmsrs_stats>> stats_;
   std::optional<Reading<std::vector<vmsrs_server_info>>> servers_;

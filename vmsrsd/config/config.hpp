@@ -72,6 +72,9 @@ struct Config {
   std::uint32_t check_timeout_ms = 5000;
   std::uint32_t reap_interval_ms = 1000;      // 0 = never
   std::uint64_t scrub_rate_bytes = 16 << 20;  // a second, of each server; 0 = never
+  std::string event_store = "/var/lib/vmsrs/events.db";
+  std::uint32_t event_keep_days = 90;              // 0 = for ever
+  std::uint64_t event_keep_bytes = 256ull << 20;
   std::vector<Server> servers;
 };
 

@@ -12,6 +12,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kLongestPath = 4095;
 constexpr std::size_t kLongestSocketPath = 107;  // sun_path without its NUL
+constexpr std::size_t kLongestStorePath = 400;   // SQLite takes 512 with its own endings
 constexpr std::size_t kMostTlsClients = 256;
 constexpr const char* kSizePattern = "^(0|[0-9]+ *(B|KiB|MiB|GiB|TiB))$";
 
@@ -313,6 +314,13 @@ std::vector<Key> make_keys() {
                         "Milliseconds between two looks for dead servers; 0 = never"));
   keys.push_back(size("scrub.rate", VMSRS_MEMBER(scrub_rate_bytes), 0, ~std::uint64_t{0}, kAtReload,
                       "Bytes of each server's regions that are compared in a second; 0 = never"));
+  keys.push_back(path("events.store", &Config::event_store, kLongestStorePath, Empty::kRefused,
+                      kAtRestart, "File of the event store"));
+  keys.push_back(number("events.keep_days", VMSRS_MEMBER(event_keep_days), 0, 36500, kAtReload,
+                        "Days after which events are deleted; 0 = never"));
+  keys.push_back(size("events.keep_size", VMSRS_MEMBER(event_keep_bytes), 1 << 20,
+                      std::uint64_t{1} << 50, kAtReload,
+                      "What all events may take; beyond it the oldest are deleted"));
   keys.push_back(servers());
   return keys;
 }

@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <ops_common/exit_codes.hpp>
 
+#include "api/event_routes.hpp"
 #include "api/listener.hpp"
 #include "api/routes.hpp"
 #include "api/service.hpp"
@@ -26,6 +27,7 @@
 #include "config/keys.hpp"
 #include "config/secrets.hpp"
 #include "daemon/check_ledger.hpp"
+#include "daemon/event_recorder.hpp"
 #include "daemon/notify.hpp"
 #include "daemon/reaper.hpp"
 #include "daemon/scrubber.hpp"
@@ -71,7 +73,14 @@ void set_up_log(const config::Config& config) {
   logger->set_level(spdlog::level::from_str(config.log_level));
   logger->flush_on(spdlog::level::trace);
   spdlog::set_default_logger(std::move(logger));
+  // One JSON document a line, for each event; the rest of the log is for people.
+  auto journal = spdlog::stderr_logger_mt("events");
+  journal->set_pattern("%v");
+  journal->set_level(spdlog::level::from_str(config.log_level));
+  journal->flush_on(spdlog::level::trace);
 }
+
+void write_journal(const std::string& line) { spdlog::get("events")->info(line); }
 
 sigset_t handled_signals() {
   sigset_t signals;
@@ -124,7 +133,14 @@ class Front {
   Front(channel::Channel& channel, const config::Config& config)
       : tls_(make_tls(config)),
         service_(channel, ledger_, clock_, std::chrono::milliseconds(config.check_timeout_ms)),
-        exposition_(channel, ledger_, clock_, certificate_expiry()) {
+        recorder_(channel, clock_,
+                  {config.event_store, config.event_keep_days, config.event_keep_bytes},
+                  event_ledger_, feed_, write_journal),
+        events_(config.event_store, feed_),
+        exposition_(channel, ledger_, event_ledger_, clock_, certificate_expiry()) {
+    service_.on_check([this](const auto& report, const auto& servers) {
+      recorder_.record_check(report, servers);
+    });
     const std::map<std::string, int> inherited =
         inherited_sockets({"api", "api-read-only", "api-tls", "metrics"});
     const auto socket_of = [&](const char* name) {
@@ -133,6 +149,7 @@ class Front {
     };
     const auto install_api = [&](httplib::Server& server) {
       api::install_routes(server, service_);
+      api::install_event_routes(server, events_);
     };
     const auto install_exposition = [&](httplib::Server& server) {
       install_metrics(server, exposition_);
@@ -159,8 +176,12 @@ class Front {
       add(api::Listener::on_port("api.tls.listen", config.api_tls.host, config.api_tls.port, tls_,
                                  install_api, config.api_limits, socket_of("api-tls")));
     }
+    recorder_.start();
   }
-  ~Front() { service_.stop(); }
+  ~Front() {
+    service_.stop();
+    feed_.stop();
+  }
 
   // What the status page draws; to be stepped now and then.
   page::History& history() { return history_; }
@@ -170,6 +191,7 @@ class Front {
     if (tls_) tls_->reread(config);
     service_.tell_waiting_keys(refused);
     service_.change_check_timeout(std::chrono::milliseconds(config.check_timeout_ms));
+    recorder_.change_limits(config.event_keep_days, config.event_keep_bytes);
     for (const auto& listener : listeners_) listener->change_limits(config.api_limits);
     spdlog::set_level(spdlog::level::from_str(config.log_level));
   }
@@ -190,6 +212,10 @@ class Front {
   page::History history_;
   std::shared_ptr<api::Tls> tls_;
   api::Service service_;
+  EventLedger event_ledger_;
+  store::EventFeed feed_;
+  EventRecorder recorder_;
+  api::EventService events_;
   const collectors::Exposition exposition_;
   std::vector<std::unique_ptr<api::Listener>> listeners_;  // the last, so that they end first
 };

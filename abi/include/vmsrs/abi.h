@@ -420,7 +420,8 @@ struct vmsrs_guest_end {
   uint64_t detail;       /* PANIC: the event; RESET: the port, 32 bits, and what was written to it */
   uint64_t log_sequence; /* of the last line of the log before */
   uint32_t counts[8];    /* ends since the hypervisor's start by kind, this one included */
-  uint64_t reserved[2];
+  uint64_t boot;         /* as in vmsrs_event */
+  uint64_t reserved;
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_guest_end) == 96, "layout");
 

@@ -130,7 +130,7 @@ const folder = mkdtempSync(join(tmpdir(), "vmsrs-page-"));
 const port = await freePort();
 writeFileSync(join(folder, "secret"), `${"11".repeat(32)}\n`, { mode: 0o600 });
 writeFileSync(join(folder, "vmsrs.yaml"),
-  `management: {secret_file: ${folder}/secret}\nmetrics: {listen: '127.0.0.1:${port}'}\n` +
+  `management: {secret_file: ${folder}/secret}\nevents: {store: ${folder}/events.db}\nmetrics: {listen: '127.0.0.1:${port}'}\n` +
   `api: {socket: ${folder}/api.sock}\n`);
 const daemon = spawn(program, ["--config", join(folder, "vmsrs.yaml")], { stdio: ["ignore", "ignore", "pipe"] });
 let log = "";
