@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 #include <vmsrs/vmsrs.h>
 
@@ -21,6 +20,7 @@
 #include "heap/heap.hpp"
 #include "internal_state.hpp"
 #include "locks.hpp"
+#include "patience.hpp"
 #include "secret.hpp"
 #include "service.hpp"
 #include "system_calls.hpp"
@@ -194,15 +194,13 @@ int vmsrs_attach(const vmsrs_options* options) {
   const bool in_child = attached && attached_window() != nullptr && control().process != getpid();
   if (attached && !in_child)
     return fail(VMSRS_ERROR_STATE, "vmsrs_attach: this process is attached already");
-  constexpr unsigned kAttempts = 200;
-  constexpr timespec kPause = {0, 10'000'000};
-  bool again = false;
   int error = in_child ? forget_parent() : 0;
-  if (error == 0) error = attach(*options, again);
-  for (unsigned i = 1; i < kAttempts && again; ++i) {
-    clock_nanosleep(CLOCK_MONOTONIC, 0, &kPause, nullptr);
-    error = attach(*options, again);
-  }
+  if (error == 0)
+    try_for_a_while([&] {
+      bool again = false;
+      error = attach(*options, again);
+      return !again;
+    });
   if (error != 0) attach_gate.store(0);
   return error;
 }

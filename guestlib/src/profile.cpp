@@ -10,6 +10,7 @@
 #include "error.hpp"
 #include "guest_call.hpp"
 #include "heap/heap.hpp"
+#include "patience.hpp"
 
 // Profiling (the paper, 4.6): which memory is protected.
 namespace vmsrs::guest {
@@ -158,7 +159,15 @@ using namespace vmsrs::guest;
 int Init_profile(void) {
   if (attached_window() == nullptr) return fail_status("Init_profile", VMSRS_NOT_ATTACHED);
   if (any_open_scope()) return fail_status("Init_profile", VMSRS_BUSY);
-  const CallResult result = call_to_end(VMSRS_CALL_INIT_PROFILE);
+  CallResult result{};
+  try_for_a_while([&] {
+    result = call_to_end(VMSRS_CALL_INIT_PROFILE);
+    return result.status != VMSRS_BUSY;
+  });
+  if (result.status == VMSRS_BUSY)
+    return fail(
+        VMSRS_ERROR_STATE,
+        "Init_profile: another process of this server is attached, or a user has not ended");
   if (result.status != VMSRS_OK) return fail_status("Init_profile", result.status);
   forget_heaps();
   return forget_regions();

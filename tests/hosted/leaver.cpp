@@ -4,7 +4,8 @@
 // usage: leaver NAME SECRET_FILE HOW   exit, quick_exit, return, main_thread: how it leaves, after
 // a user
 //                                      that finished, in one that stored something; look: prints
-//                                      what the word holds; refused: profiles what overlaps, often
+//                                      what the word holds; refused: profiles what overlaps, often;
+//                                      afresh: calls Init_profile
 #include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -70,6 +71,11 @@ int main(int count, char** arguments) {
   options.secret_file = arguments[2];
   if (vmsrs_attach(&options) != 0) die("attach");
   if (std::strcmp(arguments[3], "refused") == 0) return be_refused();
+  if (std::strcmp(arguments[3], "afresh") == 0) {
+    if (Init_profile() != 0) die("Init_profile");
+    std::printf("afresh\n");
+    return vmsrs_detach() == 0 ? 0 : 1;
+  }
   std::uint64_t* const word = profile_page();
   if (std::strcmp(arguments[3], "look") == 0) {
     std::printf("%llu\n", static_cast<unsigned long long>(vmsrs::load(word)));

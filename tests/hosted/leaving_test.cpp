@@ -2,6 +2,8 @@
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
+#include <memory>
+#include <thread>
 
 #include "victim_site.hpp"
 
@@ -55,6 +57,31 @@ BOOST_AUTO_TEST_CASE(a_region_refused_a_thousand_times) {
   int code = -1;
   BOOST_CHECK_EQUAL(run("refused", code, small), "refused");
   BOOST_CHECK_EQUAL(code, 0);
+}
+
+// A server that is started again sooner than its dead process is given back waits for that.
+BOOST_AUTO_TEST_CASE(one_that_comes_before_the_dead_one_is_gone) {
+  auto elder = std::make_unique<Client>(hosted.socket());
+  BOOST_REQUIRE_EQUAL(elder->attach("victim", secret).status, VMSRS_OK);
+  std::thread end_of_elder([&] {
+    for (unsigned i = 0; i < 2000 && manager.info(server).process_count != 2; ++i) usleep(1000);
+    usleep(200'000);
+    elder.reset();
+  });
+  int code = -1;
+  BOOST_CHECK_EQUAL(run("afresh", code), "afresh");
+  BOOST_CHECK_EQUAL(code, 0);
+  end_of_elder.join();
+}
+
+BOOST_AUTO_TEST_CASE(one_that_comes_beside_a_living_one) {
+  Client elder(hosted.socket());
+  BOOST_REQUIRE_EQUAL(elder.attach("victim", secret).status, VMSRS_OK);
+  int code = -1;
+  BOOST_CHECK_EQUAL(run("afresh", code),
+                    "Init_profile: Init_profile: another process of this server is attached, or a "
+                    "user has not ended");
+  BOOST_CHECK_NE(code, 0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -145,8 +145,8 @@ size_t vmsrs_crash_sites(vmsrs_crash_site* sites, size_t capacity);
 struct sigaction;
 int vmsrs_sigaction(int signal, const struct sigaction* action, struct sigaction* former);
 
-/* Clears all profiled regions of this server (the paper, 4.6). Fails with VMSRS_ERROR_STATE while
- * another process is attached. */
+/* Clears all profiled regions of this server (the paper, 4.6). Fails with VMSRS_ERROR_STATE if
+ * another process stays attached for two seconds: one that has died takes as long to be seen. */
 int Init_profile(void);
 /* Protects [address, address + bytes): both multiples of 64; granule_bytes 8, 16, 32 or 64. Locks
  * the memory (hosted: puts shared memory with the same content in place of its pages, which nobody
