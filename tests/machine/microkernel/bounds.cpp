@@ -173,7 +173,11 @@ void case_secret_time() {
   token = open_management(VMSRS_OPERATE);
   static const uint8_t presented[VMSRS_SECRET_BYTES] = {};
   uint64_t all = 0;
-  for (unsigned byte = 0; byte < sizeof(kHashOfZeroes); ++byte) {
+  // The first two refusals begin an event, and the sum of what follows it, which all others are
+  // added to: what they differ in is measured again.
+  constexpr unsigned kFirst = 2;
+  for (unsigned round = 0; round < kFirst + sizeof(kHashOfZeroes); ++round) {
+    const unsigned byte = round % sizeof(kHashOfZeroes);
     for (const bool right : {true, false}) {  // the right one ends the wait after a wrong one
       memcpy(buffer, kHashOfZeroes, sizeof(kHashOfZeroes));
       if (!right) buffer[byte] ^= 0x80;
@@ -188,7 +192,7 @@ void case_secret_time() {
         expect_equal(hypercall(close), VMSRS_OK, "MGMT_CLOSE");
         continue;
       }
-      if (byte == 0) all = length;
+      if (round <= kFirst) all = length;
       expect_equal(length, all, "instructions until a wrong secret is refused");
     }
   }
