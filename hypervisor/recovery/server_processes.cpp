@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::uint32_t kScannedClaims = 4096;  // of one call, as the next one
 constexpr std::uint32_t kRestoredGranules = 256;
+constexpr std::uint32_t kStepsOfUser = 2;  // its end, and two events
 constexpr std::uint32_t kStepsOfReadUser = 64;
 constexpr std::uint32_t kFinishedAtOnce = 128;  // others wait for the next SERVICE
 
@@ -235,7 +236,7 @@ bool Server::orphan_users(std::uint32_t process, std::uint32_t& steps) {
     if (user.state == VMSRS_USER_FREE || user.orphan || user.thread.process != process) continue;
     all = steps > 0;
     if (!all) break;
-    const std::uint32_t needed = user.was_read ? kStepsOfReadUser : 1;
+    const std::uint32_t needed = user.was_read ? kStepsOfReadUser : kStepsOfUser;
     steps = steps > needed ? steps - needed : 0;
     orphan(slot);
     any = true;
