@@ -430,7 +430,7 @@ BOOST_AUTO_TEST_CASE(all_processors_at_once) {
 
 // Added as fast as can be: each is in the ring once, or counted as lost.
 BOOST_AUTO_TEST_CASE(nothing_but_the_ring) {
-  constexpr unsigned kThreads = 4, kEvents = 100'000;
+  constexpr unsigned kThreads = 4, kEvents = 10'000;
   const auto ring = std::make_unique<recovery::EventRing>(machine.platform, 0);
   std::atomic<unsigned> working{kThreads};
   std::vector<std::thread> threads;
