@@ -33,9 +33,9 @@ int dry_run(const Context& context, const Choice& choice) {
   print(context.format(), document, [&] {
     if (users.empty()) std::printf("Nothing to collect: no such user is under suppression.\n");
     for (const Json& user : users) {
-      std::printf("Would collect server %s, slot %s (%s): %s records\n",
-                  words(user.at("server")).c_str(), words(user.at("slot")).c_str(),
-                  words(user.at("state")).c_str(), words(user.at("records")).c_str());
+      std::printf("Would restore what slot %s (%s) of server %s has written\n",
+                  words(user.at("slot")).c_str(), words(user.at("state")).c_str(),
+                  words(user.at("server")).c_str());
     }
   });
   return ops::kExitOk;
@@ -64,9 +64,11 @@ int collect(const Context& context, const Choice& choice) {
   print(context.format(), answer, [&] {
     if (answer.at("collections").empty()) std::printf("Nothing to collect.\n");
     for (const Json& one : answer.at("collections")) {
-      std::printf("%s: %s, %s records left\n", words(one.at("server")).c_str(),
-                  one.at("complete").get<bool>() ? "collected" : "not finished",
-                  words(one.at("records_left")).c_str());
+      std::printf("%s: %s granules restored", words(one.at("server")).c_str(),
+                  words(one.at("restored")).c_str());
+      if (!one.at("complete").get<bool>())
+        std::printf(", not finished: %s records left", words(one.at("records_left")).c_str());
+      std::printf("\n");
     }
   });
   if (answer.at("complete").get<bool>()) return ops::kExitOk;

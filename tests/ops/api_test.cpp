@@ -266,6 +266,7 @@ BOOST_AUTO_TEST_CASE(collection_waits_until_it_is_done) {
   const Reply reply = post("/v1/gc", R"({"server":"shop"})");
   BOOST_TEST(reply.status == 200);
   BOOST_TEST(reply.body.at("complete") == true);
+  BOOST_TEST(reply.body.at("collections")[0].at("restored") == 2);
   BOOST_TEST(reply.body.at("collections")[0].at("records_left") == 0);
   BOOST_TEST(fake.calls.size() == 4u);
   BOOST_TEST(fake.calls[0] == "collect 0 all");

@@ -278,7 +278,8 @@ BOOST_AUTO_TEST_CASE(a_reset_is_announced) {
 BOOST_AUTO_TEST_CASE(dry_run_changes_nothing) {
   const Finished finished = ctl({"gc", "--dry-run", "--server", "shop"});
   BOOST_TEST(finished.exit_code == 0);
-  BOOST_TEST(contains(finished.out, "Would collect server shop, slot 3 (crashed): 5 records"));
+  BOOST_TEST(
+      contains(finished.out, "Would restore what slot 3 (crashed) of server shop has written"));
   BOOST_TEST(fake.calls.empty());
 }
 
@@ -286,7 +287,7 @@ BOOST_AUTO_TEST_CASE(collection_without_an_end_fails) {
   fake.change([](FakeChannel& f) { f.collections_pending = 1000000; });
   const Finished finished = ctl({"gc", "--yes", "--server", "shop", "--timeout", "0.05"});
   BOOST_TEST(finished.exit_code == 1);
-  BOOST_TEST(contains(finished.out, "not finished, 5 records left"));
+  BOOST_TEST(contains(finished.out, "shop: 0 granules restored, not finished: 5 records left"));
   BOOST_TEST(contains(finished.err, "did not end in time"));
 }
 

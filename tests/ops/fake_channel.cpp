@@ -250,7 +250,7 @@ vmsrs_status FakeChannel::collect(std::uint32_t server, std::uint64_t slot,
   records_left = 0;
   if (slot == 1) return VMSRS_WRONG_STATE;
   if (collections_pending == 0) return VMSRS_OK;
-  --collections_pending;
+  if (--collections_pending == 0) servers_now[server].collect_restore_count += 2;
   records_left = 5;
   return VMSRS_AGAIN;
 }

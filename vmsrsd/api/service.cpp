@@ -312,9 +312,13 @@ Answer Service::collect(const CollectRequest& request) {
       return status_answer(status, "collecting in " + name);
     }
     complete = complete && status == VMSRS_OK;
+    vmsrs_server_info now = info;
+    const bool known = channel_.server(info.server, now) == VMSRS_OK;
+    const std::uint64_t restored = now.collect_restore_count - info.collect_restore_count;
     list.push_back({{"server", name},
                     {"slot", request.slot ? Json(*request.slot) : Json(nullptr)},
                     {"complete", status == VMSRS_OK},
+                    {"restored", known ? Json(restored) : Json(nullptr)},
                     {"records_left", left}});
   }
   return {200, {{"complete", complete}, {"collections", std::move(list)}}};
