@@ -90,7 +90,7 @@ Json read_region(const Context& context, const RegionChoice& wanted) {
                               std::to_string(wanted.region));
 }
 
-std::uint64_t sum_of(const Json& buckets, const char* part) {
+std::uint64_t total_of(const Json& buckets, const char* part) {
   std::uint64_t sum = 0;
   for (const Json& bucket : buckets)
     if (!bucket.at(part).is_null()) sum += bucket.at(part).get<std::uint64_t>();
@@ -133,10 +133,10 @@ void print_region(const Json& region) {
   table.add({"Hidden pages", words(region.at("mirror_pages")) + " of mirror, " +
                                  words(region.at("head_pages")) + " of heads"});
   if (!map.at("age_seconds").is_null())
-    table.add({"Granules", std::to_string(sum_of(buckets, "granules")) + ": " +
-                               std::to_string(sum_of(buckets, "owned")) + " owned, " +
-                               std::to_string(sum_of(buckets, "recorded")) + " with records, " +
-                               std::to_string(sum_of(buckets, "contended")) + " contended"});
+    table.add({"Granules", std::to_string(total_of(buckets, "granules")) + ": " +
+                               std::to_string(total_of(buckets, "owned")) + " owned, " +
+                               std::to_string(total_of(buckets, "recorded")) + " with records, " +
+                               std::to_string(total_of(buckets, "contended")) + " contended"});
   table.add({"Looked at", map_words(map)});
   table.print();
 }
@@ -217,7 +217,7 @@ void print_map(const Json& region, const std::string& server) {
   }
   for (const MapMark& mark : kMapMarks) {
     const std::string count =
-        mark.part == nullptr ? "" : ": " + std::to_string(sum_of(buckets, mark.part));
+        mark.part == nullptr ? "" : ": " + std::to_string(total_of(buckets, mark.part));
     const std::string of = mark.part == nullptr                   ? ""
                            : std::string(mark.part) == "restored" ? " restorations"
                                                                   : " granules";

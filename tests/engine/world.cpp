@@ -86,8 +86,8 @@ World::Wrong World::perform(const Operation& operation) {
   if (!wrong) wrong = server.accesses->complaint();
   if (!wrong) wrong = compare(server);
   if (!wrong) wrong = compare_events();
-  if (!wrong && operation.number % 4 == 0) wrong = compare_maps(server);
-  if (!wrong && operation.number % 4 == 0) wrong = compare_records(server);
+  if (!wrong && operation.number % 8 == 0) wrong = compare_maps(server);
+  if (!wrong && operation.number % 8 == 0) wrong = compare_records(server);
   return wrong ? wrong : compare_exposed(server);
 }
 

@@ -2,6 +2,8 @@
 // How long management calls take at most, by a clock that counts instructions (run-guest.py
 // --icount), on a machine whose tables are full: its servers, all users of one of them with
 // records, half of the users crashed.
+#include <vmsrs/claims.h>
+
 #include "server.hpp"
 
 namespace {
