@@ -82,6 +82,8 @@ void build(CLI::App& app, Context& context) {
   add_top(app, context);
   add_users(app, context);
   add_servers(app, context);
+  add_regions(app, context);
+  add_records(app, context);
   add_gc(app, context);
   add_scrub(app, context);
   add_containment(app, context);

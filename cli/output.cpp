@@ -22,15 +22,6 @@ bool colours_wanted() {
   return (no_color == nullptr || *no_color == '\0') && ::isatty(STDOUT_FILENO) == 1;
 }
 
-std::string painted(const Cell& cell) {
-  static const bool wanted = colours_wanted();
-  if (!wanted || cell.colour == Colour::kNone) return cell.text;
-  const char* code = cell.colour == Colour::kGood      ? "\x1b[32m"
-                     : cell.colour == Colour::kWarning ? "\x1b[33m"
-                                                       : "\x1b[31m";
-  return code + cell.text + "\x1b[0m";
-}
-
 // Plain only if no YAML reader could take it for something else than a string.
 bool is_plain(const std::string& text) {
   static const std::set<std::string> kTaken = {"true", "false", "yes", "no",  "on", "off",
@@ -76,6 +67,15 @@ std::string rounded(double number, const char* unit) {
 }
 
 }  // namespace
+
+std::string painted(const Cell& cell) {
+  static const bool wanted = colours_wanted();
+  if (!wanted || cell.colour == Colour::kNone) return cell.text;
+  const char* code = cell.colour == Colour::kGood      ? "\x1b[32m"
+                     : cell.colour == Colour::kWarning ? "\x1b[33m"
+                                                       : "\x1b[31m";
+  return code + cell.text + "\x1b[0m";
+}
 
 std::vector<std::size_t> Table::chosen(const TableStyle& style) const {
   std::vector<std::size_t> places;

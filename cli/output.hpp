@@ -21,6 +21,9 @@ struct Cell {
   Colour colour = Colour::kNone;
 };
 
+// The text as a terminal shows it in that colour; elsewhere, and with NO_COLOR, as it is.
+[[nodiscard]] std::string painted(const Cell& cell);
+
 struct Column {
   Column(const char* header_, bool wide_ = false) : header(header_), wide(wide_) {}  // NOLINT
 

@@ -45,6 +45,8 @@ void add_list_options(CLI::App& verb, Context& context);
 void add_status(CLI::App& app, Context& context);
 void add_users(CLI::App& app, Context& context);
 void add_servers(CLI::App& app, Context& context);
+void add_regions(CLI::App& app, Context& context);
+void add_records(CLI::App& app, Context& context);
 void add_gc(CLI::App& app, Context& context);
 void add_scrub(CLI::App& app, Context& context);
 void add_containment(CLI::App& app, Context& context);

@@ -177,22 +177,71 @@ Reply server_info(const Context& c) {
   return to.write(*c.caller.memory, &out, sizeof out);
 }
 
-Reply users(const Context& c) {
+// Asks a server for a list whose buffer is at `to`; list(server, cursor, out, room) fills it.
+template <typename Record, typename List>
+Reply list_of_server(const Context& c, const OutBuffer& to, std::uint64_t cursor, List list) {
   constexpr std::uint32_t kRoom = 16;  // of one call: what fits on the hypervisor's stack
-  const OutBuffer to{c.registers.r10, c.registers.r8};
-  vmsrs_user_info out[kRoom];
+  Record out[kRoom];
   if (to.length < sizeof out[0]) return VMSRS_BAD_LENGTH;
   if (const Reply reply = to.prepare(*c.caller.memory, sizeof out); !reply.ok()) return reply;
   const std::uint64_t fit = to.length / sizeof out[0];
-  std::uint64_t cursor = c.registers.rdx;
   std::uint32_t count = 0;
   {
     const recovery::Engine::Entry server = c.monitor.engine.enter_index(c.registers.rsi);
     if (!server) return VMSRS_NOT_FOUND;
-    count = server->users(cursor, out, fit < kRoom ? static_cast<std::uint32_t>(fit) : kRoom);
+    count = list(*server.operator->(), cursor, out,
+                 fit < kRoom ? static_cast<std::uint32_t>(fit) : kRoom);
   }
   if (const Reply reply = write_records(c, to, out, count); !reply.ok()) return reply;
   return {VMSRS_OK, count, cursor};
+}
+
+Reply users(const Context& c) {
+  const CallRegisters& in = c.registers;
+  return list_of_server<vmsrs_user_info>(
+      c, {in.r10, in.r8}, in.rdx,
+      [](recovery::Server& server, std::uint64_t& cursor, auto* out, std::uint32_t room) {
+        return server.users(cursor, out, room);
+      });
+}
+
+Reply regions(const Context& c) {
+  const CallRegisters& in = c.registers;
+  return list_of_server<vmsrs_region_info>(
+      c, {in.r10, in.r8}, in.rdx,
+      [](recovery::Server& server, std::uint64_t& cursor, auto* out, std::uint32_t room) {
+        return server.regions(cursor, out, room);
+      });
+}
+
+Reply region_map(const Context& c) {
+  const CallRegisters& in = c.registers;
+  if (in.r9 > 1) return VMSRS_BAD_ARGUMENT;
+  const OutBuffer to{in.r10, in.r8};
+  if (const Reply reply = to.prepare(*c.caller.memory, sizeof(vmsrs_region_map)); !reply.ok())
+    return reply;
+  vmsrs_region_map out;
+  vmsrs_status status;
+  {
+    const recovery::Engine::Entry server = c.monitor.engine.enter_index(in.rsi);
+    if (!server) return VMSRS_NOT_FOUND;
+    status = server->region_map(in.rdx, in.r9 == 1, out).status;
+  }
+  if (status != VMSRS_OK && status != VMSRS_AGAIN) return status;
+  const Reply reply = to.write(*c.caller.memory, &out, sizeof out);
+  return reply.ok() ? Reply{status, reply.first} : reply;
+}
+
+// What users have stored only who may operate sees.
+Reply records(const Context& c, std::uint32_t capabilities) {
+  const CallRegisters& in = c.registers;
+  if (in.rdx >= VMSRS_MAX_REGIONS && in.rdx != VMSRS_EVERY_REGION) return VMSRS_NOT_FOUND;
+  const bool values = (capabilities & VMSRS_OPERATE) != 0;
+  return list_of_server<vmsrs_record_info>(
+      c, {in.r8, in.r9}, in.r10,
+      [&](recovery::Server& server, std::uint64_t& cursor, auto* out, std::uint32_t room) {
+        return server.records(in.rdx, cursor, values, out, room);
+      });
 }
 
 Reply label(const Context& c) {
@@ -250,7 +299,7 @@ Reply containment(const Context& c) {
   return VMSRS_OK;
 }
 
-Reply allowed_call(const Context& c) {
+Reply allowed_call(const Context& c, std::uint32_t capabilities) {
   switch (c.registers.rax) {
     case VMSRS_CALL_MGMT_STATS:
       return stats(c);
@@ -274,6 +323,12 @@ Reply allowed_call(const Context& c) {
       return guest_cpu(c);
     case VMSRS_CALL_MGMT_EVENTS:
       return events(c);
+    case VMSRS_CALL_MGMT_REGIONS:
+      return regions(c);
+    case VMSRS_CALL_MGMT_REGION_MAP:
+      return region_map(c);
+    case VMSRS_CALL_MGMT_RECORDS:
+      return records(c, capabilities);
     case VMSRS_CALL_MGMT_DEFINE:
       return define(c);
     case VMSRS_CALL_MGMT_COLLECT:
@@ -297,7 +352,7 @@ Reply allowed_call(const Context& c) {
 
 // 0: no such call.
 std::uint32_t needed_capability(std::uint64_t call) {
-  if (call >= VMSRS_CALL_MGMT_STATS && call <= VMSRS_CALL_MGMT_EVENTS) return VMSRS_OBSERVE;
+  if (call >= VMSRS_CALL_MGMT_STATS && call <= VMSRS_CALL_MGMT_RECORDS) return VMSRS_OBSERVE;
   if (call >= VMSRS_CALL_MGMT_DEFINE && call <= VMSRS_CALL_MGMT_ACKNOWLEDGE_EVENTS)
     return VMSRS_OPERATE;
   return 0;
@@ -331,7 +386,7 @@ Reply management_call(const Context& c) {
   const std::uint32_t held = c.has_engine
                                  ? c.monitor.tokens.capabilities(token, space, c.monitor.platform)
                                  : c.monitor.tokens.last_capabilities(token, space);
-  return (held & needed) != 0 ? allowed_call(c) : VMSRS_DENIED;
+  return (held & needed) != 0 ? allowed_call(c, held) : VMSRS_DENIED;
 }
 
 }  // namespace vmsrs::monitor

@@ -62,6 +62,7 @@ class Heads {
     return page - directory_page_ < directory_pages_;
   }
   std::uint32_t end_of_directory() const { return directory_page_ + directory_pages_; }
+  std::uint32_t page_count() const { return directory_pages_ + pages_; }
   // Is that page of the pool one of these?
   bool has_page(std::uint32_t page) const;
   // Of such a page, afresh: are as many of its heads in use as it says?

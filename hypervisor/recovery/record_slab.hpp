@@ -30,6 +30,7 @@ class RecordSlab {
   bool holds(RecordId id) const;
 
   static constexpr RecordId first_of(std::uint32_t page) { return page * kPlaces; }
+  static constexpr std::uint32_t page_of(RecordId id) { return id / kPlaces; }
   // Of a page that belongs to the server: does it hold records?
   bool holds_records(std::uint32_t page) const {
     return header(page).magic == kMagic && header(page).owner == owner_;

@@ -6,6 +6,7 @@
 #include "recovery/claims.hpp"
 #include "recovery/event_ring.hpp"
 #include "recovery/ledger.hpp"
+#include "recovery/region_map.hpp"
 #include "recovery/reply.hpp"
 
 namespace vmsrs::recovery {
@@ -206,6 +207,16 @@ class Server {
   // Of an unfinished user, or one that was recently collected.
   Reply label_of(std::uint64_t slot, std::uint64_t generation, UserLabel& out) const;
   const std::uint64_t* faults() const { return counters_.faults; }
+
+  // ---- what management sees of regions and records (server_maps.cpp); lists as users() fills them
+  std::uint32_t regions(std::uint64_t& cursor, vmsrs_region_info* out, std::uint32_t room) const;
+  // Asks for a look at the region's granules, if `anew` and none is under way, and fills `out` as
+  // the last one has found them. AGAIN: one is under way; WRONG_STATE: there has been none.
+  Reply region_map(std::uint64_t index, bool anew, vmsrs_region_map& out);
+  // Of one region, or VMSRS_EVERY_REGION; `values`: with the bytes. It may find none before the
+  // end.
+  std::uint32_t records(std::uint64_t region, std::uint64_t& cursor, bool values,
+                        vmsrs_record_info* out, std::uint32_t room) const;
 
   // ---- invariants (server_checks.cpp, checks_*.cpp); not two checks at a time
   void begin_check();
@@ -456,6 +467,22 @@ class Server {
                         GuestMemory& memory);
   void describe(Slot slot, vmsrs_user_info& out) const;
 
+  // regions and records (server_maps.cpp)
+  void describe(const Region& region, vmsrs_region_info& out) const;
+  void describe(const Region& region, const RegionMap& map, vmsrs_region_map& out) const;
+  void describe(const Record& record, bool values, vmsrs_record_info& out) const;
+  // A granule was restored, for that cause.
+  void count_restored(const Region& region, std::uint32_t granule, std::uint64_t& cause);
+  void clear_map(const Region& region);
+  void forget_look(const Region& region);
+  void want_look(const Region& region);
+  static bool needs_claims(const Region& region);  // to tell who owns its granules
+  void look_at(const Region& region, std::uint32_t granule, bool claimed);
+  void look_at_records(const Region& region);
+  Reply look_at_claims_of(const Region& region, GuestMemory& memory);
+  void end_look(const Region& region);
+  Reply serve_maps(GuestMemory& memory);
+
   // events (server_events.cpp)
   vmsrs_event event(vmsrs_event_type type) const;
   vmsrs_event event(vmsrs_event_type type, Slot slot) const;
@@ -511,6 +538,7 @@ class Server {
   // What was read of a server's memory and may not change before it is used: a range of bytes, or
   // the entries of a write set.
   std::uint8_t* staging_ = nullptr;  // kStagingBytes of hidden memory
+  RegionMap* maps_ = nullptr;        // by region, in hidden memory
   std::uint64_t areas_ = 0;          // of the process that is shown; 0: it has none
   std::uint64_t area_bytes_ = 0;     // of one; 0: no process has areas, so no region has claims
   std::uint64_t repair_began_ = 0;   // ticket of the last tag that was found damaged

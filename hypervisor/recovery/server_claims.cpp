@@ -49,7 +49,7 @@ void Server::restore_granule(Region& region, std::uint32_t index, Slot owner,
   if (const RecordId frozen = ledger_.freeze_of(region, index, owner); frozen != kNoRecord)
     ledger_.thaw(frozen);
   if (granule.mask() != 0) {
-    ++restored;
+    count_restored(region, index, restored);
     ++ledger_.users[owner].restore_count;
   }
   step(Step::RESTORE_data);
@@ -90,7 +90,8 @@ void Server::contend(Region& region, std::uint32_t index, RecordId frozen, std::
   const ByteMask mask = granule.mask();
   alignas(8) std::uint8_t bytes[64];
   granule.read(bytes);
-  counters_.sweep_restores += granule.restore_outside(mask, region.mirror_of(index));
+  if (granule.restore_outside(mask, region.mirror_of(index)))
+    count_restored(region, index, counters_.sweep_restores);
   ledger_.users[owner].masked_taken += masked_sum(region, index, mask);
   ledger_.unfold(frozen, mask, bytes);
   if (!hole(35)) void_claim(owner, region, index, place, memory);

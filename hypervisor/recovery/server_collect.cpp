@@ -143,7 +143,9 @@ Reply Server::service(std::uint64_t most_bytes, Thread thread) {
     if (const Reply reply = serve_collections(thread.memory); !reply.ok()) return reply;
   if (const Reply reply = serve_resting_slots(thread.memory); !reply.ok()) return reply;
   if (const Reply reply = serve_eager_regions(thread.memory); !reply.ok()) return reply;
-  return serve_walks(most_bytes != 0 ? most_bytes : VMSRS_MAX_RANGE_BYTES, thread.memory);
+  const std::uint64_t bytes = most_bytes != 0 ? most_bytes : VMSRS_MAX_RANGE_BYTES;
+  if (const Reply reply = serve_walks(bytes, thread.memory); !reply.ok()) return reply;
+  return serve_maps(thread.memory);
 }
 
 }  // namespace vmsrs::recovery

@@ -16,13 +16,15 @@ void Server::initialise(Platform& platform, PagePool& pool, EventRing& events,
 // memory. They belong to the engine, not to the server's quota.
 Reply Server::define(const vmsrs_server_definition& definition) {
   if (!defined_) {
-    constexpr std::size_t kTables = UserTable::kBytes + kStagingBytes;
+    constexpr std::size_t kMapBytes = sizeof(RegionMap) * VMSRS_MAX_REGIONS;
+    constexpr std::size_t kTables = UserTable::kBytes + kStagingBytes + kMapBytes;
     constexpr auto kPages =
         static_cast<std::uint32_t>((kTables + VMSRS_PAGE_BYTES - 1) / VMSRS_PAGE_BYTES);
     const std::uint32_t page = pool_->take(kPages, kOwnerEngine);
     if (page == 0) return VMSRS_NO_STORAGE;
     staging_ = static_cast<std::uint8_t*>(pool_->address(page));
-    ledger_.users.initialise(staging_ + kStagingBytes);
+    maps_ = reinterpret_cast<RegionMap*>(staging_ + kStagingBytes);
+    ledger_.users.initialise(staging_ + kStagingBytes + kMapBytes);
     defined_ = true;
     publish_everything();
   }

@@ -184,7 +184,7 @@ MemoryOutcome Server::settle(Region& region, std::uint32_t granule, GuestMemory&
     step(Step::RESTORE_data);
     const auto outcome = memory.write(region.address_of(granule), bytes, region.granule_bytes());
     if (!outcome) return outcome;
-    ++restored;
+    count_restored(region, granule, restored);
   }
   ledger_.drop_crashed(region, granule);
   counters_.restore_cycles += platform_->cycles() - begin;

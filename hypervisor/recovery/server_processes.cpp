@@ -166,8 +166,10 @@ bool Server::leave_regions(std::uint32_t process, Named named, std::uint32_t& st
       continue;
     }
     const bool live = region.state == Region::State::kLive;
-    if (region.state != Region::State::kLeaving)
+    if (region.state != Region::State::kLeaving) {
       region.leave(region.waits() || (named == Named::kKept && live && region.has_name()));
+      forget_look(region);
+    }
     if (!ledger_.forget_records(index_of(region), steps)) return false;
     ledger_.trim();  // of its heads nothing may be left behind
     if (!region.give_back(*pool_, steps)) return false;

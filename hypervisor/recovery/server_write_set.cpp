@@ -194,7 +194,8 @@ void Server::apply_claim(Slot slot, Region& region, std::uint32_t index, ByteMas
   alignas(8) std::uint8_t bytes[64];
   std::uint8_t* const mirror = region.mirror_of(index);
   step(Step::APPLY_mirror);
-  counters_.sweep_restores += granule.restore_outside(mask, mirror);
+  if (granule.restore_outside(mask, mirror))
+    count_restored(region, index, counters_.sweep_restores);
   granule.read(bytes);
   copy_masked(mirror, bytes, mask);
   if (granule.claimant().kind == VMSRS_TAG_OWN) return;  // the end of the generation frees it
@@ -269,10 +270,12 @@ bool Server::commit_handed_over(Slot slot, const HandedOver& handed_over, GuestM
     if (plain && mode_ == user.begin_mode) continue;
     MappedGranule granule;
     if (!MappedGranule::map(region, index, memory, granule)) continue;  // a sweep restores the rest
-    if (plain && owner_of_granule(granule.claimant()) == slot)
-      counters_.sweep_restores += granule.restore_outside(written.mask, region.mirror_of(index));
-    else if (!plain && holds(slot, written.entry, region, granule))
+    if (plain && owner_of_granule(granule.claimant()) == slot) {
+      if (granule.restore_outside(written.mask, region.mirror_of(index)))
+        count_restored(region, index, counters_.sweep_restores);
+    } else if (!plain && holds(slot, written.entry, region, granule)) {
       apply_claim(slot, region, index, granule.mask(), granule);
+    }
   }
   return true;
 }
@@ -365,7 +368,7 @@ bool Server::restore_unclaimed(const Region& region, std::uint32_t index, Mapped
   if (region.heads[index] != kNoRecord || confirmed_owner(region, index, memory) != kNoSlot)
     return false;
   const bool differed = granule.restore_outside(0, region.mirror_of(index));
-  counters_.sweep_restores += differed;
+  if (differed) count_restored(region, index, counters_.sweep_restores);
   return differed;
 }
 

@@ -88,7 +88,7 @@ BOOST_AUTO_TEST_CASE(unknown_calls) {
                                    0x1ffull,
                                    0x202ull,
                                    0x20full,
-                                   0x21bull,
+                                   0x21eull,
                                    0x21full,
                                    0x229ull,
                                    0x300ull,
@@ -370,7 +370,7 @@ BOOST_AUTO_TEST_CASE(load_that_must_restore_read_only_memory) {
 BOOST_AUTO_TEST_CASE(management_without_a_capability) {
   const std::uint64_t observe = manager.open(VMSRS_OBSERVE).rdx;
   const std::uint64_t operate = manager.open(VMSRS_OPERATE).rdx;
-  for (std::uint64_t call = VMSRS_CALL_MGMT_STATS; call <= VMSRS_CALL_MGMT_EVENTS; ++call) {
+  for (std::uint64_t call = VMSRS_CALL_MGMT_STATS; call <= VMSRS_CALL_MGMT_RECORDS; ++call) {
     refuse(manager, VMSRS_DENIED, call, 0, 0, address_of(buffer), 64, 64);
     refuse(manager, VMSRS_DENIED, call, token ^ 1, 0, address_of(buffer), 64, 64);
     refuse(manager, VMSRS_DENIED, call, operate, 0, address_of(buffer), 64, 64);
@@ -398,6 +398,10 @@ BOOST_AUTO_TEST_CASE(management_buffers) {
     refuse(manager, wanted, VMSRS_CALL_MGMT_EVENTS, token, 0, to, sizeof(vmsrs_event));
     refuse(manager, wanted, VMSRS_CALL_MGMT_SERVER, token, 0, to, 64);
     refuse(manager, wanted, VMSRS_CALL_MGMT_USERS, token, 0, 0, to, sizeof(vmsrs_user_info));
+    refuse(manager, wanted, VMSRS_CALL_MGMT_REGIONS, token, 0, 0, to, sizeof(vmsrs_region_info));
+    refuse(manager, wanted, VMSRS_CALL_MGMT_REGION_MAP, token, 0, 0, to, 64, 1);
+    refuse(manager, wanted, VMSRS_CALL_MGMT_RECORDS, token, 0, VMSRS_EVERY_REGION, 0, to,
+           sizeof(vmsrs_record_info));
     refuse(manager, wanted, VMSRS_CALL_MGMT_CHECK, token, 1, to, 64);
     refuse(manager, wanted, VMSRS_CALL_MGMT_LABEL, token, 0, 0, 0, to, 64);
   });
@@ -411,6 +415,9 @@ BOOST_AUTO_TEST_CASE(management_buffers) {
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_SERVER, token, 0, at, 0);
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_SERVER, token, 0, at, ~0ull);
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_USERS, token, 0, 0, at, 103);
+  refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_REGIONS, token, 0, 0, at, 103);
+  refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_REGION_MAP, token, 0, 0, at, 0, 1);
+  refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_RECORDS, token, 0, 0, 0, at, 175);
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_CHECK, token, 1, at, 0);
   refuse(manager, VMSRS_BAD_ADDRESS, VMSRS_CALL_MGMT_STATS, token, at, kHuge);
 }
@@ -429,6 +436,12 @@ BOOST_AUTO_TEST_CASE(management_numbers) {
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_SERVER, token, number, at, 64);
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_USERS, token, number, 0, at,
            sizeof(vmsrs_user_info));
+    refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_REGIONS, token, number, 0, at,
+           sizeof(vmsrs_region_info));
+    refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_REGION_MAP, token, number, 0, at, 64, 1);
+    refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_REGION_MAP, token, 0, number, at, 64, 1);
+    refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_RECORDS, token, number, 0, 0, at,
+           sizeof(vmsrs_record_info));
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_LABEL, token, number, 0, 0, at, 64);
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_COLLECT, token, number, 0);
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_REAP, token, number, kServerProcess);
@@ -439,6 +452,11 @@ BOOST_AUTO_TEST_CASE(management_numbers) {
   }
   for (const std::uint64_t mode : {std::uint64_t{4}, std::uint64_t{1} << 32, ~std::uint64_t{0}})
     refuse(manager, VMSRS_BAD_ARGUMENT, VMSRS_CALL_MGMT_CONTAINMENT, token, 0, mode);
+  for (const std::uint64_t region : {std::uint64_t{16}, std::uint64_t{1} << 32})
+    refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_RECORDS, token, 0, region, 0, at,
+           sizeof(vmsrs_record_info));
+  refuse(manager, VMSRS_BAD_ARGUMENT, VMSRS_CALL_MGMT_REGION_MAP, token, 0, 0, at, 64, 2);
+  refuse(manager, VMSRS_WRONG_STATE, VMSRS_CALL_MGMT_REGION_MAP, token, 0, 0, at, 64, 0);
   refuse(manager, VMSRS_BAD_ARGUMENT, VMSRS_CALL_MGMT_CHECK, token, 2, at, 64);
   refuse(manager, VMSRS_WRONG_STATE, VMSRS_CALL_MGMT_CHECK, token, 0, at, 64);
   for (const std::uint64_t slot : {std::uint64_t{0}, std::uint64_t{1024}, std::uint64_t{1} << 32}) {

@@ -11,6 +11,7 @@
 #include "model.hpp"
 #include "probe.hpp"
 #include "support/claim_server.hpp"
+#include "support/views.hpp"
 
 // Random histories in regions with claims: the library's stores and loads, the engine's traps, and
 // the reference model agree byte for byte. The users' threads live in one to three processes, each
@@ -37,7 +38,7 @@ struct Exercise {
   std::uint64_t restored_at_crash, plain_looks, exposed, missed;
   std::uint64_t exchanged, unequal;
   std::uint64_t held, stuck, came_back, landed, refused, lost_stuck, collected_ahead, all_collected,
-      checked;
+      checked, mapped;
   std::uint64_t moved, moved_crashed, lost_suspended;
 };
 
@@ -348,7 +349,54 @@ class History {
     note_stuck();
     orphans_ = false;
     ++exercise_.checked;
-    return sound ? "" : "an invariant is violated meanwhile";
+    return sound ? compare_maps() : "an invariant is violated meanwhile";
+  }
+
+  // Each granule is a bucket. Whose it is the tag says, or a record; whoever has something pending
+  // has it, unless the tag was damaged.
+  std::string compare_maps() {
+    serve();  // so that nothing changes after the look
+    for (std::size_t i = 0; i < 2; ++i) {
+      const unsigned shift = server_.regions[i].shift;
+      const vmsrs_region_map map =
+          map_of(server_.manager, server_.token, 0, i, [this] { serve(); });
+      const auto records = list_records(server_.manager, server_.token, 0, i);
+      if (map.flags != 0) return "a map says that it is not whole";
+      for (std::size_t granule = 0; granule < kBytes[i] >> shift; ++granule) {
+        const std::size_t bucket = granule / map.bucket_granules;
+        if (granule % map.bucket_granules != 0) continue;
+        std::size_t owned = 0, recorded = 0, active = 0;
+        const std::size_t end =
+            std::min<std::size_t>(granule + map.bucket_granules, kBytes[i] >> shift);
+        for (std::size_t one = granule; one < end; ++one) {
+          const bool has_record =
+              std::any_of(records.begin(), records.end(),
+                          [&](const auto& record) { return record.granule == one; });
+          recorded += has_record;
+          owned += has_record || is_claimed(i, one);
+          active += models_[i].owners(one).active > 0;
+        }
+        const vmsrs_map_bucket& found = map.buckets[bucket];
+        if (found.owned != owned || found.recorded != recorded)
+          return "map of region " + std::to_string(i) + ", bucket " + std::to_string(bucket) +
+                 ": " + std::to_string(found.owned) + " owned, tags and records say " +
+                 std::to_string(owned);
+        if (found.owned < active && damages_ == 0)
+          return "map of region " + std::to_string(i) + ", bucket " + std::to_string(bucket) +
+                 ": fewer granules than the model's users have";
+        exercise_.mapped += owned;
+      }
+    }
+    return {};
+  }
+
+  bool is_claimed(std::size_t region, std::size_t granule) {
+    const recovery::Claimant claimant =
+        recovery::claimant_of(server_.claim(region, granule).tag, granule);
+    if (claimant.kind != VMSRS_TAG_OWN && claimant.kind != VMSRS_TAG_FROZEN) return false;
+    const recovery::User& user = recovery::EngineProbe::ledger(0).users[claimant.slot];
+    return user.state != VMSRS_USER_FREE &&
+           (user.generation & VMSRS_TAG_GENERATION_MASK) == claimant.generation;
   }
 
   // The process dies, in the middle of whatever its threads are doing, and a new one comes in its
@@ -648,10 +696,10 @@ BOOST_AUTO_TEST_CASE(claims_and_model_agree) {
              << exercise.refused << " refused stores, " << exercise.collected_ahead
              << " collections that had to wait and " << exercise.all_collected
              << " that left nothing, " << exercise.checked << " checks meanwhile, "
-             << exercise.exchanged << " exchanges, " << exercise.unequal
-             << " that found something else, " << exercise.moved
-             << " users that went on in another thread, of which " << exercise.moved_crashed
-             << " had crashed meanwhile, " << exercise.lost_suspended
+             << exercise.mapped << " owned granules in maps, " << exercise.exchanged
+             << " exchanges, " << exercise.unequal << " that found something else, "
+             << exercise.moved << " users that went on in another thread, of which "
+             << exercise.moved_crashed << " had crashed meanwhile, " << exercise.lost_suspended
              << " were lost with their process while no thread had them");
   for (const std::uint64_t count :
        {exercise.traps,         exercise.drains,          exercise.suppressed,
@@ -665,6 +713,7 @@ BOOST_AUTO_TEST_CASE(claims_and_model_agree) {
         exercise.lost_stuck,    exercise.landed,          exercise.refused,
         exercise.checked,       exercise.collected_ahead, exercise.all_collected,
         exercise.exchanged,     exercise.unequal,         exercise.moved,
-        exercise.moved_crashed, exercise.lost_suspended,  exercise.seen})
+        exercise.moved_crashed, exercise.lost_suspended,  exercise.seen,
+        exercise.mapped})
     BOOST_TEST(count > 0u);
 }

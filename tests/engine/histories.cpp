@@ -113,7 +113,9 @@ bool tell(const Options& options, const Exercise& all, double seconds) {
                           {"pieces of deaths", all.pieces},
                           {"looks at exposed users", all.exposed},
                           {"users that went on in another thread", all.moved},
-                          {"events", all.events}};
+                          {"events", all.events},
+                          {"owned granules in maps", all.mapped},
+                          {"records in lists", all.listed}};
   std::printf("%" PRIu64 " histories from seed %" PRIu64 ", %" PRIu64
               " operations in %.1f s: engine and model agree\n",
               options.histories, options.seed, all.operations, seconds);

@@ -59,7 +59,7 @@ struct History {
 struct Exercise {
   std::uint64_t operations, demand_restores, crash_restores, collect_restores, sweep_restores,
       suppressed, contended, touches, full, forced, wild, older, orphans, pieces, exposed, moved,
-      events;
+      events, mapped, listed;
 };
 
 constexpr std::uint32_t kRegionBytes = 192;

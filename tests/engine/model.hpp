@@ -66,6 +66,34 @@ class Model {
         return {};
     return {};
   }
+  // What the user's end would commit there: its last write, unless somebody has finished who wrote
+  // later.
+  std::optional<std::uint8_t> pending(UserId user, std::size_t at) const {
+    for (auto write = writes_[at].rbegin(); write != writes_[at].rend(); ++write)
+      if (write->user == user)
+        return write->value;
+      else if (fates_[write->user] == Fate::kFinished)
+        return {};
+    return {};
+  }
+  // How many unfinished users have something pending in a granule: surely those who are active,
+  // perhaps those who have crashed, for what they wrote may have been restored.
+  struct Owners {
+    std::size_t active = 0, crashed = 0;
+  };
+  Owners owners(std::size_t granule) const {
+    Owners owners;
+    for (UserId user = 0; user < fates_.size(); ++user) {
+      if (fates_[user] != Fate::kActive && fates_[user] != Fate::kCrashed) continue;
+      bool any = false;
+      for (std::size_t at = granule * granule_; at < (granule + 1) * granule_; ++at)
+        any = any || pending(user, at);
+      owners.active += any && fates_[user] == Fate::kActive;
+      owners.crashed += any && fates_[user] == Fate::kCrashed;
+    }
+    return owners;
+  }
+  std::size_t granule_bytes() const { return granule_; }
   bool has_crashed(UserId user) const {
     return fates_[user] == Fate::kCrashed || fates_[user] == Fate::kCollected;
   }

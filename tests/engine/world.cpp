@@ -8,6 +8,7 @@
 
 #include "probe.hpp"
 #include "support/events.hpp"
+#include "support/views.hpp"
 
 namespace vmsrs::test {
 namespace {
@@ -20,7 +21,7 @@ constexpr std::uint64_t kEverything = ~0ull;
 
 // One machine for all histories, started anew for each: its memory is worth keeping.
 Machine& fresh_machine() {
-  static Machine machine(std::size_t{1} << 20);
+  static Machine machine(std::size_t{5} << 18);
   machine.restart();
   return machine;
 }
@@ -85,6 +86,8 @@ World::Wrong World::perform(const Operation& operation) {
   if (!wrong) wrong = server.accesses->complaint();
   if (!wrong) wrong = compare(server);
   if (!wrong) wrong = compare_events();
+  if (!wrong && operation.number % 8 == 0) wrong = compare_maps(server);
+  if (!wrong && operation.number % 8 == 0) wrong = compare_records(server);
   return wrong ? wrong : compare_exposed(server);
 }
 
@@ -419,8 +422,64 @@ World::Wrong World::compare_events() {
   return {};
 }
 
+// Regions are so small that each granule is a bucket.
+World::Wrong World::compare_maps(const ServerState& server) {
+  for (std::size_t i = 0; i < server.models.size(); ++i) {
+    const vmsrs_region_map map = map_of(manager_, token_, server.index, i, [] {});
+    const Model& model = server.models[i];
+    for (std::size_t granule = 0; granule < map.bucket_count; ++granule) {
+      const vmsrs_map_bucket& bucket = map.buckets[granule];
+      const Model::Owners owners = model.owners(granule);
+      const std::size_t all = owners.active + owners.crashed;
+      const bool right =
+          bucket.owned == bucket.recorded && (bucket.owned == 1 || owners.active == 0) &&
+          (bucket.owned == 0 || all > 0) && (bucket.contended == 1 || owners.active < 2) &&
+          (bucket.contended == 0 || all > 1);
+      if (!right)
+        return "map of region " + std::to_string(i) + ", granule " + std::to_string(granule);
+      exercise_.mapped += bucket.owned;
+    }
+  }
+  return {};
+}
+
+// The records of each user, taken together, are what is pending of it; of a crashed user's granule
+// all of it or nothing.
+World::Wrong World::compare_records(const ServerState& server) {
+  const auto records = list_records(manager_, token_, server.index);
+  for (const UserState& user : server.users) {
+    if (!user.open) continue;
+    for (std::size_t i = 0; i < server.models.size(); ++i) {
+      const Model& model = server.models[i];
+      const std::size_t size = model.granule_bytes();
+      for (std::size_t granule = 0; granule < kRegionBytes / size; ++granule) {
+        std::optional<std::uint8_t> found[64];
+        bool any = false;
+        for (const vmsrs_record_info& record : records) {
+          if (record.slot != user.slot || record.region != i || record.granule != granule) continue;
+          any = true;
+          ++exercise_.listed;
+          if (record.generation != user.name.generation || record.granule_bytes != size ||
+              (record.state >= VMSRS_USER_CRASHED) != user.crashed)
+            return "a record of another user, or of another state";
+          for (std::size_t at = 0; at < size; ++at) {
+            if (record.committed_bytes[at] != model.committed(granule * size + at))
+              return "committed byte in a record of " + place(i, granule * size + at);
+            if ((record.mask >> at & 1) != 0) found[at] = record.recorded_bytes[at];
+          }
+        }
+        for (std::size_t at = 0; at < size; ++at)
+          if (found[at] != model.pending(user.ids[i], granule * size + at) &&
+              (any || !user.crashed))
+            return "record of " + place(i, granule * size + at);
+      }
+    }
+  }
+  return {};
+}
+
 // All restorations are of some suppression, but for those of sweeps, which may come after it.
-World::Wrong World::compare_restored(const ServerState& server) const {
+World::Wrong World::compare_restored(const ServerState& server) {
   const recovery::Counters& counters = EngineProbe::counters(server.index);
   const auto& told = server.restored;
   if (told[VMSRS_RESTORED_DEMAND] != counters.demand_restores ||
@@ -428,6 +487,12 @@ World::Wrong World::compare_restored(const ServerState& server) const {
       told[VMSRS_RESTORED_COLLECTION] != counters.collect_restores ||
       told[VMSRS_RESTORED_SWEEP] > counters.sweep_restores)
     return "the events' restorations are not the engine's";
+  std::uint64_t mapped = 0;
+  for (const vmsrs_region_info& region : list_regions(manager_, token_, server.index))
+    mapped += region.restore_count;
+  if (mapped != counters.demand_restores + counters.crash_restores + counters.collect_restores +
+                    counters.sweep_restores)
+    return "the regions' restorations are not the server's";
   return {};
 }
 

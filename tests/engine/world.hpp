@@ -70,7 +70,9 @@ class World {
   Wrong compare(const ServerState& server) const;
   Wrong compare_exposed(ServerState& server);
   Wrong compare_events();
-  Wrong compare_restored(const ServerState& server) const;
+  Wrong compare_maps(const ServerState& server);
+  Wrong compare_records(const ServerState& server);
+  Wrong compare_restored(const ServerState& server);
   Wrong compare_mirror(const ServerState& server) const;
   Wrong detach(ServerState& server);
   static std::uint8_t byte_of(const Operation& operation, std::uint32_t i);

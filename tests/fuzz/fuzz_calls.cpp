@@ -110,7 +110,10 @@ constexpr std::uint16_t kCalls[] = {VMSRS_CALL_VERSION,
                                     VMSRS_CALL_MGMT_ANNOUNCE_RESET,
                                     kSeenFault,
                                     VMSRS_CALL_MGMT_EVENTS,
-                                    VMSRS_CALL_MGMT_ACKNOWLEDGE_EVENTS};
+                                    VMSRS_CALL_MGMT_ACKNOWLEDGE_EVENTS,
+                                    VMSRS_CALL_MGMT_REGIONS,
+                                    VMSRS_CALL_MGMT_REGION_MAP,
+                                    VMSRS_CALL_MGMT_RECORDS};
 
 // Only processes that share their memory are of the same server.
 std::uint8_t server_of(std::uint64_t space) {
@@ -423,7 +426,7 @@ class Program {
 }  // namespace vmsrs::fuzz
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes) {
-  static vmsrs::test::Machine machine(1 << 20);
+  static vmsrs::test::Machine machine(5 << 18);
   static auto memory = vmsrs::fuzz::make_memory();
   vmsrs::fuzz::Program(machine, memory).run({data, bytes});
   return 0;

@@ -129,6 +129,9 @@ constexpr std::uint32_t kCalls[] = {VMSRS_CALL_VERSION,
                                     VMSRS_CALL_USER_RESUME,
                                     VMSRS_CALL_MGMT_EVENTS,
                                     VMSRS_CALL_MGMT_ACKNOWLEDGE_EVENTS,
+                                    VMSRS_CALL_MGMT_REGIONS,
+                                    VMSRS_CALL_MGMT_REGION_MAP,
+                                    VMSRS_CALL_MGMT_RECORDS,
                                     0x7ff};
 
 }  // namespace

@@ -10,7 +10,7 @@ import ssl
 import tempfile
 import unittest
 
-from daemon_site import NOBODY, Authority, Site, ask, eventually, free_port
+from daemon_site import HASH, NOBODY, Authority, Site, ask, eventually, free_port
 
 
 def as_account(account, groups, work):
@@ -40,6 +40,17 @@ class Sockets(unittest.TestCase):
                 self.assertIn(f"{site.socket}", answer["error"]["hint"])
                 self.assertIn("group vmsrs", answer["error"]["hint"])
             self.assertNotIn("POST", site.log_text())
+
+    def test_values_of_records_are_for_operators(self):
+        with Site({"servers": [{"name": "shop", "attach_secret_sha256": HASH}]}) as site:
+            path = "/v1/servers/shop/records"
+            self.assertEqual(site.get(path, where=site.read_only)[0], 200)
+            self.assertEqual(site.get(path + "?values=false", where=site.read_only)[0], 200)
+            self.assertEqual(site.get(path + "?values=true")[0], 200)
+            for query in ("values=true", "limit=1&values=tru%65", "v%61lues=true"):
+                status, _, answer = site.get(f"{path}?{query}", where=site.read_only)
+                self.assertEqual((status, answer["error"]["code"]), (403, "denied"), query)
+                self.assertIn("api.socket", answer["error"]["hint"])
 
     def test_changing_requests_are_logged_with_their_peer(self):
         with Site() as site:
@@ -124,6 +135,9 @@ class Tls(unittest.TestCase):
             status, _, answer = self.ask("observer", "POST", "/v1/scrub")
             self.assertEqual((status, answer["error"]["code"]), (403, "denied"))
             self.assertIn("role observe", answer["error"]["message"])
+            records = "/v1/servers/none/records?values=true"
+            self.assertEqual(self.ask("observer", "GET", records)[0], 403)
+            self.assertEqual(self.ask("operator", "GET", records)[0], 404)
             for method in ("GET", "POST"):
                 status, _, answer = self.ask("stranger", method, "/v1/status")
                 self.assertEqual(status, 403)

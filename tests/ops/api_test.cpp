@@ -94,6 +94,117 @@ bool fails_with(const std::string& path, const std::string& group, const std::st
 
 BOOST_FIXTURE_TEST_SUITE(api_over_a_socket, Fixture)
 
+BOOST_AUTO_TEST_CASE(regions_of_a_server) {
+  const Reply reply = get("/v1/servers/shop/regions");
+  BOOST_TEST(reply.status == 200);
+  BOOST_TEST(reply.body.at("server") == "shop");
+  const Json& regions = reply.body.at("regions");
+  BOOST_REQUIRE(regions.size() == 3u);
+  BOOST_TEST(regions[0].at("region") == 0);
+  BOOST_TEST(regions[0].at("name") == "carts");
+  BOOST_TEST(regions[0].at("state") == "live");
+  BOOST_TEST(regions[0].at("claims") == true);
+  BOOST_TEST(regions[0].at("eager") == true);
+  BOOST_TEST(regions[0].at("process") == 4242);
+  BOOST_TEST(regions[0].at("address") == "0x7f0000200000");
+  BOOST_TEST(regions[0].at("head_pages") == 9);
+  BOOST_TEST(regions[1].at("name").is_null());
+  BOOST_TEST(regions[1].at("claims") == false);
+  BOOST_TEST(regions[2].at("state") == "kept");
+  BOOST_TEST(regions[2].at("process").is_null());
+  BOOST_TEST(regions[2].at("address").is_null());
+  BOOST_TEST(get("/v1/servers/roster/regions").body.at("regions").empty());
+  check_error(get("/v1/servers/none/regions"), 404, "not_found");
+  check_error(get("/v1/servers/shop/regions?x=1"), 400, "bad_request");
+}
+
+BOOST_AUTO_TEST_CASE(a_region_with_its_map) {
+  fake.maps_pending = 2;
+  const Reply reply = get("/v1/servers/shop/regions/3");
+  BOOST_TEST(reply.status == 200);
+  BOOST_TEST(reply.body.at("region") == 3);
+  const Json& map = reply.body.at("map");
+  BOOST_TEST(map.at("complete") == true);
+  BOOST_TEST(map.at("age_seconds") == 2);
+  BOOST_TEST(map.at("hidden_only") == false);
+  BOOST_TEST(map.at("bucket_granules") == 64);
+  BOOST_REQUIRE(map.at("buckets").size() == 128u);
+  const Json first = {
+      {"granules", 64}, {"owned", 5}, {"recorded", 2}, {"contended", 1}, {"restored", 3}};
+  BOOST_TEST(map.at("buckets")[0] == first);
+  const std::vector<std::string> asked = {"map anew", "map on", "map on"};
+  BOOST_TEST(fake.calls == asked);
+}
+
+// Nobody answers in time: what was seen last, or nothing, but for what needs nobody.
+BOOST_AUTO_TEST_CASE(a_map_that_nobody_looks_at) {
+  fake.maps_pending = 1'000'000;
+  Json map = get("/v1/servers/shop/regions/0?timeout_ms=20").body.at("map");
+  BOOST_TEST(map.at("complete") == false);
+  BOOST_TEST(map.at("age_seconds") == 2);
+  BOOST_TEST(map.at("buckets")[0].at("owned") == 5);
+  fake.map_now.is_taken = 0;
+  fake.map_now.flags = VMSRS_MAP_HIDDEN_ONLY | VMSRS_MAP_UNREADABLE;
+  map = get("/v1/servers/shop/regions/0?timeout_ms=0").body.at("map");
+  BOOST_TEST(map.at("age_seconds").is_null());
+  BOOST_TEST(map.at("buckets")[0].at("owned").is_null());
+  BOOST_TEST(map.at("buckets")[0].at("restored") == 3);
+  BOOST_TEST(map.at("hidden_only") == true);
+  BOOST_TEST(map.at("unreadable") == true);
+}
+
+BOOST_AUTO_TEST_CASE(regions_that_are_none) {
+  check_error(get("/v1/servers/shop/regions/1"), 404, "not_found");
+  check_error(get("/v1/servers/none/regions/0"), 404, "not_found");
+  check_error(get("/v1/servers/shop/regions/16"), 400, "bad_request");
+  check_error(get("/v1/servers/shop/regions/x"), 400, "bad_request");
+  check_error(get("/v1/servers/shop/regions/0?timeout_ms=5001"), 400, "bad_request");
+}
+
+BOOST_AUTO_TEST_CASE(records_of_a_server) {
+  const Reply reply = get("/v1/servers/shop/records");
+  BOOST_TEST(reply.status == 200);
+  BOOST_TEST(reply.body.at("next").is_null());
+  const Json& records = reply.body.at("records");
+  BOOST_REQUIRE(records.size() == 3u);
+  const Json second = {{"region", 0},      {"granule", 2},        {"offset", 16},
+                       {"slot", 3},        {"generation", 13},    {"state", "crashed"},
+                       {"sequence", 42},   {"mask", "0xf"},       {"written", nullptr},
+                       {"committed", nullptr}};
+  BOOST_TEST(records[1] == second);
+  BOOST_TEST(get("/v1/servers/shop/records?region=3").body.at("records").size() == 1u);
+  BOOST_TEST(get("/v1/servers/shop/records?user=3").body.at("records").size() == 2u);
+  BOOST_TEST(get("/v1/servers/shop/records?user=3&region=0").body.at("records").size() == 1u);
+  check_error(get("/v1/servers/none/records"), 404, "not_found");
+  for (const char* wrong : {"region=16", "user=1024", "limit=0", "limit=10001", "cursor=x",
+                            "values=yes", "usr=3"})
+    check_error(get(std::string("/v1/servers/shop/records?") + wrong), 400, "bad_request");
+}
+
+BOOST_AUTO_TEST_CASE(records_in_pieces) {
+  Json all = Json::array();
+  std::string cursor = "0";
+  for (int i = 0; i < 10 && !cursor.empty(); ++i) {
+    const Reply reply = get("/v1/servers/shop/records?limit=1&cursor=" + cursor);
+    for (const Json& record : reply.body.at("records")) all.push_back(record);
+    BOOST_TEST(reply.body.at("records").size() <= 1u);
+    cursor = reply.body.at("next").is_null() ? "" : reply.body.at("next").dump();
+  }
+  BOOST_TEST(all == get("/v1/servers/shop/records").body.at("records"));
+}
+
+BOOST_AUTO_TEST_CASE(records_with_values) {
+  const Json records = get("/v1/servers/shop/records?values=true").body.at("records");
+  BOOST_TEST(records[0].at("written") == "a0a1a2a3a4a5a6a7");
+  BOOST_TEST(records[1].at("written") == "a0a1a2a3........");
+  BOOST_TEST(records[1].at("committed") == "0001020304050607");
+  // Those of a daemon that may only observe.
+  fake.records_now[0][0].flags = 0;
+  BOOST_TEST(
+      get("/v1/servers/shop/records?values=true").body.at("records")[0].at("written").is_null());
+  BOOST_TEST(get("/v1/servers/shop/records?values=false").body.at("records")[1].at("written").is_null());
+}
+
 BOOST_AUTO_TEST_CASE(status_sums_over_servers) {
   const Reply reply = get("/v1/status");
   BOOST_TEST(reply.status == 200);

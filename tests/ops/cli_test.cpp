@@ -71,6 +71,13 @@ const std::vector<Words> kVerbs = {{"status"},
                                    {"servers", "list"},
                                    {"servers", "show", "shop"},
                                    {"servers", "reap", "shop", "--dry-run"},
+                                   {"regions", "list"},
+                                   {"regions", "list", "--server", "shop", "--sort", "-region"},
+                                   {"regions", "show", "shop", "3"},
+                                   {"regions", "map", "shop", "0"},
+                                   {"records", "list", "shop"},
+                                   {"records", "list", "shop", "--region", "0", "--user", "3"},
+                                   {"records", "list", "shop", "--values"},
                                    {"top", "--count", "1", "--every", "0.05"},
                                    {"version"},
                                    {"hypervisor", "log"},
@@ -98,8 +105,8 @@ struct BadUsage {
 
 const std::vector<BadUsage> kBadUsages = {
     {{},
-     "a verb is missing (there are: status, top, users, servers, gc, scrub, containment, check, "
-     "events, hypervisor, report, version, completion)"},
+     "a verb is missing (there are: status, top, users, servers, regions, records, gc, scrub, "
+     "containment, check, events, hypervisor, report, version, completion)"},
     {{"staus"}, "no verb \"staus\", did you mean \"status\"?"},
     {{"--output", "json", "chek"}, "no verb \"chek\", did you mean \"check\"?"},
     {{"users", "lst"}, "no verb \"lst\", did you mean \"list\"?"},
@@ -115,6 +122,13 @@ const std::vector<BadUsage> kBadUsages = {
     {{"users", "show", "shop"}, "SLOT"},
     {{"users", "suppress", "shop", "1"}, "give --yes where nobody can be asked"},
     {{"servers", "reap", "shop"}, "give --yes where nobody can be asked"},
+    {{"regions"}, "a verb is missing (there are: list, show, map)"},
+    {{"regions", "show", "shop"}, "REGION"},
+    {{"regions", "map", "shop", "16"}, "REGION"},
+    {{"records"}, "a verb is missing (there are: list)"},
+    {{"records", "list"}, "SERVER"},
+    {{"records", "list", "shop", "--user", "1024"}, "--user"},
+    {{"records", "list", "shop", "--limit", "0"}, "--limit"},
     {{"status", "--timeout", "0"}, "--timeout"},
     {{"gc", "--user", "x"}, "--user"},
     {{"gc", "--user", "1024"}, "--user"},
@@ -155,6 +169,60 @@ BOOST_AUTO_TEST_CASE(every_verb_has_every_output) {
     yaml.insert(yaml.begin(), {"-o", "yaml"});
     check_same(Json::parse(ctl(json).out), YAML::Load(ctl(yaml).out), verb[0]);
   }
+}
+
+BOOST_AUTO_TEST_CASE(regions_and_their_maps) {
+  const std::string list = ctl({"regions", "list"}).out;
+  BOOST_TEST(count_lines(list) == 4u);
+  BOOST_TEST(contains(list, "shop    0       carts  live   512 KiB  64       claims, eager"));
+  BOOST_TEST(contains(list, "every store a call"));
+  BOOST_TEST(contains(list, "kept"));
+  BOOST_TEST(!contains(list, "ADDRESS"));
+  BOOST_TEST(contains(ctl({"regions", "list", "-o", "wide"}).out, "0x7f0000200000"));
+  BOOST_TEST(contains(ctl({"regions", "list", "--server", "roster"}).out, "No regions"));
+  const std::string show = ctl({"regions", "show", "shop", "0"}).out;
+  BOOST_TEST(contains(show, "8192: 10 owned, 3 with records, 1 contended"));
+  BOOST_TEST(contains(show, "1, at 0x7f0000200000 in process 4242"));
+  BOOST_TEST(contains(show, "as of 2.0 s ago"));
+  const Finished gone = ctl({"regions", "show", "shop", "1"});
+  BOOST_TEST(gone.exit_code == 1);
+  BOOST_TEST(contains(gone.err, "shop has no region 1"));
+  BOOST_TEST(contains(gone.err, "look at the list of its regions"));
+  // Without a terminal: ASCII, 80 columns, whatever the language.
+  const std::string nothing(60, '-');
+  const std::string wanted =
+      "shop, region 0 (carts): 512 KiB, 4.0 KiB a mark\n"
+      "as of 2.0 s ago\n"
+      "0x00000  #+-." + nothing + "\n" +
+      "0x40000  ---" + nothing + "+\n" +
+      "# contended: records of more than one user: 1 granules\n"
+      "+ owned by an unfinished user: 10 granules\n"
+      ". restored since the region began, owned by nobody: 7 restorations\n"
+      "- nothing\n";
+  BOOST_TEST(ctl({"regions", "map", "shop", "0"}).out == wanted);
+  fake.map_now.flags = VMSRS_MAP_HIDDEN_ONLY | VMSRS_MAP_UNREADABLE;
+  const std::string unsure = ctl({"regions", "map", "shop", "0"}).out;
+  BOOST_TEST(contains(unsure, "from hidden memory alone"));
+  BOOST_TEST(contains(unsure, "some claims could not be read"));
+  fake.maps_pending = 1'000'000;
+  BOOST_TEST(contains(ctl({"regions", "map", "shop", "0"}).out, "a newer look has not ended"));
+  fake.map_now.is_taken = 0;
+  BOOST_TEST(contains(ctl({"regions", "map", "shop", "0"}).out, "nobody has looked yet"));
+}
+
+BOOST_AUTO_TEST_CASE(records_of_users) {
+  const std::string list = ctl({"records", "list", "shop"}).out;
+  BOOST_TEST(count_lines(list) == 4u);
+  BOOST_TEST(contains(list, "0       2        0x10    3     crashed  0xf"));
+  BOOST_TEST(!contains(list, "SEQUENCE"));
+  BOOST_TEST(contains(ctl({"records", "list", "shop", "-o", "wide"}).out, "SEQUENCE"));
+  BOOST_TEST(count_lines(ctl({"records", "list", "shop", "--user", "3"}).out) == 3u);
+  BOOST_TEST(count_lines(ctl({"records", "list", "shop", "--region", "3"}).out) == 2u);
+  const std::string values = ctl({"records", "list", "shop", "--values"}).out;
+  BOOST_TEST(contains(values, "a0a1a2a3........  0001020304050607"));
+  BOOST_TEST(contains(ctl({"records", "list", "shop", "--limit", "1"}).out, "There may be more"));
+  BOOST_TEST(contains(ctl({"records", "list", "roster"}).out, "No records"));
+  BOOST_TEST(contains(ctl({"records", "list", "none"}).err, "no server is called"));
 }
 
 BOOST_AUTO_TEST_CASE(tables_tell_what_is_there) {

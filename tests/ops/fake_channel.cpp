@@ -73,6 +73,61 @@ vmsrs_user_info user(std::uint32_t slot, std::uint32_t state) {
   return info;
 }
 
+vmsrs_region_info region(std::uint32_t number, const char* name, std::uint32_t state) {
+  vmsrs_region_info info{};
+  std::strcpy(info.name, name);
+  info.region = number;
+  info.state = state;
+  info.bytes = 512 << 10;
+  info.granule_bytes = 64;
+  info.mirror_pages = 128;
+  info.head_pages = 9;
+  info.restore_count = 7;
+  if (state == VMSRS_REGION_KEPT) return info;
+  info.filled_bytes = info.bytes;
+  info.flags = VMSRS_REGION_CLAIMS | VMSRS_REGION_EAGER;
+  info.process_count = 1;
+  info.process_id = 4242;
+  info.address = 0x7f0000200000;
+  info.record_count = 3;
+  return info;
+}
+
+// 128 buckets of 64 granules: the first contended, the second owned, the fourth restored.
+vmsrs_region_map map() {
+  vmsrs_region_map map{};
+  map.bucket_count = VMSRS_MAP_BUCKETS;
+  map.bucket_granules = 64;
+  map.is_taken = 1;
+  map.age_ns = 2 * kSecond;
+  map.duration_ns = kSecond / 100;
+  for (vmsrs_map_bucket& bucket : map.buckets) bucket.granules = 64;
+  map.buckets[0] = {64, 5, 2, 1, 3};
+  map.buckets[1] = {64, 4, 0, 0, 0};
+  map.buckets[3].restored = 4;
+  map.buckets[127] = {64, 1, 1, 0, 0};
+  return map;
+}
+
+vmsrs_record_info record(std::uint32_t region, std::uint32_t granule, std::uint32_t slot,
+                         std::uint64_t mask) {
+  vmsrs_record_info info{};
+  info.sequence = 40 + granule;
+  info.generation = 10 + slot;
+  info.mask = mask;
+  info.region = region;
+  info.granule = granule;
+  info.slot = slot;
+  info.state = slot == 1 ? VMSRS_USER_ACTIVE : VMSRS_USER_CRASHED;
+  info.granule_bytes = 8;
+  info.flags = VMSRS_RECORD_VALUES;
+  for (std::uint8_t i = 0; i < 8; ++i) {
+    info.recorded_bytes[i] = (mask >> i & 1) != 0 ? static_cast<std::uint8_t>(0xa0 + i) : 0;
+    info.committed_bytes[i] = i;
+  }
+  return info;
+}
+
 vmsrs_exits exits_of(std::uint32_t cpu) {
   vmsrs_exits exits{};
   exits.cpu = cpu;
@@ -153,6 +208,11 @@ FakeChannel::FakeChannel() {
   labels_now[3] = std::string("trace \x1b[2J\"\\x1b\0\xff", 17);
   for (vmsrs_user_info& info : users_now[0])
     if (labels_now.contains(info.slot)) info.label_bytes = 17;
+  regions_now[0] = {region(0, "carts", VMSRS_REGION_LIVE), region(3, "", VMSRS_REGION_LIVE),
+                    region(5, "stock", VMSRS_REGION_KEPT)};
+  regions_now[0][1].flags = 0;
+  map_now = map();
+  records_now[0] = {record(0, 2, 1, 0xff), record(0, 2, 3, 0x0f), record(3, 9, 3, 0)};
   exits_now = {exits_of(0), exits_of(1)};
   for (vmsrs_check_result& result : report_now.results) result.examined_count = 12;
 }
@@ -203,7 +263,7 @@ vmsrs_status FakeChannel::server(std::uint32_t index, vmsrs_server_info& info) {
 }
 
 vmsrs_status FakeChannel::users(std::uint32_t server, std::uint64_t cursor,
-                                std::span<vmsrs_user_info> records, channel::UsersPage& page) {
+                                std::span<vmsrs_user_info> records, channel::ListPage& page) {
   const std::lock_guard guard(lock_);
   const std::vector<vmsrs_user_info>& all = users_now[server];
   page = {};
@@ -211,6 +271,42 @@ vmsrs_status FakeChannel::users(std::uint32_t server, std::uint64_t cursor,
     records[page.count++] = all[cursor++];
   }
   page.next_cursor = cursor < all.size() ? cursor : 0;
+  return VMSRS_OK;
+}
+
+vmsrs_status FakeChannel::regions(std::uint32_t server, std::uint64_t cursor,
+                                  std::span<vmsrs_region_info> records, channel::ListPage& page) {
+  const std::lock_guard guard(lock_);
+  const std::vector<vmsrs_region_info>& all = regions_now[server];
+  page = {};
+  while (cursor < all.size() && page.count < std::min<std::size_t>(2, records.size()))
+    records[page.count++] = all[cursor++];
+  page.next_cursor = cursor < all.size() ? cursor : 0;
+  return VMSRS_OK;
+}
+
+vmsrs_status FakeChannel::region_map(std::uint32_t, std::uint32_t region, bool anew,
+                                     vmsrs_region_map& map) {
+  const std::lock_guard guard(lock_);
+  calls.push_back(anew ? "map anew" : "map on");
+  map = map_now;
+  map.region = region;
+  if (maps_pending == 0) return VMSRS_OK;
+  --maps_pending;
+  return VMSRS_AGAIN;
+}
+
+// One record a page, and an empty page before each.
+vmsrs_status FakeChannel::records(std::uint32_t server, std::uint64_t region, std::uint64_t cursor,
+                                  std::span<vmsrs_record_info> records, channel::ListPage& page) {
+  const std::lock_guard guard(lock_);
+  const std::vector<vmsrs_record_info>& all = records_now[server];
+  page = {};
+  const std::uint64_t place = cursor / 2;
+  if (place >= all.size()) return VMSRS_OK;
+  const bool wanted = region == channel::kEveryRegion || all[place].region == region;
+  if (cursor % 2 != 0 && wanted) records[page.count++] = all[place];
+  page.next_cursor = (cursor + 1) / 2 < all.size() ? cursor + 1 : 0;
   return VMSRS_OK;
 }
 

@@ -28,6 +28,9 @@ class FakeChannel final : public channel::Channel {
   std::vector<vmsrs_server_info> servers_now;
   std::map<std::uint32_t, std::vector<vmsrs_user_info>> users_now;
   std::map<std::uint32_t, std::string> labels_now;  // by slot
+  std::map<std::uint32_t, std::vector<vmsrs_region_info>> regions_now;  // by server, as the next
+  std::map<std::uint32_t, std::vector<vmsrs_record_info>> records_now;
+  vmsrs_region_map map_now{};  // of every region
   std::vector<vmsrs_exits> exits_now;
   std::vector<vmsrs_log_line> log_now;          // with rising numbers
   std::vector<vmsrs_guest_end> guest_ends_now;  // with rising numbers
@@ -39,6 +42,7 @@ class FakeChannel final : public channel::Channel {
   int checks_pending = 0;       // so many more check calls answer VMSRS_AGAIN
   int collections_pending = 0;  // the same for collect
   int scrubs_pending = 0;       // the same for scrub
+  int maps_pending = 0;         // the same for region_map
   vmsrs_status scrub_status = VMSRS_OK;
   std::size_t users_in_answer = 2;
   vmsrs_status stats_status = VMSRS_OK;
@@ -63,8 +67,14 @@ class FakeChannel final : public channel::Channel {
   vmsrs_status memory(std::vector<vmsrs_memory_range>& ranges) override;
   vmsrs_status server(std::uint32_t index, vmsrs_server_info& info) override;
   vmsrs_status users(std::uint32_t server, std::uint64_t cursor, std::span<vmsrs_user_info> records,
-                     channel::UsersPage& page) override;
+                     channel::ListPage& page) override;
   vmsrs_status label(const vmsrs_user_info& user, channel::UserLabel& label) override;
+  vmsrs_status regions(std::uint32_t server, std::uint64_t cursor,
+                       std::span<vmsrs_region_info> records, channel::ListPage& page) override;
+  vmsrs_status region_map(std::uint32_t server, std::uint32_t region, bool anew,
+                          vmsrs_region_map& map) override;
+  vmsrs_status records(std::uint32_t server, std::uint64_t region, std::uint64_t cursor,
+                       std::span<vmsrs_record_info> records, channel::ListPage& page) override;
   vmsrs_status check(bool start_anew, vmsrs_check_report& report) override;
   vmsrs_status define(const vmsrs_server_definition& definition, std::uint32_t& server) override;
   vmsrs_status collect(std::uint32_t server, std::uint64_t slot,

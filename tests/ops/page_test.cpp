@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <thread>
+#include <utility>
 
 #include "channel/serial_channel.hpp"
 #include "fake_channel.hpp"
@@ -81,6 +82,28 @@ BOOST_AUTO_TEST_CASE(document_is_whole_and_tells_no_labels) {
   BOOST_TEST(answer->body.find("label") == std::string::npos);
   BOOST_TEST(answer->body.find("trace") == std::string::npos);
   BOOST_TEST(answer->body.find("0xdeadbeef") == std::string::npos);
+  // The maps as they were seen last; a new look is asked for when that is long ago.
+  BOOST_REQUIRE(page.at("maps").size() == 3u);
+  BOOST_TEST(page.at("maps").at(0).at("name") == "carts");
+  BOOST_TEST(page.at("maps").at(0).at("bucket_bytes") == 4096);
+  BOOST_TEST(page.at("maps").at(0).at("owned").size() == 128u);
+  BOOST_TEST(page.at("maps").at(0).at("owned").at(0) == 5);
+  BOOST_TEST(page.at("maps").at(0).at("contended").at(0) == 1);
+  BOOST_TEST(page.at("maps").at(0).at("restored").at(3) == 4);
+  const auto asked = [&] { return std::exchange(fake.calls, {}); };
+  const std::vector<std::string> not_anew(3, "map on");
+  BOOST_TEST(asked() == not_anew);
+  fake.change([](FakeChannel& f) {
+    f.map_now.age_ns = 10'000'000'000;
+    f.regions_now[0].resize(1);
+    f.maps_pending = 2;
+  });
+  BOOST_REQUIRE(client.Get("/page.json"));  // somebody's look is under way: waits for nobody
+  BOOST_TEST(asked() == std::vector<std::string>{"map on"});
+  fake.change([](FakeChannel& f) { f.maps_pending = 0; });
+  BOOST_REQUIRE(client.Get("/page.json"));
+  const std::vector<std::string> anew = {"map on", "map anew"};
+  BOOST_TEST(asked() == anew);
   fake.change([](FakeChannel& f) { f.stats_status = VMSRS_DENIED; });
   const auto denied = client.Get("/page.json");
   BOOST_REQUIRE(denied);

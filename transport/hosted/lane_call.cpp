@@ -136,11 +136,12 @@ LaneResult call_on_lane(const Link& link, std::uint32_t lane_number, std::uint64
     if (buffer.kind == Buffer::Kind::kIn)
       copy(payload, reinterpret_cast<const void*>(address), buffer.bytes);
     request.*buffer.pointer = reinterpret_cast<std::uint64_t>(payload);
-    if (request.rax == VMSRS_CALL_MGMT_USERS || request.rax == VMSRS_CALL_MGMT_GUEST_CPU)
+    if (request.rax == VMSRS_CALL_MGMT_USERS || request.rax == VMSRS_CALL_MGMT_GUEST_CPU ||
+        request.rax == VMSRS_CALL_MGMT_REGIONS || request.rax == VMSRS_CALL_MGMT_REGION_MAP)
       request.r8 = buffer.bytes;
     else if (request.rax == VMSRS_CALL_MGMT_STATS || request.rax == VMSRS_CALL_MGMT_MEMORY)
       request.rdx = buffer.bytes;
-    else if (request.rax == VMSRS_CALL_MGMT_LABEL)
+    else if (request.rax == VMSRS_CALL_MGMT_LABEL || request.rax == VMSRS_CALL_MGMT_RECORDS)
       request.r9 = buffer.bytes;
     else if (buffer.kind == Buffer::Kind::kOut)
       request.r10 = buffer.bytes;

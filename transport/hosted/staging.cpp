@@ -52,6 +52,12 @@ Buffer described(const Registers& r) {
       return {Kind::kOut, &Registers::r8, r.r9, 1};
     case VMSRS_CALL_MGMT_USERS:
       return {Kind::kOut, &Registers::r10, r.r8, sizeof(vmsrs_user_info)};
+    case VMSRS_CALL_MGMT_REGIONS:
+      return {Kind::kOut, &Registers::r10, r.r8, sizeof(vmsrs_region_info)};
+    case VMSRS_CALL_MGMT_REGION_MAP:
+      return {Kind::kOut, &Registers::r10, r.r8, 1};
+    case VMSRS_CALL_MGMT_RECORDS:
+      return {Kind::kOut, &Registers::r8, r.r9, sizeof(vmsrs_record_info)};
     default:
       return {};
   }

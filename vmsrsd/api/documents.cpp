@@ -111,6 +111,71 @@ Json regions_document(const std::vector<vmsrs_server_info>& servers) {
   return list;
 }
 
+Json region_document(const vmsrs_region_info& info) {
+  const std::string name = channel::region_name(info);
+  return {{"region", info.region},
+          {"name", name.empty() ? Json(nullptr) : Json(name)},
+          {"state", channel::region_state_name(info.state)},
+          {"bytes", info.bytes},
+          {"filled_bytes", info.filled_bytes},
+          {"granule_bytes", info.granule_bytes},
+          {"claims", (info.flags & VMSRS_REGION_CLAIMS) != 0},
+          {"eager", (info.flags & VMSRS_REGION_EAGER) != 0},
+          {"processes", info.process_count},
+          {"process", info.process_count == 0 ? Json(nullptr) : Json(info.process_id)},
+          {"address",
+           info.process_count == 0 ? Json(nullptr) : Json(channel::hexadecimal(info.address))},
+          {"records", info.record_count},
+          {"mirror_pages", info.mirror_pages},
+          {"head_pages", info.head_pages},
+          {"restores", info.restore_count}};
+}
+
+Json map_document(const vmsrs_region_map& map, bool complete) {
+  const bool taken = map.is_taken != 0;
+  Json buckets = Json::array();
+  for (std::uint32_t i = 0; i < map.bucket_count && i < VMSRS_MAP_BUCKETS; ++i) {
+    const vmsrs_map_bucket& bucket = map.buckets[i];
+    buckets.push_back({{"granules", bucket.granules},
+                       {"owned", taken ? Json(bucket.owned) : Json(nullptr)},
+                       {"recorded", taken ? Json(bucket.recorded) : Json(nullptr)},
+                       {"contended", taken ? Json(bucket.contended) : Json(nullptr)},
+                       {"restored", bucket.restored}});
+  }
+  return {{"complete", complete},
+          {"age_seconds", taken ? Json(seconds(map.age_ns)) : Json(nullptr)},
+          {"look_seconds", taken ? Json(seconds(map.duration_ns)) : Json(nullptr)},
+          {"hidden_only", (map.flags & VMSRS_MAP_HIDDEN_ONLY) != 0},
+          {"unreadable", (map.flags & VMSRS_MAP_UNREADABLE) != 0},
+          {"bucket_granules", map.bucket_granules},
+          {"buckets", std::move(buckets)}};
+}
+
+Json record_document(const vmsrs_record_info& info, bool values) {
+  const auto digits = [&](const std::uint8_t(&bytes)[64], std::uint64_t mask) {
+    std::string text;
+    for (std::uint32_t i = 0; i < info.granule_bytes && i < sizeof bytes; ++i) {
+      constexpr char kDigits[] = "0123456789abcdef";
+      const bool known = (mask >> i & 1) != 0;
+      text += known ? kDigits[bytes[i] >> 4] : '.';
+      text += known ? kDigits[bytes[i] & 15] : '.';
+    }
+    return text;
+  };
+  const bool given = values && (info.flags & VMSRS_RECORD_VALUES) != 0;
+  return {
+      {"region", info.region},
+      {"granule", info.granule},
+      {"offset", std::uint64_t{info.granule} * info.granule_bytes},
+      {"slot", info.slot},
+      {"generation", info.generation},
+      {"state", channel::user_state_name(info.state)},
+      {"sequence", info.sequence},
+      {"mask", channel::hexadecimal(info.mask)},
+      {"written", given ? Json(digits(info.recorded_bytes, info.mask)) : Json(nullptr)},
+      {"committed", given ? Json(digits(info.committed_bytes, ~std::uint64_t{0})) : Json(nullptr)}};
+}
+
 Json user_document(const vmsrs_user_info& info, const std::string& server,
                    const channel::UserLabel& label) {
   return {{"server", server},

@@ -15,6 +15,11 @@ namespace vmsrs::api {
 [[nodiscard]] Json server_document(const vmsrs_server_info& info);
 // What the servers' regions take: of each server, all of its regions together.
 [[nodiscard]] Json regions_document(const std::vector<vmsrs_server_info>& servers);
+[[nodiscard]] Json region_document(const vmsrs_region_info& info);
+// `complete`: the look that was asked for has ended.
+[[nodiscard]] Json map_document(const vmsrs_region_map& map, bool complete);
+// `values`: with what was written, and what was there before.
+[[nodiscard]] Json record_document(const vmsrs_record_info& info, bool values);
 [[nodiscard]] Json user_document(const vmsrs_user_info& info, const std::string& server,
                                  const channel::UserLabel& label);
 [[nodiscard]] Json exits_document(const std::vector<vmsrs_exits>& cpus);

@@ -222,10 +222,11 @@ class Reception::ConnectionStream final : public httplib::Stream {
     }
     return connection_.broken ? -1 : static_cast<ssize_t>(size);
   }
-  // The library's only place for who the client is: an address, or its credentials.
+  // The library's only places for who the client is, an address or its credentials, and what it
+  // may.
   void get_remote_ip_and_port(std::string& ip, int& port) const override {
     ip = connection_.peer.name;
-    port = 0;
+    port = connection_.peer.operate ? kPortOfOperator : kPortOfObserver;
   }
   void get_local_ip_and_port(std::string& ip, int& port) const override {
     ip.clear();

@@ -33,6 +33,10 @@ struct Peer {
   bool known = true;  // false: not even GET
 };
 
+// What httplib gives as the remote port of a request: may its peer change things?
+constexpr int kPortOfObserver = 0;
+constexpr int kPortOfOperator = 1;
+
 // Takes connections and reads requests, one a connection, in one thread; hands those that are
 // complete and allowed to a few workers, and sends what they answer. A slow or silent client costs
 // a descriptor and what it has sent, never a worker; when there are too many connections the oldest

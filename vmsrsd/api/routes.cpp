@@ -10,6 +10,7 @@
 
 #include "api/event_routes.hpp"
 #include "api/openapi.hpp"
+#include "api/reception.hpp"
 #include "channel/names.hpp"
 
 namespace vmsrs::api {
@@ -17,6 +18,8 @@ namespace {
 
 constexpr std::uint64_t kLongestWaitMs = 600000;
 constexpr std::uint64_t kLongestList = 10000;
+constexpr std::uint64_t kLongestLookMs = 5000;
+constexpr std::uint64_t kUsualLookMs = 1000;
 const std::vector<std::string> kUserStates = {"active", "crashed", "stuck", "collected"};
 
 void reply(httplib::Response& response, const Answer& answer) {
@@ -191,6 +194,69 @@ Answer get_users(Service& service, const httplib::Request& request) {
   return service.users(what);
 }
 
+std::optional<Answer> read_parameters(const httplib::Request& request,
+                                      const std::vector<std::string>& known) {
+  for (const auto& [name, value] : request.params)
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      return bad_request("unknown parameter \"" + name + "\"", "look at docs/api.md for this path");
+  return std::nullopt;
+}
+
+// A parameter as a whole number; nothing if it is not given.
+std::optional<Answer> read_parameter(const httplib::Request& request, const std::string& name,
+                                     std::uint64_t lowest, std::uint64_t highest,
+                                     std::optional<std::uint64_t>& number) {
+  if (!request.has_param(name)) return std::nullopt;
+  number = parse_number(request.get_param_value(name));
+  if (number && *number >= lowest && *number <= highest) return std::nullopt;
+  return bad_request("\"" + name + "\" is not a whole number from " + std::to_string(lowest) +
+                         " to " + std::to_string(highest),
+                     "look at docs/api.md for this path");
+}
+
+Answer get_regions(Service& service, const httplib::Request& request) {
+  if (auto error = read_parameters(request, {})) return *error;
+  return service.regions_of(request.matches[1]);
+}
+
+Answer get_region(Service& service, const httplib::Request& request) {
+  if (auto error = read_parameters(request, {"timeout_ms"})) return *error;
+  std::optional<std::uint64_t> timeout;
+  if (auto error = read_parameter(request, "timeout_ms", 0, kLongestLookMs, timeout)) return *error;
+  const auto number = parse_number(request.matches[2]);
+  if (!number || *number >= VMSRS_MAX_REGIONS)
+    return bad_request("that is no region",
+                       "a whole number from 0 to " + std::to_string(VMSRS_MAX_REGIONS - 1));
+  return service.region(request.matches[1], static_cast<std::uint32_t>(*number),
+                        std::chrono::milliseconds(timeout.value_or(kUsualLookMs)));
+}
+
+Answer get_records(Service& service, const httplib::Request& request) {
+  if (auto error = read_parameters(request, {"region", "user", "cursor", "limit", "values"}))
+    return *error;
+  std::optional<std::uint64_t> region, slot, cursor, limit;
+  if (auto error = read_parameter(request, "region", 0, VMSRS_MAX_REGIONS - 1, region))
+    return *error;
+  if (auto error = read_parameter(request, "user", 0, VMSRS_MAX_USERS - 1, slot)) return *error;
+  if (auto error = read_parameter(request, "cursor", 0, ~std::uint64_t{0}, cursor)) return *error;
+  if (auto error = read_parameter(request, "limit", 1, kLongestList, limit)) return *error;
+  RecordsRequest what;
+  what.server = request.matches[1];
+  const std::string values = request.get_param_value("values");
+  if (request.has_param("values") && values != "true" && values != "false")
+    return bad_request("\"values\" is not true or false", "leave it out, or give true");
+  what.values = values == "true";
+  if (what.values && request.remote_port != kPortOfOperator)
+    return error_answer(403, "denied", "what users have stored is not shown to who may only look",
+                        "leave \"values\" out, or ask as somebody who may change things: by "
+                        "api.socket, or with the role operate in api.tls.clients");
+  if (region) what.region = static_cast<std::uint32_t>(*region);
+  if (slot) what.slot = static_cast<std::uint32_t>(*slot);
+  if (cursor) what.cursor = *cursor;
+  if (limit) what.limit = static_cast<std::size_t>(*limit);
+  return service.records(what);
+}
+
 // Of /v1/users/SERVER/SLOT.
 std::optional<std::uint32_t> slot_of(const httplib::Request& request) {
   const auto slot = parse_number(request.matches[2]);
@@ -284,6 +350,9 @@ const Route kRoutes[] = {
     {"GET", "/v1/servers", plain<&Service::servers>},
     {"GET", "/v1/servers/{server}", get_server},
     {"POST", "/v1/servers/{server}/reap", post_reap},
+    {"GET", "/v1/servers/{server}/regions", get_regions},
+    {"GET", "/v1/servers/{server}/regions/{region}", get_region},
+    {"GET", "/v1/servers/{server}/records", get_records},
     {"GET", "/v1/regions", plain<&Service::regions>},
     {"GET", "/v1/users", get_users},
     {"GET", "/v1/users/{server}/{slot}", get_user},

@@ -39,6 +39,15 @@ struct UsersRequest {
   std::string cursor;  // the "next" of an earlier answer
 };
 
+struct RecordsRequest {
+  std::string server;
+  std::optional<std::uint32_t> region;  // absent: of every region
+  std::optional<std::uint32_t> slot;    // absent: of every user
+  std::uint64_t cursor = 0;             // the "next" of an earlier answer
+  std::size_t limit = 1000;
+  bool values = false;
+};
+
 inline const std::vector<std::string> kUserOrders = {"age", "crashed", "records", "restores",
                                                      "suppressed_stores"};
 
@@ -64,6 +73,11 @@ class Service {
   [[nodiscard]] Answer servers();
   [[nodiscard]] Answer server(const std::string& name);
   [[nodiscard]] Answer regions();
+  [[nodiscard]] Answer regions_of(const std::string& server);
+  // With its map, for which it waits for a thread of the server.
+  [[nodiscard]] Answer region(const std::string& server, std::uint32_t number,
+                              std::chrono::milliseconds timeout);
+  [[nodiscard]] Answer records(const RecordsRequest& request);
   [[nodiscard]] Answer users(const UsersRequest& request);
   // The unfinished user of that slot, or else the last of it that was collected.
   [[nodiscard]] Answer user(const std::string& server, std::uint32_t slot);

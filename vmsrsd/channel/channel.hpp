@@ -17,7 +17,7 @@ struct Version {
   std::uint32_t isolation = 0;  // enum vmsrs_isolation
 };
 
-struct UsersPage {
+struct ListPage {
   std::size_t count = 0;          // records written
   std::uint64_t next_cursor = 0;  // 0 = that was the end
 };
@@ -35,6 +35,7 @@ struct UserLabel {
 
 constexpr std::uint64_t kEveryCrashedUser = ~std::uint64_t{0};
 constexpr std::uint64_t kEveryServer = ~std::uint64_t{0};
+constexpr std::uint64_t kEveryRegion = VMSRS_EVERY_REGION;
 constexpr std::uint64_t kEveryByte = ~std::uint64_t{0};
 
 struct ScrubProgress {
@@ -71,7 +72,19 @@ class Channel {
   [[nodiscard]] virtual vmsrs_status memory(std::vector<vmsrs_memory_range>& ranges) = 0;
   [[nodiscard]] virtual vmsrs_status server(std::uint32_t index, vmsrs_server_info& info) = 0;
   [[nodiscard]] virtual vmsrs_status users(std::uint32_t server, std::uint64_t cursor,
-                                           std::span<vmsrs_user_info> records, UsersPage& page) = 0;
+                                           std::span<vmsrs_user_info> records, ListPage& page) = 0;
+  [[nodiscard]] virtual vmsrs_status regions(std::uint32_t server, std::uint64_t cursor,
+                                             std::span<vmsrs_region_info> records,
+                                             ListPage& page) = 0;
+  // Where in a region something is going on. `anew`: as somebody finds it who looks from now on, or
+  // is looking. VMSRS_AGAIN (map filled) until that is done: wait and ask again, without `anew`.
+  [[nodiscard]] virtual vmsrs_status region_map(std::uint32_t server, std::uint32_t region,
+                                                bool anew, vmsrs_region_map& map) = 0;
+  // Of one region, or of kEveryRegion. A page may be empty before the end.
+  [[nodiscard]] virtual vmsrs_status records(std::uint32_t server, std::uint64_t region,
+                                             std::uint64_t cursor,
+                                             std::span<vmsrs_record_info> records,
+                                             ListPage& page) = 0;
   // VMSRS_NOT_FOUND: the user is gone, and not of those that are remembered.
   [[nodiscard]] virtual vmsrs_status label(const vmsrs_user_info& user, UserLabel& label) = 0;
   // VMSRS_AGAIN (report filled) while a verdict is pending: the caller waits and goes on.

@@ -180,14 +180,10 @@ vmsrs_status HypercallChannel::server(std::uint32_t index, vmsrs_server_info& in
   return read(VMSRS_CALL_MGMT_SERVER, index, info);
 }
 
-vmsrs_status HypercallChannel::users(std::uint32_t server, std::uint64_t cursor,
-                                     std::span<vmsrs_user_info> records, UsersPage& page) {
-  Registers registers{.rax = VMSRS_CALL_MGMT_USERS,
-                      .rdi = token_,
-                      .rsi = server,
-                      .rdx = cursor,
-                      .r10 = address_of(records.data()),
-                      .r8 = records.size_bytes()};
+template <typename Record>
+vmsrs_status HypercallChannel::read_list(Registers registers, std::span<Record> records,
+                                         ListPage& page) {
+  registers.rdi = token_;
   const vmsrs_status status = call_to_end(registers, std::as_writable_bytes(records));
   page = {};
   if (status == VMSRS_OK) {
@@ -195,6 +191,51 @@ vmsrs_status HypercallChannel::users(std::uint32_t server, std::uint64_t cursor,
     page.next_cursor = registers.rsi;
   }
   return status;
+}
+
+vmsrs_status HypercallChannel::users(std::uint32_t server, std::uint64_t cursor,
+                                     std::span<vmsrs_user_info> records, ListPage& page) {
+  const Registers registers{.rax = VMSRS_CALL_MGMT_USERS,
+                            .rsi = server,
+                            .rdx = cursor,
+                            .r10 = address_of(records.data()),
+                            .r8 = records.size_bytes()};
+  return read_list(registers, records, page);
+}
+
+vmsrs_status HypercallChannel::regions(std::uint32_t server, std::uint64_t cursor,
+                                       std::span<vmsrs_region_info> records, ListPage& page) {
+  const Registers registers{.rax = VMSRS_CALL_MGMT_REGIONS,
+                            .rsi = server,
+                            .rdx = cursor,
+                            .r10 = address_of(records.data()),
+                            .r8 = records.size_bytes()};
+  return read_list(registers, records, page);
+}
+
+vmsrs_status HypercallChannel::records(std::uint32_t server, std::uint64_t region,
+                                       std::uint64_t cursor, std::span<vmsrs_record_info> records,
+                                       ListPage& page) {
+  const Registers registers{.rax = VMSRS_CALL_MGMT_RECORDS,
+                            .rsi = server,
+                            .rdx = region,
+                            .r10 = cursor,
+                            .r8 = address_of(records.data()),
+                            .r9 = records.size_bytes()};
+  return read_list(registers, records, page);
+}
+
+vmsrs_status HypercallChannel::region_map(std::uint32_t server, std::uint32_t region, bool anew,
+                                          vmsrs_region_map& map) {
+  map = {};
+  Registers registers{.rax = VMSRS_CALL_MGMT_REGION_MAP,
+                      .rdi = token_,
+                      .rsi = server,
+                      .rdx = region,
+                      .r10 = address_of(&map),
+                      .r8 = sizeof(map),
+                      .r9 = anew ? 1u : 0u};
+  return call(registers, bytes_of(map));
 }
 
 vmsrs_status HypercallChannel::label(const vmsrs_user_info& user, UserLabel& label) {

@@ -37,7 +37,13 @@ class HypercallChannel final : public Channel {
   vmsrs_status memory(std::vector<vmsrs_memory_range>& ranges) override;
   vmsrs_status server(std::uint32_t index, vmsrs_server_info& info) override;
   vmsrs_status users(std::uint32_t server, std::uint64_t cursor, std::span<vmsrs_user_info> records,
-                     UsersPage& page) override;
+                     ListPage& page) override;
+  vmsrs_status regions(std::uint32_t server, std::uint64_t cursor,
+                       std::span<vmsrs_region_info> records, ListPage& page) override;
+  vmsrs_status region_map(std::uint32_t server, std::uint32_t region, bool anew,
+                          vmsrs_region_map& map) override;
+  vmsrs_status records(std::uint32_t server, std::uint64_t region, std::uint64_t cursor,
+                       std::span<vmsrs_record_info> records, ListPage& page) override;
   vmsrs_status label(const vmsrs_user_info& user, UserLabel& label) override;
   vmsrs_status check(bool start_anew, vmsrs_check_report& report) override;
   vmsrs_status define(const vmsrs_server_definition& definition, std::uint32_t& server) override;
@@ -57,6 +63,9 @@ class HypercallChannel final : public Channel {
   vmsrs_status call_to_end(Registers& registers, std::span<std::byte> buffer = {});
   template <typename Structure>
   vmsrs_status read(std::uint64_t number, std::uint64_t selector, Structure& structure);
+  // A page of a list that ends with cursor 0; `registers` have all but the token.
+  template <typename Record>
+  vmsrs_status read_list(Registers registers, std::span<Record> records, ListPage& page);
   template <typename Record>
   vmsrs_status read_page(std::uint64_t number, std::uint64_t cursor, std::span<Record> records,
                          LogPage& page);

@@ -33,11 +33,27 @@ vmsrs_status read_users(Channel& channel, std::uint32_t server,
   std::array<vmsrs_user_info, kUsersInPage> records;
   std::uint64_t cursor = 0;
   for (std::size_t pages = 0; pages < kMostUserPages; ++pages) {
-    UsersPage page;
+    ListPage page;
     const vmsrs_status status = channel.users(server, cursor, records, page);
     if (status != VMSRS_OK) return status;
     users.insert(users.end(), records.begin(),
                  records.begin() + static_cast<std::ptrdiff_t>(page.count));
+    if (page.next_cursor == 0) return VMSRS_OK;
+    cursor = page.next_cursor;
+  }
+  return VMSRS_OK;
+}
+
+vmsrs_status read_regions(Channel& channel, std::uint32_t server,
+                          std::vector<vmsrs_region_info>& regions) {
+  std::array<vmsrs_region_info, VMSRS_MAX_REGIONS> records;
+  std::uint64_t cursor = 0;
+  for (std::size_t pages = 0; pages < VMSRS_MAX_REGIONS; ++pages) {
+    ListPage page;
+    const vmsrs_status status = channel.regions(server, cursor, records, page);
+    if (status != VMSRS_OK) return status;
+    regions.insert(regions.end(), records.begin(),
+                   records.begin() + static_cast<std::ptrdiff_t>(page.count));
     if (page.next_cursor == 0) return VMSRS_OK;
     cursor = page.next_cursor;
   }

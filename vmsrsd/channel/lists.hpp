@@ -12,6 +12,8 @@ namespace vmsrs::channel {
 [[nodiscard]] vmsrs_status read_servers(Channel& channel, std::vector<vmsrs_server_info>& servers);
 [[nodiscard]] vmsrs_status read_users(Channel& channel, std::uint32_t server,
                                       std::vector<vmsrs_user_info>& users);
+[[nodiscard]] vmsrs_status read_regions(Channel& channel, std::uint32_t server,
+                                        std::vector<vmsrs_region_info>& regions);
 [[nodiscard]] vmsrs_status read_exits(Channel& channel, std::vector<vmsrs_exits>& exits);
 
 // From record `cursor` on; `next` is the number to go on with.

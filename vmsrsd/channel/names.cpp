@@ -12,6 +12,14 @@ const char* name_in(const std::array<const char*, N>& names, std::uint32_t numbe
   return number < names.size() ? names[number] : "unknown";
 }
 
+std::string printable_name(const char (&text)[VMSRS_NAME_BYTES]) {
+  std::string name(text, strnlen(text, sizeof text));
+  for (char& c : name) {
+    if (c < ' ' || c > '~') c = '?';
+  }
+  return name;
+}
+
 constexpr std::array<const char*, 4> kIsolationNames = {"unknown", "hypervisor", "process", "none"};
 constexpr std::array<const char*, 3> kDevicesNames = {"unknown", "confined", "free"};
 constexpr std::array<const char*, 3> kLogLevelNames = {"info", "warning", "error"};
@@ -19,14 +27,16 @@ constexpr std::array<const char*, 6> kMemoryUseNames = {"unknown", "image",   "o
                                                         "storage", "windows", "iommu"};
 constexpr std::array<const char*, 4> kGuestCpuStateNames = {"unknown", "held", "waits", "lost"};
 constexpr std::array<const char*, 4> kUserStateNames = {"collected", "active", "crashed", "stuck"};
+constexpr std::array<const char*, 5> kRegionStateNames = {"unknown", "kept", "filling", "live",
+                                                          "leaving"};
 constexpr std::array<const char*, 5> kVerdictNames = {"ok", "violated", "pending", "unverified",
                                                       "unprotected"};
 constexpr std::array<const char*, VMSRS_STATUS_COUNT> kStatusNames = {
-    "ok",         "unknown call",  "bad version",  "bad argument", "bad address", "bad length",
-    "unaligned",  "page to touch", "not attached", "busy",         "denied",      "no storage",
-    "no region",  "overlap",       "no user",      "user exists",  "no slot",     "crashed",
-    "again",      "not found",     "wrong state",  "throttled",    "repeat",      "drain",
-    "wait",       "read only",     "join",         "27",           "28",          "29",
+    "ok",          "unknown call",  "bad version",  "bad argument", "bad address", "bad length",
+    "unaligned",   "page to touch", "not attached", "busy",         "denied",      "no storage",
+    "no region",   "overlap",       "no user",      "user exists",  "no slot",     "crashed",
+    "again",       "not found",     "wrong state",  "throttled",    "repeat",      "drain",
+    "wait",        "read only",     "join",         "27",           "28",          "29",
     "other shape", "no engine"};
 
 }  // namespace
@@ -60,6 +70,7 @@ const char* guest_end_name(std::uint32_t kind) { return name_in(kGuestEndNames, 
 const char* guest_cpu_state_name(std::uint32_t state) {
   return name_in(kGuestCpuStateNames, state);
 }
+const char* region_state_name(std::uint32_t state) { return name_in(kRegionStateNames, state); }
 const char* user_state_name(std::uint32_t state) { return name_in(kUserStateNames, state); }
 const char* containment_name(std::uint32_t mode) { return name_in(kContainmentNames, mode); }
 std::optional<std::uint32_t> containment_called(const std::string& name) {
@@ -98,12 +109,7 @@ std::string label_text(std::span<const std::uint8_t> label) {
   return text;
 }
 
-std::string server_name(const vmsrs_server_info& info) {
-  std::string name(info.name, strnlen(info.name, sizeof(info.name)));
-  for (char& c : name) {
-    if (c < ' ' || c > '~') c = '?';
-  }
-  return name;
-}
+std::string server_name(const vmsrs_server_info& info) { return printable_name(info.name); }
+std::string region_name(const vmsrs_region_info& info) { return printable_name(info.name); }
 
 }  // namespace vmsrs::channel

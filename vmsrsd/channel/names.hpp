@@ -29,6 +29,7 @@ extern const std::array<const char*, VMSRS_EVENT_TYPE_COUNT> kEventTypeNames;
 extern const std::array<const char*, VMSRS_GUEST_END_KIND_COUNT> kGuestEndNames;
 [[nodiscard]] const char* guest_end_name(std::uint32_t kind);
 [[nodiscard]] const char* guest_cpu_state_name(std::uint32_t state);
+[[nodiscard]] const char* region_state_name(std::uint32_t state);
 [[nodiscard]] const char* user_state_name(std::uint32_t state);
 // own, contain, observe, off.
 extern const std::array<const char*, 4> kContainmentNames;
@@ -47,5 +48,6 @@ extern const std::array<const char*, 4> kContainmentNames;
 
 // Bounded, and with anything but printable ASCII replaced: safe in JSON, labels and terminals.
 [[nodiscard]] std::string server_name(const vmsrs_server_info& info);
+[[nodiscard]] std::string region_name(const vmsrs_region_info& info);  // empty: it has none
 
 }  // namespace vmsrs::channel

@@ -60,9 +60,24 @@ class SerialChannel final : public Channel {
     return below_.server(index, info);
   }
   vmsrs_status users(std::uint32_t server, std::uint64_t cursor, std::span<vmsrs_user_info> records,
-                     UsersPage& page) override {
+                     ListPage& page) override {
     const std::lock_guard lock(mutex_);
     return below_.users(server, cursor, records, page);
+  }
+  vmsrs_status regions(std::uint32_t server, std::uint64_t cursor,
+                       std::span<vmsrs_region_info> records, ListPage& page) override {
+    const std::lock_guard lock(mutex_);
+    return below_.regions(server, cursor, records, page);
+  }
+  vmsrs_status region_map(std::uint32_t server, std::uint32_t region, bool anew,
+                          vmsrs_region_map& map) override {
+    const std::lock_guard lock(mutex_);
+    return below_.region_map(server, region, anew, map);
+  }
+  vmsrs_status records(std::uint32_t server, std::uint64_t region, std::uint64_t cursor,
+                       std::span<vmsrs_record_info> records, ListPage& page) override {
+    const std::lock_guard lock(mutex_);
+    return below_.records(server, region, cursor, records, page);
   }
   vmsrs_status label(const vmsrs_user_info& user, UserLabel& label) override {
     const std::lock_guard lock(mutex_);

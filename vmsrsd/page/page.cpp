@@ -21,6 +21,9 @@ namespace {
 using Json = api::Json;
 
 constexpr std::size_t kMostUsers = 50;
+constexpr std::size_t kMostMaps = 32;
+// How often regions are looked at for the page, however many look at that.
+constexpr std::uint64_t kMapNs = 10'000'000'000;
 
 Json users_of(channel::Channel& channel, const std::vector<vmsrs_server_info>& servers) {
   std::vector<Json> list;
@@ -77,6 +80,46 @@ Json servers_of(const std::vector<vmsrs_server_info>& servers) {
   return list;
 }
 
+Json map_of(const vmsrs_server_info& server, const vmsrs_region_info& region,
+            const vmsrs_region_map& map) {
+  Json owned = Json::array(), contended = Json::array(), restored = Json::array();
+  for (std::uint32_t i = 0; i < map.bucket_count && i < VMSRS_MAP_BUCKETS; ++i) {
+    owned.push_back(map.buckets[i].owned);
+    contended.push_back(map.buckets[i].contended);
+    restored.push_back(map.buckets[i].restored);
+  }
+  return {{"server", channel::server_name(server)},
+          {"region", region.region},
+          {"name", channel::region_name(region)},
+          {"state", channel::region_state_name(region.state)},
+          {"bytes", region.bytes},
+          {"bucket_bytes", map.bucket_granules * region.granule_bytes},
+          {"age_seconds",
+           map.is_taken != 0 ? Json(static_cast<double>(map.age_ns) / 1e9) : Json(nullptr)},
+          {"hidden_only", (map.flags & VMSRS_MAP_HIDDEN_ONLY) != 0},
+          {"owned", std::move(owned)},
+          {"contended", std::move(contended)},
+          {"restored", std::move(restored)}};
+}
+
+// Waits for nobody: a look that is asked for here is shown when the page is asked for again.
+Json maps_of(channel::Channel& channel, const std::vector<vmsrs_server_info>& servers) {
+  Json list = Json::array();
+  for (const vmsrs_server_info& server : servers) {
+    std::vector<vmsrs_region_info> regions;
+    if (read_regions(channel, server.server, regions) != VMSRS_OK) break;
+    for (const vmsrs_region_info& region : regions) {
+      if (list.size() == kMostMaps) return list;
+      vmsrs_region_map map;
+      vmsrs_status status = channel.region_map(server.server, region.region, false, map);
+      if (status == VMSRS_WRONG_STATE || (status == VMSRS_OK && map.age_ns >= kMapNs))
+        status = channel.region_map(server.server, region.region, true, map);
+      if (status == VMSRS_OK || status == VMSRS_AGAIN) list.push_back(map_of(server, region, map));
+    }
+  }
+  return list;
+}
+
 Json document(channel::Channel& channel, const daemon::CheckLedger& ledger, const History& history,
               const daemon::Clock& clock) {
   vmsrs_stats stats{};
@@ -91,6 +134,7 @@ Json document(channel::Channel& channel, const daemon::CheckLedger& ledger, cons
           {"host", api::status_document(stats, servers)},
           {"servers", servers_of(servers)},
           {"users", users_of(channel, servers)},
+          {"maps", maps_of(channel, servers)},
           {"last_check", api::last_check_document(last)},
           {"checks", last ? api::checks_document(last->report, servers) : Json::array()},
           {"history", history_of(history)}};

@@ -162,6 +162,38 @@ function showServers(servers) {
   ])));
 }
 
+// A mark for each part of the region, in rows; what it shows its height tells as well as its colour.
+function regionMap(map) {
+  const columns = 32, across = 11, tall = 18, rows = Math.ceil(map.owned.length / columns);
+  const sum = (counts) => counts.reduce((all, count) => all + count, 0);
+  const name = `${map.server}, region ${map.region}${map.name === "" ? "" : ` (${map.name})`}`;
+  const [owned, contended, restored] = [map.owned, map.contended, map.restored].map(sum);
+  const counts = map.age_seconds === null ? `${restored} restorations, nobody has looked yet` :
+    `${owned} granules owned, ${contended} contended, ${restored} restorations, as of ${duration(map.age_seconds)} ago`;
+  const figure = element("figure");
+  figure.append(element("figcaption", name));
+  figure.append(element("p", `${map.state}, ${size(map.bytes)}, ${size(map.bucket_bytes)} a mark: ${counts}` +
+    (map.hidden_only ? "; from hidden memory alone" : ""), "note"));
+  const svg = drawing("svg", { viewBox: `0 0 ${columns * across} ${rows * (tall + 4)}`, role: "img",
+    "aria-label": `${name}: ${counts}` });
+  map.owned.forEach((_, place) => {
+    const x = (place % columns) * across, bottom = Math.floor(place / columns) * (tall + 4) + tall;
+    const [what, height] = map.contended[place] > 0 ? ["contended", tall] : map.owned[place] > 0 ? ["owned", 11] :
+      map.restored[place] > 0 ? ["restored", 5] : ["cell", 1];
+    const mark = drawing("rect", { class: what, x, y: bottom - height, width: across - 2, height });
+    mark.append(drawing("title", {}, `from ${size(place * map.bucket_bytes)}: ${map.owned[place]} owned, ` +
+      `${map.contended[place]} contended, ${map.restored[place]} restorations`));
+    svg.append(mark);
+  });
+  figure.append(svg);
+  return figure;
+}
+
+function showMaps(maps) {
+  if (maps.length === 0) fill("maps", element("p", "No server has a region.", "note"));
+  else fill("maps", ...maps.map(regionMap));
+}
+
 function showChecks(last, checks, now) {
   if (last === null) {
     fill("checks", element("p", "None since vmsrsd was started: vmsrsctl check", "note"));
@@ -186,6 +218,7 @@ function show(page) {
   showUsers(page.users);
   showHistory(page.history);
   showServers(page.servers);
+  showMaps(page.maps);
   showChecks(page.last_check, page.checks, page.time);
   at("time").textContent = `as of ${new Date(page.time * 1000).toLocaleTimeString()}`;
 }

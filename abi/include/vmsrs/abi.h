@@ -93,6 +93,9 @@ enum vmsrs_call {
   VMSRS_CALL_MGMT_GUEST_ENDS = 0x218,
   VMSRS_CALL_MGMT_GUEST_CPU = 0x219,
   VMSRS_CALL_MGMT_EVENTS = 0x21a,
+  VMSRS_CALL_MGMT_REGIONS = 0x21b,
+  VMSRS_CALL_MGMT_REGION_MAP = 0x21c,
+  VMSRS_CALL_MGMT_RECORDS = 0x21d,
   VMSRS_CALL_MGMT_DEFINE = 0x220,
   VMSRS_CALL_MGMT_COLLECT = 0x221,
   VMSRS_CALL_MGMT_REAP = 0x222,
@@ -513,6 +516,75 @@ struct vmsrs_user_info {
   uint32_t label_bytes;   /* of what MGMT_LABEL gives; 0: it has no label */
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_user_info) == 112, "layout");
+
+/* MGMT_REGIONS: a region of a server. */
+enum vmsrs_region_state {
+  VMSRS_REGION_KEPT = 1,    /* named, and no process has it: its mirror waits for one */
+  VMSRS_REGION_FILLING = 2, /* not protected yet */
+  VMSRS_REGION_LIVE = 3,
+  VMSRS_REGION_LEAVING = 4 /* its last process has died: it goes, or is kept, piece by piece */
+};
+#define VMSRS_REGION_CLAIMS 1u /* it has claims; else every store is a call */
+#define VMSRS_REGION_EAGER 2u  /* VMSRS_PROFILE_EAGER */
+struct vmsrs_region_info {
+  char name[VMSRS_NAME_BYTES]; /* empty: it has none */
+  uint32_t region;             /* its number; free for another region once this one is gone */
+  uint32_t state;              /* enum vmsrs_region_state */
+  uint64_t bytes;
+  uint64_t filled_bytes; /* while it is being filled: how far that is; KEPT: 0 */
+  uint32_t granule_bytes;
+  uint32_t flags; /* VMSRS_REGION_... */
+  uint32_t process_count; /* that have it */
+  uint32_t process_id;    /* of the first of them to attach; 0: none has it */
+  uint64_t address;       /* in that process; 0: none has it */
+  uint64_t record_count;
+  uint32_t mirror_pages; /* of hidden memory */
+  uint32_t head_pages;   /* the same, for finding the records of a granule */
+  uint64_t restore_count; /* granules restored since it was profiled, each time counted */
+};
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_region_info) == 104, "layout");
+
+/* MGMT_REGION_MAP: where in a region something is going on. */
+#define VMSRS_MAP_BUCKETS 128u
+#define VMSRS_MAP_HIDDEN_ONLY 1u /* no thread could be asked for the claims: only records count */
+#define VMSRS_MAP_UNREADABLE 2u  /* some claims could not be read: of their granules only records */
+struct vmsrs_map_bucket {
+  uint32_t granules;  /* in it */
+  uint32_t owned;     /* that an unfinished user, crashed or not, has by a claim or by a record */
+  uint32_t recorded;  /* with records, or frozen; of these: */
+  uint32_t contended; /* with records of more than one user */
+  uint64_t restored;  /* granules restored since the region was profiled, each time counted */
+};
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_map_bucket) == 24, "layout");
+struct vmsrs_region_map {
+  uint32_t region;
+  uint32_t bucket_count;
+  uint64_t bucket_granules; /* of each bucket but the last, which may have fewer */
+  uint32_t is_taken;        /* 0: owned, recorded and contended say nothing, for nobody has looked yet */
+  uint32_t flags;           /* VMSRS_MAP_... */
+  uint64_t age_ns;          /* since the look at them ended; restored is of now */
+  uint64_t duration_ns;     /* of that look */
+  struct vmsrs_map_bucket buckets[VMSRS_MAP_BUCKETS];
+};
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_region_map) == 40 + 24 * VMSRS_MAP_BUCKETS, "layout");
+
+/* MGMT_RECORDS: what one user wrote into one granule, and has not finished. */
+#define VMSRS_EVERY_REGION (~0ull)
+#define VMSRS_RECORD_VALUES 1u /* recorded_bytes and committed_bytes are given */
+struct vmsrs_record_info {
+  uint64_t sequence; /* of the server's records: the newer the higher */
+  uint64_t generation;
+  uint64_t mask; /* bytes written, bit i: byte i; 0: the granule is frozen for this user */
+  uint32_t region;
+  uint32_t granule;
+  uint32_t slot;  /* of the user */
+  uint32_t state; /* of the user, enum vmsrs_user_state */
+  uint32_t granule_bytes;
+  uint32_t flags;               /* VMSRS_RECORD_... */
+  uint8_t recorded_bytes[64];   /* those of the mask; the others are 0 */
+  uint8_t committed_bytes[64];  /* of the whole granule */
+};
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_record_info) == 176, "layout");
 
 /* MGMT_EVENTS: what has happened, in the order in which the engine came to know of it. */
 enum vmsrs_event_type {

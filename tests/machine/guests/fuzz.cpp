@@ -136,7 +136,7 @@ class Fuzzer {
   guest::Call meant() {
     const std::uint64_t at = region_ + (below(kRegionBytes) & ~std::uint64_t{7}),
                         to = buffer_ + below(kPage);
-    switch (below(20)) {
+    switch (below(23)) {
       case 0:
         return {.number = VMSRS_CALL_USER_BEGIN, .rdi = below(8), .rsi = below(8) == 0 ? 1u : 0u};
       case 1:
@@ -184,6 +184,27 @@ class Fuzzer {
       case 16:
         return {
             .number = VMSRS_CALL_MGMT_CHECK, .rdi = token_, .rsi = below(2), .rdx = to, .r10 = 256};
+      case 17:
+        return {.number = VMSRS_CALL_MGMT_REGIONS,
+                .rdi = token_,
+                .rsi = below(4),
+                .r10 = to,
+                .r8 = below(2000)};
+      case 18:
+        return {.number = VMSRS_CALL_MGMT_REGION_MAP,
+                .rdi = token_,
+                .rsi = below(4),
+                .rdx = below(2),
+                .r10 = to,
+                .r8 = below(4000),
+                .r9 = below(2)};
+      case 19:
+        return {.number = VMSRS_CALL_MGMT_RECORDS,
+                .rdi = token_,
+                .rsi = below(4),
+                .rdx = below(2) == 0 ? VMSRS_EVERY_REGION : below(2),
+                .r8 = to,
+                .r9 = below(4000)};
       default:
         return {.number = VMSRS_CALL_STORE,
                 .rdi = at,

@@ -2,6 +2,8 @@
 // How long management calls take at most, by a clock that counts instructions (run-guest.py
 // --icount), on a machine whose tables are full: its servers, all users of one of them with
 // records, half of the users crashed.
+#include <vmsrs/claims.h>
+
 #include "server.hpp"
 
 namespace {
@@ -10,6 +12,7 @@ namespace {
 constexpr uint64_t kMostInstructions = 150'000;
 constexpr uint64_t kFsBase = 0xc0000100;
 constexpr uint64_t kRegion = 0x8000000, kRegionBytes = 64 << 10, kGranule = 8;
+constexpr uint64_t kClaims = 0x8100000, kAreas = 0x8200000;
 constexpr uint32_t kProcess = 100;
 
 alignas(4096) uint8_t buffer[16 * 4096];
@@ -43,6 +46,45 @@ void fill_tables() {
   }
 }
 
+void profile_region(uint64_t claims) {
+  Call profile{.number = VMSRS_CALL_PROFILE,
+               .rdi = kRegion,
+               .rsi = kRegionBytes,
+               .rdx = kGranule,
+               .r8 = claims};
+  make(profile, VMSRS_OK, "PROFILE");
+  make({.number = VMSRS_CALL_PROFILE_FILL, .rdi = profile.rdx}, VMSRS_OK, "PROFILE_FILL");
+}
+
+// Every granule has records of two users.
+void fill_with_records() {
+  attach_server("server-a", kProcess);
+  profile_region(0);
+  for (const uint64_t user : {uint64_t{0}, uint64_t{1}}) {
+    become_thread(user);
+    make({.number = VMSRS_CALL_USER_BEGIN}, VMSRS_OK, "USER_BEGIN");
+    make({.number = VMSRS_CALL_FILL_RANGE, .rdi = kRegion, .rsi = user, .rdx = kRegionBytes},
+         VMSRS_OK, "FILL_RANGE");
+  }
+}
+
+// Every granule has an owner, by its claim.
+void fill_with_claims() {
+  attach_server("server-a", kProcess);
+  make({.number = VMSRS_CALL_USER_AREAS, .rdi = kAreas, .rsi = VMSRS_MIN_USER_AREA_BYTES}, VMSRS_OK,
+       "USER_AREAS");
+  profile_region(kClaims);
+  become_thread(0);
+  Call begin{.number = VMSRS_CALL_USER_BEGIN};
+  make(begin, VMSRS_OK, "USER_BEGIN");
+  const uint64_t slot = begin.rdx;
+  const auto* const window = reinterpret_cast<const vmsrs_window*>(ranges().windows);
+  const uint64_t generation = window->users[slot] >> 2;
+  auto* const claims = reinterpret_cast<vmsrs_claim*>(kClaims);
+  for (uint64_t granule = 0; granule < kRegionBytes / kGranule; ++granule)
+    claims[granule] = {vmsrs_tag(vmsrs_tag_body(VMSRS_TAG_OWN, slot, generation), granule), 1};
+}
+
 // One call: adds to the longest one of that name. Its status.
 uint64_t measured(Call& call, uint64_t& longest) {
   const uint64_t begin = tsc();
@@ -74,10 +116,41 @@ void list(const char* name, const Call& asked, uint64_t Call::*at, uint64_t end)
     expect_equal(measured(call, longest), VMSRS_OK, name);
     records += call.rdx;
     cursor = call.rsi;
-    if (call.rdx == 0 || cursor == end) break;
+    if (cursor == end || (call.rdx == 0 && end != 0)) break;
   }
   expect(records > 0, name);
   report_length(name, longest);
+}
+
+// A new look at region 0, by calls that `work` makes between two of management's.
+template <typename Work>
+void look_in_pieces(const char* name, Work work) {
+  uint64_t longest = 0, pieces = 0;
+  for (uint64_t status = VMSRS_AGAIN; status == VMSRS_AGAIN; ++pieces) {
+    Call call{.number = VMSRS_CALL_MGMT_REGION_MAP,
+              .rdi = token,
+              .r10 = address_of(buffer),
+              .r8 = sizeof(vmsrs_region_map),
+              .r9 = pieces == 0};
+    status = measured(call, longest);
+    expect(status == VMSRS_OK || status == VMSRS_AGAIN, name);
+    if (status == VMSRS_AGAIN) work();
+  }
+  const auto& map = *reinterpret_cast<const vmsrs_region_map*>(buffer);
+  for (uint64_t i = 0; i < map.bucket_count; ++i)
+    expect_equal(map.buckets[i].owned, map.buckets[i].granules, "owned granules");
+  say("calls for a map", pieces);
+  report_length(name, longest);
+}
+
+void reap_in_pieces(uint64_t& longest) {
+  uint64_t pieces = 0;
+  for (uint64_t status = VMSRS_AGAIN; status == VMSRS_AGAIN; ++pieces) {
+    Call reap{.number = VMSRS_CALL_MGMT_REAP, .rdi = token, .rdx = kProcess};
+    status = measured(reap, longest);
+    expect(status == VMSRS_OK || status == VMSRS_AGAIN, "MGMT_REAP");
+  }
+  say("pieces of a death", pieces);
 }
 
 void check_in_pieces() {
@@ -155,14 +228,30 @@ void case_management_bounds() {
   expect_equal(measured(close, longest), VMSRS_OK, "MGMT_CLOSE");
   report_length("MGMT_OPEN, MGMT_CLOSE", longest);
   longest = 0;
-  uint64_t pieces = 0;
-  for (uint64_t status = VMSRS_AGAIN; status == VMSRS_AGAIN; ++pieces) {
-    Call reap{.number = VMSRS_CALL_MGMT_REAP, .rdi = token, .rdx = kProcess};
-    status = measured(reap, longest);
-    expect(status == VMSRS_OK || status == VMSRS_AGAIN, "MGMT_REAP");
-  }
-  say("pieces of a death", pieces);
+  reap_in_pieces(longest);
   report_length("MGMT_REAP of a process with 2,048 records", longest);
+  fill_with_records();
+  list("MGMT_REGIONS", {.number = VMSRS_CALL_MGMT_REGIONS, .r10 = to, .r8 = sizeof(buffer)},
+       &Call::rdx, 0);
+  look_in_pieces("MGMT_REGION_MAP", [] {});
+  list("MGMT_RECORDS",
+       {.number = VMSRS_CALL_MGMT_RECORDS,
+        .rdx = VMSRS_EVERY_REGION,
+        .r8 = to,
+        .r9 = sizeof(buffer)},
+       &Call::r10, 0);
+  longest = 0;
+  reap_in_pieces(longest);
+  report_length("MGMT_REAP of a process with 16,384 records", longest);
+  fill_with_claims();
+  uint64_t longest_service = 0;
+  look_in_pieces("MGMT_REGION_MAP, with claims", [&] {
+    const uint64_t begin = tsc();
+    Call service{.number = VMSRS_CALL_SERVICE};
+    expect_equal(call_from_ring3(service), VMSRS_AGAIN, "SERVICE");
+    if (tsc() - begin > longest_service) longest_service = tsc() - begin;
+  });
+  report_length("SERVICE of a map", longest_service);
 }
 
 // How long it takes to refuse a wrong secret does not tell how much of it is right. The hypervisor

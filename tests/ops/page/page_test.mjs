@@ -44,6 +44,14 @@ const made = {
     { server: markup, slot: 7, state: "stuck", kind: "wild", suppressed_seconds: 300, records: 4 },
     { server: markup, slot: 8, state: "crashed", kind: "null", suppressed_seconds: 1.25, records: 0 },
   ],
+  maps: [
+    { server: markup, region: 0, name: "carts", state: "live", bytes: 1 << 20, bucket_bytes: 8192, age_seconds: 2,
+      hidden_only: false, owned: Array.from({ length: 128 }, (_, i) => (i < 40 ? 3 : 0)),
+      contended: Array.from({ length: 128 }, (_, i) => (i < 7 ? 1 : 0)),
+      restored: Array.from({ length: 128 }, (_, i) => (i > 30 && i < 60 ? 2 : 0)) },
+    { server: "roster", region: 3, name: "", state: "kept", bytes: 4096, bucket_bytes: 64, age_seconds: null,
+      hidden_only: true, owned: Array(64).fill(0), contended: Array(64).fill(0), restored: Array(64).fill(0) },
+  ],
   last_check: { time: 1699999990, ok: false, violated: 1, unverified: 0, unprotected: 0 },
   checks: [
     { name: "mirror", verdict: "violated", examined: 12, violations: 3, reason: null },
@@ -74,6 +82,7 @@ const tests = {
     await until("an answer", async () => (await page.textContent("#mode")).startsWith("normal"));
     assert.equal(await page.textContent("#users"), "Nobody.");
     assert.match(await page.textContent("#checks"), /None since vmsrsd was started/);
+    assert.equal(await page.textContent("#maps"), "No server has a region.");
     assert.ok(await page.isHidden("#problem"));
     assert.deepEqual(page.complaints, []);
   },
@@ -87,6 +96,17 @@ const tests = {
     const bars = (place) => page.locator("#plots figure").nth(place).locator(".bar").count();
     assert.deepEqual([await bars(0), await bars(1), await bars(2)], [2, 1, 3]);
     assert.match(await page.locator("#checks tbody tr").nth(0).textContent(), /mirror.*violated.*12.*3/);
+    const maps = page.locator("#maps figure");
+    assert.equal(await maps.count(), 2);
+    const marks = async (place, what) => maps.nth(place).locator(`.${what}`).count();
+    assert.deepEqual([await marks(0, "contended"), await marks(0, "owned"), await marks(0, "restored"), await marks(0, "cell")],
+      [7, 33, 20, 68]);
+    const heights = await maps.nth(0).locator("rect").evaluateAll((all) =>
+      Object.fromEntries(all.map((rect) => [rect.getAttribute("class"), rect.getAttribute("height")])));
+    assert.equal(new Set(Object.values(heights)).size, 4);  // told apart without colours
+    assert.match(await maps.nth(0).textContent(), /carts.*120 granules owned, 7 contended, 58 restorations/);
+    assert.match(await maps.nth(1).textContent(), /roster, region 3.*kept.*nobody has looked yet.*hidden memory alone/);
+    if (pictures !== undefined) await page.locator("#maps").screenshot({ path: join(pictures, "page-maps.png") });
     assert.match(await page.textContent("#host"), /not kept from hidden memory/);
     if (pictures !== undefined) await page.screenshot({ path: join(pictures, "page-light.png") });
     assert.deepEqual(page.complaints, []);
