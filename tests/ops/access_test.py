@@ -10,7 +10,7 @@ import ssl
 import tempfile
 import unittest
 
-from daemon_site import HASH, NOBODY, Authority, Site, ask, eventually, free_port
+from daemon_site import NOBODY, Authority, Site, ask, eventually, free_port
 
 
 def as_account(account, groups, work):
@@ -42,7 +42,7 @@ class Sockets(unittest.TestCase):
             self.assertNotIn("POST", site.log_text())
 
     def test_values_of_records_are_for_operators(self):
-        with Site({"servers": [{"name": "shop", "attach_secret_sha256": HASH}]}) as site:
+        with Site() as site:
             path = "/v1/servers/shop/records"
             self.assertEqual(site.get(path, where=site.read_only)[0], 200)
             self.assertEqual(site.get(path + "?values=false", where=site.read_only)[0], 200)
