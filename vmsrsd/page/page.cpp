@@ -24,6 +24,7 @@ constexpr std::size_t kMostUsers = 50;
 constexpr std::size_t kMostMaps = 32;
 // How often regions are looked at for the page, however many look at that.
 constexpr std::uint64_t kMapNs = 10'000'000'000;
+constexpr std::uint64_t kMapShare = 20;  // and of the time a twentieth at most
 
 Json users_of(channel::Channel& channel, const std::vector<vmsrs_server_info>& servers) {
   std::vector<Json> list;
@@ -112,7 +113,8 @@ Json maps_of(channel::Channel& channel, const std::vector<vmsrs_server_info>& se
       if (list.size() == kMostMaps) return list;
       vmsrs_region_map map;
       vmsrs_status status = channel.region_map(server.server, region.region, false, map);
-      if (status == VMSRS_WRONG_STATE || (status == VMSRS_OK && map.age_ns >= kMapNs))
+      const bool is_old = map.age_ns >= kMapNs && map.age_ns >= kMapShare * map.duration_ns;
+      if (status == VMSRS_WRONG_STATE || (status == VMSRS_OK && is_old))
         status = channel.region_map(server.server, region.region, true, map);
       if (status == VMSRS_OK || status == VMSRS_AGAIN) list.push_back(map_of(server, region, map));
     }
