@@ -7,6 +7,7 @@
 #include "recovery/heads.hpp"
 #include "recovery/page_pool.hpp"
 #include "recovery/record.hpp"
+#include "recovery/region_map.hpp"
 
 namespace vmsrs::recovery {
 
@@ -29,7 +30,8 @@ struct Region {
   bool has_orphans = false;   // may users own granules here that no process has any more?
   bool eager = false;         // restored at the crash, not on demand
   std::uint8_t granule_shift = 0;
-  std::uint16_t processes = 0;  // that have it in their memory: a bit each
+  std::uint8_t bucket_shift = 0;  // of its map
+  std::uint16_t processes = 0;    // that have it in their memory: a bit each
   // Guest-virtual, in the process whose call is under way; kNowhere: it has not joined the region.
   std::uint64_t address = kNowhere;
   std::uint64_t claims = kNowhere;  // of its first vmsrs_claim
@@ -40,6 +42,7 @@ struct Region {
   std::uint64_t record_count = 0;
   std::uint8_t* mirror = nullptr;
   Heads heads;
+  RegionMap* map = nullptr;  // in hidden memory, the server's
   std::uint32_t mirror_page = 0, mirror_pages = 0;
   char name[VMSRS_NAME_BYTES] = {};  // empty: none
 

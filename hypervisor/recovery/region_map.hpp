@@ -24,9 +24,12 @@ struct RegionMap {
   bool taken;   // one has ended
 };
 
-// Granules of a bucket, for a region of so many.
-constexpr std::uint64_t granules_of_bucket(std::uint64_t granules) {
-  return (granules + VMSRS_MAP_BUCKETS - 1) / VMSRS_MAP_BUCKETS;
+// Of the number of granules in a bucket, for a region of so many: a power of two, since each
+// restoration asks which bucket it is in.
+constexpr std::uint8_t bucket_shift_of(std::uint64_t granules) {
+  std::uint8_t shift = 0;
+  while (granules > std::uint64_t{VMSRS_MAP_BUCKETS} << shift) ++shift;
+  return shift;
 }
 
 }  // namespace vmsrs::recovery

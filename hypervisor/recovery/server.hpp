@@ -472,12 +472,15 @@ class Server {
   void describe(const Region& region, const RegionMap& map, vmsrs_region_map& out) const;
   void describe(const Record& record, bool values, vmsrs_record_info& out) const;
   // A granule was restored, for that cause.
-  void count_restored(const Region& region, std::uint32_t granule, std::uint64_t& cause);
-  void clear_map(const Region& region);
+  static void count_restored(const Region& region, std::uint32_t granule, std::uint64_t& cause) {
+    ++cause;
+    ++region.map->restored[granule >> region.bucket_shift];
+  }
+  void begin_map(Region& region);
   void forget_look(const Region& region);
   void want_look(const Region& region);
   static bool needs_claims(const Region& region);  // to tell who owns its granules
-  void look_at(const Region& region, std::uint32_t granule, bool claimed);
+  std::uint32_t look_at(const Region& region, std::uint32_t granule, bool claimed);
   void look_at_records(const Region& region);
   Reply look_at_claims_of(const Region& region, GuestMemory& memory);
   void end_look(const Region& region);

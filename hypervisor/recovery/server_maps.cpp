@@ -7,8 +7,10 @@
 namespace vmsrs::recovery {
 namespace {
 
-constexpr std::uint32_t kClaimsOfPiece = 2048;
-constexpr std::uint32_t kHeadsOfPiece = 2048;
+// A granule that nobody has is one.
+constexpr std::uint32_t kStepsOfPiece = 2048;
+constexpr std::uint32_t kStepsOfClaimed = 2;
+constexpr std::uint32_t kStepsOfRecorded = 4;
 constexpr std::uint32_t kRecordPagesOfCall = 16;
 
 std::uint32_t state_of(Region::State state) {
@@ -51,8 +53,7 @@ void Server::describe(const Region& region, vmsrs_region_info& out) const {
   out.record_count = region.record_count;
   out.mirror_pages = region.mirror_pages;
   out.head_pages = region.heads.page_count();
-  for (const std::uint64_t restored : maps_[index_of(region)].restored)
-    out.restore_count += restored;
+  for (const std::uint64_t restored : region.map->restored) out.restore_count += restored;
 }
 
 // Cursor: a region's number.
@@ -71,19 +72,16 @@ std::uint32_t Server::regions(std::uint64_t& cursor, vmsrs_region_info* out,
 
 // ---- maps
 
-void Server::count_restored(const Region& region, std::uint32_t granule, std::uint64_t& cause) {
-  ++cause;
-  ++maps_[index_of(region)].restored[granule / granules_of_bucket(region.granule_count())];
-}
-
 // A region begins.
-void Server::clear_map(const Region& region) {
-  clear_bytes(&maps_[index_of(region)], sizeof(RegionMap));
+void Server::begin_map(Region& region) {
+  region.map = &maps_[index_of(region)];
+  region.bucket_shift = bucket_shift_of(region.granule_count());
+  clear_bytes(region.map, sizeof(RegionMap));
 }
 
 // Its processes leave: what they owned in it is nobody's.
 void Server::forget_look(const Region& region) {
-  RegionMap& map = maps_[index_of(region)];
+  RegionMap& map = *region.map;
   map.wanted = map.taken = false;
 }
 
@@ -92,7 +90,7 @@ bool Server::needs_claims(const Region& region) {
 }
 
 void Server::want_look(const Region& region) {
-  RegionMap& map = maps_[index_of(region)];
+  RegionMap& map = *region.map;
   if (map.wanted) return;
   map.wanted = true;
   map.granule = 0;
@@ -105,7 +103,7 @@ Reply Server::region_map(std::uint64_t index, bool anew, vmsrs_region_map& out) 
   if (index >= VMSRS_MAX_REGIONS || ledger_.regions[index].state == Region::State::kNone)
     return VMSRS_NOT_FOUND;
   const Region& region = ledger_.regions[index];
-  RegionMap& map = maps_[index];
+  RegionMap& map = *region.map;
   if (anew) want_look(region);
   if (!map.wanted && !map.taken) return VMSRS_WRONG_STATE;
   if (map.wanted) {
@@ -122,7 +120,7 @@ void Server::describe(const Region& region, const RegionMap& map, vmsrs_region_m
   out = vmsrs_region_map{};
   const std::uint64_t granules = region.granule_count();
   out.region = index_of(region);
-  out.bucket_granules = granules_of_bucket(granules);
+  out.bucket_granules = std::uint64_t{1} << region.bucket_shift;
   out.bucket_count =
       static_cast<std::uint32_t>((granules + out.bucket_granules - 1) / out.bucket_granules);
   out.is_taken = map.taken;
@@ -145,18 +143,19 @@ void Server::describe(const Region& region, const RegionMap& map, vmsrs_region_m
   }
 }
 
-void Server::look_at(const Region& region, std::uint32_t granule, bool claimed) {
+// Returns the steps that it took.
+std::uint32_t Server::look_at(const Region& region, std::uint32_t granule, bool claimed) {
   const bool recorded = region.heads[granule] != kNoRecord;
-  if (!claimed && !recorded) return;
-  RegionMap::Found& found =
-      maps_[index_of(region)].finding[granule / granules_of_bucket(region.granule_count())];
+  if (!claimed && !recorded) return 1;
+  RegionMap::Found& found = region.map->finding[granule >> region.bucket_shift];
   ++found.owned;
   found.recorded += recorded;
   found.contended += recorded && ledger_.contended(region, granule);
+  return recorded ? kStepsOfRecorded : kStepsOfClaimed;
 }
 
 void Server::end_look(const Region& region) {
-  RegionMap& map = maps_[index_of(region)];
+  RegionMap& map = *region.map;
   copy_bytes(map.found, map.finding, sizeof map.found);
   map.found_flags = map.finding_flags;
   map.ended_ns = platform_->now_ns();
@@ -168,13 +167,13 @@ void Server::end_look(const Region& region) {
 // Hidden memory alone says who has what: where every store is a call, and where no process has the
 // region or may store to it yet.
 void Server::look_at_records(const Region& region) {
-  RegionMap& map = maps_[index_of(region)];
+  RegionMap& map = *region.map;
   const std::uint64_t end = region.filled_granules();
   if (region.has_claims || region.processes == 0) map.finding_flags |= VMSRS_MAP_HIDDEN_ONLY;
-  for (std::uint32_t i = 0; i < kHeadsOfPiece && map.granule < end; ++i) {
+  for (std::uint32_t steps = 0; steps < kStepsOfPiece && map.granule < end;) {
     const auto granule = static_cast<std::uint32_t>(map.granule);
     const std::uint64_t next = region.heads.skip_from(granule);
-    if (next == granule) look_at(region, granule, false);
+    steps += next == granule ? look_at(region, granule, false) : 1;
     map.granule = next == granule ? next + 1 : next;
   }
   if (map.granule >= end) end_look(region);
@@ -182,9 +181,9 @@ void Server::look_at_records(const Region& region) {
 
 // The next claims. Those that cannot be read say nothing.
 Reply Server::look_at_claims_of(const Region& region, GuestMemory& memory) {
-  RegionMap& map = maps_[index_of(region)];
+  RegionMap& map = *region.map;
   const std::uint64_t end = region.granule_count();
-  for (std::uint32_t i = 0; i < kClaimsOfPiece && map.granule < end;) {
+  for (std::uint32_t steps = 0; steps < kStepsOfPiece && map.granule < end;) {
     const std::uint64_t address = region.claims + map.granule * sizeof(vmsrs_claim);
     const std::uint64_t in_page =
         (VMSRS_PAGE_BYTES - address % VMSRS_PAGE_BYTES) / sizeof(vmsrs_claim);
@@ -193,12 +192,12 @@ Reply Server::look_at_claims_of(const Region& region, GuestMemory& memory) {
     if (outcome.result == MemoryResult::kTouch) return reply_for(outcome);
     if (!outcome) map.finding_flags |= VMSRS_MAP_UNREADABLE;
     const auto* const claims = outcome ? reinterpret_cast<const vmsrs_claim*>(at) : nullptr;
-    for (std::uint64_t k = 0; k < in_page && i < kClaimsOfPiece && map.granule < end;
-         ++k, ++i, ++map.granule) {
+    for (std::uint64_t k = 0; k < in_page && steps < kStepsOfPiece && map.granule < end;
+         ++k, ++map.granule) {
       const auto granule = static_cast<std::uint32_t>(map.granule);
       const bool claimed = claims != nullptr && owner_of_granule(claimant_of(
                                                     load_word(claims[k].tag), granule)) != kNoSlot;
-      look_at(region, granule, claimed);
+      steps += look_at(region, granule, claimed);
     }
   }
   if (map.granule >= end) end_look(region);
@@ -208,8 +207,7 @@ Reply Server::look_at_claims_of(const Region& region, GuestMemory& memory) {
 // What lies in regions that the caller's process has not joined is left to the others.
 Reply Server::serve_maps(GuestMemory& memory) {
   for (const Region& region : ledger_.regions) {
-    if (region.state == Region::State::kNone || !maps_[index_of(region)].wanted ||
-        !needs_claims(region))
+    if (region.state == Region::State::kNone || !region.map->wanted || !needs_claims(region))
       continue;
     if (region.joined()) return look_at_claims_of(region, memory);
     call_for_service();

@@ -84,7 +84,7 @@ Reply Server::profile_new(const Region& wanted, Thread thread) {
   }
   region.state = Region::State::kFilling;
   *free = region;
-  clear_map(*free);
+  begin_map(*free);
   set_place(*free, wanted.address, wanted.claims);
   return {VMSRS_OK, index_of(*free)};
 }
