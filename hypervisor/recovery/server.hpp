@@ -477,7 +477,7 @@ class Server {
   void forget_look(const Region& region);
   void want_look(const Region& region);
   static bool needs_claims(const Region& region);  // to tell who owns its granules
-  void look_at(const Region& region, std::uint32_t granule, bool claimed);
+  std::uint32_t look_at(const Region& region, std::uint32_t granule, bool claimed);
   void look_at_records(const Region& region);
   Reply look_at_claims_of(const Region& region, GuestMemory& memory);
   void end_look(const Region& region);

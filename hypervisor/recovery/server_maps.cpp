@@ -7,8 +7,10 @@
 namespace vmsrs::recovery {
 namespace {
 
-constexpr std::uint32_t kClaimsOfPiece = 2048;
-constexpr std::uint32_t kHeadsOfPiece = 2048;
+// A granule that nobody has is one.
+constexpr std::uint32_t kStepsOfPiece = 2048;
+constexpr std::uint32_t kStepsOfClaimed = 2;
+constexpr std::uint32_t kStepsOfRecorded = 4;
 constexpr std::uint32_t kRecordPagesOfCall = 16;
 
 std::uint32_t state_of(Region::State state) {
@@ -145,14 +147,16 @@ void Server::describe(const Region& region, const RegionMap& map, vmsrs_region_m
   }
 }
 
-void Server::look_at(const Region& region, std::uint32_t granule, bool claimed) {
+// Returns the steps that it took.
+std::uint32_t Server::look_at(const Region& region, std::uint32_t granule, bool claimed) {
   const bool recorded = region.heads[granule] != kNoRecord;
-  if (!claimed && !recorded) return;
+  if (!claimed && !recorded) return 1;
   RegionMap::Found& found =
       maps_[index_of(region)].finding[granule / granules_of_bucket(region.granule_count())];
   ++found.owned;
   found.recorded += recorded;
   found.contended += recorded && ledger_.contended(region, granule);
+  return recorded ? kStepsOfRecorded : kStepsOfClaimed;
 }
 
 void Server::end_look(const Region& region) {
@@ -171,10 +175,10 @@ void Server::look_at_records(const Region& region) {
   RegionMap& map = maps_[index_of(region)];
   const std::uint64_t end = region.filled_granules();
   if (region.has_claims || region.processes == 0) map.finding_flags |= VMSRS_MAP_HIDDEN_ONLY;
-  for (std::uint32_t i = 0; i < kHeadsOfPiece && map.granule < end; ++i) {
+  for (std::uint32_t steps = 0; steps < kStepsOfPiece && map.granule < end;) {
     const auto granule = static_cast<std::uint32_t>(map.granule);
     const std::uint64_t next = region.heads.skip_from(granule);
-    if (next == granule) look_at(region, granule, false);
+    steps += next == granule ? look_at(region, granule, false) : 1;
     map.granule = next == granule ? next + 1 : next;
   }
   if (map.granule >= end) end_look(region);
@@ -184,7 +188,7 @@ void Server::look_at_records(const Region& region) {
 Reply Server::look_at_claims_of(const Region& region, GuestMemory& memory) {
   RegionMap& map = maps_[index_of(region)];
   const std::uint64_t end = region.granule_count();
-  for (std::uint32_t i = 0; i < kClaimsOfPiece && map.granule < end;) {
+  for (std::uint32_t steps = 0; steps < kStepsOfPiece && map.granule < end;) {
     const std::uint64_t address = region.claims + map.granule * sizeof(vmsrs_claim);
     const std::uint64_t in_page =
         (VMSRS_PAGE_BYTES - address % VMSRS_PAGE_BYTES) / sizeof(vmsrs_claim);
@@ -193,12 +197,12 @@ Reply Server::look_at_claims_of(const Region& region, GuestMemory& memory) {
     if (outcome.result == MemoryResult::kTouch) return reply_for(outcome);
     if (!outcome) map.finding_flags |= VMSRS_MAP_UNREADABLE;
     const auto* const claims = outcome ? reinterpret_cast<const vmsrs_claim*>(at) : nullptr;
-    for (std::uint64_t k = 0; k < in_page && i < kClaimsOfPiece && map.granule < end;
-         ++k, ++i, ++map.granule) {
+    for (std::uint64_t k = 0; k < in_page && steps < kStepsOfPiece && map.granule < end;
+         ++k, ++map.granule) {
       const auto granule = static_cast<std::uint32_t>(map.granule);
       const bool claimed = claims != nullptr && owner_of_granule(claimant_of(
                                                     load_word(claims[k].tag), granule)) != kNoSlot;
-      look_at(region, granule, claimed);
+      steps += look_at(region, granule, claimed);
     }
   }
   if (map.granule >= end) end_look(region);
