@@ -78,8 +78,9 @@ void fill_with_claims() {
   Call begin{.number = VMSRS_CALL_USER_BEGIN};
   make(begin, VMSRS_OK, "USER_BEGIN");
   const uint64_t slot = begin.rdx;
-  const auto* const window = reinterpret_cast<const vmsrs_window*>(ranges().windows);
-  const uint64_t generation = window->users[slot] >> 2;
+  Call end{.number = VMSRS_CALL_USER_END, .rsi = VMSRS_USER_KEEP};  // tells the next one's word
+  make(end, VMSRS_OK, "USER_END");
+  const uint64_t generation = end.rsi >> 2;
   auto* const claims = reinterpret_cast<vmsrs_claim*>(kClaims);
   for (uint64_t granule = 0; granule < kRegionBytes / kGranule; ++granule)
     claims[granule] = {vmsrs_tag(vmsrs_tag_body(VMSRS_TAG_OWN, slot, generation), granule), 1};
