@@ -61,8 +61,8 @@ entry() { # name
   printf '}\n'
 }
 
-on_hypervisor() { # kernel options
-  printf '  multiboot2 /boot/hypervisor hidden=256M secret_sha256=%s\n' "$hash"
+on_hypervisor() { # kernel options [hypervisor's options]
+  printf '  multiboot2 /boot/hypervisor hidden=256M secret_sha256=%s %s\n' "$hash" "${3-}"
   printf '  module2 /boot/%s %s\n  module2 /boot/initrd\n  module2 /boot/windows\n' "$1" "$2"
 }
 
@@ -72,7 +72,7 @@ menu() { # first entry
   printf 'insmod all_video\nset timeout=3\nset default="%s"\n' "$1"
   on_hypervisor linux "console=tty0 console=ttyS0,115200 iomem=relaxed calls=20000 quiet" | entry report
   for case in "${compared[@]}" "${attacks[@]}" "${ends[@]}"; do
-    on_hypervisor microkernel "test=$case" | entry "below $case"
+    on_hypervisor microkernel "test=$case" restart=off | entry "below $case"
   done
   for case in "${compared[@]}"; do
     printf '  linux16 /boot/microkernel test=%s\n  initrd16 /boot/microkernel\n' "$case" | entry "bare $case"

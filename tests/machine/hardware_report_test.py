@@ -6,6 +6,7 @@
     hardware_report_test.py boot FOLDER     (FOLDER: for the image)
 """
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -73,7 +74,7 @@ def check_boot(folder):
         text += said_by_machine(image)
     code, said = judged(text)
     print(said)
-    good = code == 0 and "4 of 31 entries were run, 0 not as expected" in said and "test fuzz: SUCCESS" in said
+    good = code == 0 and re.search(r"\b4 of \d+ entries were run, 0 not as expected", said) and "test fuzz: SUCCESS" in said
     return [] if good else [f"the judge's exit code is {code}"]
 
 
