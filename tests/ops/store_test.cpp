@@ -474,9 +474,11 @@ BOOST_AUTO_TEST_CASE(a_damaged_store_is_moved_aside_and_a_new_one_begins) {
 }
 
 BOOST_AUTO_TEST_CASE(damage_while_it_runs_is_found) {
+  fake.guest_ends_now = FakeChannel().guest_ends_now;
   add(1, 500);
   BOOST_TEST(pass());
   recorder->stop();
+  fake.guest_ends_now.erase(fake.guest_ends_now.begin());  // the hypervisor keeps the last ones only
   BOOST_TEST(run({"/usr/bin/sqlite3", path, "PRAGMA wal_checkpoint(TRUNCATE)"}).exit_code == 0);
   BOOST_TEST(::truncate(path.c_str(), 4096) == 0);
   add(501, 510);
@@ -484,6 +486,7 @@ BOOST_AUTO_TEST_CASE(damage_while_it_runs_is_found) {
   BOOST_TEST(fake.events_now.empty());
   check_engine_events(501, 510);
   BOOST_TEST(types()[0] == "store_damaged");
+  BOOST_TEST(ledger.counts().lost == 0u);  // what the hypervisor has forgotten was stored before
 }
 
 BOOST_AUTO_TEST_CASE(a_removed_store_is_made_anew) {

@@ -251,7 +251,8 @@ std::optional<store::Problem> EventRecorder::take_guest() {
   const std::string boot = boot_text(ends.front().boot);
   store::Cursor cursor;
   if (auto problem = store_.cursor(boot, store::Source::kGuest, cursor)) return problem;
-  const std::uint64_t wanted = std::max<std::uint64_t>(cursor.next, 1);
+  // (After damage the store is new, but what this daemon has stored is not lost.)
+  const std::uint64_t wanted = std::max<std::uint64_t>({cursor.next, guest_seen_, 1});
   note_gap("guest", boot, wanted, ends.front().sequence);
   std::erase_if(ends, [&](const vmsrs_guest_end& end) { return end.sequence < cursor.next; });
   const double start = boot_time();
@@ -270,7 +271,7 @@ std::optional<store::Problem> EventRecorder::take_guest() {
     if (auto problem = store_events(std::move(events), boot, store::Source::kGuest, cursor))
       return problem;
   }
-  guest_next_ = next;
+  guest_next_ = guest_seen_ = next;
   return std::nullopt;
 }
 

@@ -81,6 +81,7 @@ class EventRecorder {
   std::vector<store::Event> own_;  // of the daemon, not stored yet
   std::string told_gap_;           // the last one
   std::uint64_t guest_next_ = 0;   // number of the next end of the guest
+  std::uint64_t guest_seen_ = 0;   // the same; all before were stored, or told as lost
   bool stored_any_ = false;        // in this pass
   std::string told_;               // the problem that the log has been told of; empty = none
   vmsrs_status told_status_ = VMSRS_OK;
