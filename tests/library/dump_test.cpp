@@ -145,6 +145,10 @@ BOOST_AUTO_TEST_CASE(the_address_of_the_fault_is_told) {
 
 BOOST_AUTO_TEST_CASE(one_for_each_site) {
   crash_at<3>();
+  BOOST_REQUIRE_EQUAL(folder.files().size(), 1u);
+  const fs::path first = folder.files()[0];
+  struct stat before, after;
+  BOOST_REQUIRE_EQUAL(stat(first.c_str(), &before), 0);
   crash_at<3>();
   BOOST_CHECK_EQUAL(folder.files().size(), 1u);
   crash_at<4>();
@@ -154,6 +158,8 @@ BOOST_AUTO_TEST_CASE(one_for_each_site) {
   server = std::make_unique<AttachedServer>(0u, 300'000u);
   crash_at<3>();
   BOOST_CHECK_EQUAL(folder.files().size(), 2u);
+  BOOST_REQUIRE_EQUAL(stat(first.c_str(), &after), 0);
+  BOOST_CHECK_EQUAL(before.st_ino, after.st_ino);
 }
 
 BOOST_AUTO_TEST_CASE(four_in_a_minute) {
@@ -203,6 +209,8 @@ BOOST_AUTO_TEST_CASE(nothing_is_left_unless_a_folder_is_named) {
   std::uint64_t* const wild = const_cast<AttachedServer&>(server).wild();
   BOOST_CHECK_EQUAL(run([wild] { dump_caller<41>(wild); }), VMSRS_SUPPRESSED);
   BOOST_CHECK(folder.files().empty());
+  for (const auto& entry : fs::directory_iterator("/"))
+    BOOST_CHECK_MESSAGE(entry.path().extension() != ".core", entry.path());
 }
 
 BOOST_AUTO_TEST_CASE(a_folder_that_is_none_is_refused_at_attach) {
