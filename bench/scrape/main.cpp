@@ -132,7 +132,10 @@ class Host {
         if (bytes == 0) good = std::strncmp(answer, "HTTP/1.1 200", 12) == 0;
         bytes += static_cast<std::size_t>(got);
       }
-      if (!good) bytes = 0;
+      if (!good) {
+        std::fprintf(stderr, "bench_scrape: %s: %.200s\n", name, bytes != 0 ? answer : "no answer");
+        bytes = 0;
+      }
     }
     close(descriptor);
     return bytes;
