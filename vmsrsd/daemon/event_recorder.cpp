@@ -155,8 +155,7 @@ std::optional<store::Problem> EventRecorder::store_events(std::vector<store::Eve
                   appended.repeated, appended.contradicted, settings_.store);
   }
   for (std::size_t i = 0; i < events.size(); ++i)
-    if (appended.ids[i] != 0 && journal_)
-      journal_(event_document({appended.ids[i], events[i]}).dump());
+    if (appended.ids[i] != 0 && journal_) journal_(event_document({appended.ids[i], events[i]}));
   feed_.publish();
   return std::nullopt;
 }
@@ -231,7 +230,7 @@ std::optional<store::Problem> EventRecorder::take_engine() {
       store::Symbols symbols;
       std::vector<store::Event> events;
       for (const vmsrs_event& event : batch)
-        events.push_back(engine_event(event, start, servers, symbols));
+        events.push_back(engine_event(event, start, servers, symbols, settings_.dump_folder));
       cursor.next = batch.back().sequence + 1;
       if (auto problem = store_events(std::move(events), boot, store::Source::kEngine, cursor))
         return problem;
