@@ -35,6 +35,8 @@ AIMS = (
     Aim("shop_read50_ratio", "bench_shop", 0.97, at_least=True),
     Aim("shop_crashing_ratio", "bench_shop", 0.95, at_least=True),
     Aim("memory_ratio", "bench_operations", 1.3),
+    Aim("scrape_ms", "bench_scrape", 5, unit="ms"),
+    Aim("scraped_ratio", "bench_scrape", 0.99, at_least=True),
 )
 KEYS = {aim.key: aim for aim in AIMS}
 

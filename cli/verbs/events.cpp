@@ -203,6 +203,18 @@ void print_registers(const Json& cpus) {
   }
 }
 
+// As a shell takes it for one word.
+std::string quoted(const Json& path) {
+  const std::string plain = words(path);
+  if (plain.find_first_not_of(
+          "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./+-") ==
+      std::string::npos)
+    return plain;
+  std::string all = "'";
+  for (const char c : plain) all += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return all + "'";
+}
+
 void print_event(const Json& event) {
   for (const auto& [name, value] : event.items()) {
     if (value.is_null() || name == "backtrace" || name == "fault") continue;
@@ -221,6 +233,9 @@ void print_event(const Json& event) {
     for (const char* name : {"kind", "thread", "address", "count"})
       std::printf("  %-18s %s\n", name, words(fault.at(name)).c_str());
     print_place("instruction", fault, fault.at("instruction"));
+    if (const Json& dump = fault.at("dump"); !dump.is_null())
+      std::printf("  %-18s gdb %s %s\n", "dump", quoted(dump.at("program")).c_str(),
+                  quoted(dump.at("file")).c_str());
   }
   if (const Json& trace = event.at("backtrace"); trace.is_array() && !trace.empty()) {
     std::printf("backtrace\n");

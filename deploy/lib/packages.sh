@@ -12,7 +12,7 @@ bench_packages=(python3 python3-matplotlib)
 study_packages=(python3 python3-matplotlib qemu-user)
 test_packages=(
   libboost-test-dev libevent-dev libmemcached-tools dpkg-dev sqlite3 xz-utils shellcheck procps systemd
-  spin gcc tcc clang libclang-rt-14-dev make man-db mandoc socat xxd openssl
+  spin gcc gdb tcc clang libclang-rt-14-dev make man-db mandoc socat xxd openssl
   qemu-user python3-matplotlib python3-jsonschema python3-yaml
   grub-common grub-pc-bin grub-efi-amd64-bin ovmf xorriso mtools acpica-tools kexec-tools)
 # A browser and what drives it. Who has a Node.js of another source has its npm with it.

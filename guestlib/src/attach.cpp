@@ -73,6 +73,7 @@ int set_up(const vmsrs_options& options, std::uint32_t server) {
   if (window == nullptr) return VMSRS_ERROR_CONFIGURATION;
   int result = check_window(window, server);
   if (result == 0) result = prepare_decoder(block);
+  if (result == 0) result = set_up_dumps(block);
   if (result == 0 && getrandom(&block.seal_key, sizeof block.seal_key, 0) < 0)
     result = fail(VMSRS_ERROR_SYSTEM, "vmsrs_attach: getrandom: %s", strerrordesc_np(errno));
   if (result == 0 && pthread_key_create(&block.stack_key, end_thread) != 0)

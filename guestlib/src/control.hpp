@@ -11,6 +11,7 @@
 #include <vmsrs/fast.hpp>
 
 #include "call.hpp"
+#include "dump.hpp"
 #include "locks.hpp"
 #include "vector_registers.hpp"
 
@@ -56,6 +57,7 @@ struct ControlBlock {
   std::uint64_t area_bytes;
   vmsrs_heap* heaps[kMaxHeaps];
   LockFunctions locks;
+  char dump_folder[kLongestDumpFolder + 1];  // empty: none is left
   pthread_key_t stack_key;  // the alternate stack that the library gave to a thread
   pthread_t service_thread;
   ZydisDecoder decoder;

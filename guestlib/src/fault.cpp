@@ -12,6 +12,7 @@
 #include "bounds.hpp"
 #include "containment.hpp"
 #include "control.hpp"
+#include "dump.hpp"
 #include "error.hpp"
 #include "guest_call.hpp"
 #include "handlers.hpp"
@@ -141,6 +142,7 @@ void on_fault(int signal, siginfo_t* info, void* ucontext) {
     errno = saved_errno;
     return;
   }
+  if (crash.status == VMSRS_OK) leave_dump(signal, *info, context);
   forbid_stores_of(context);
   sigdelset(&context.uc_sigmask, control().time_signal);
   sigdelset(&context.uc_sigmask, SIGSYS);

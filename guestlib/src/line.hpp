@@ -28,6 +28,9 @@ class Line {
     [[maybe_unused]] const ssize_t written = ::write(descriptor, text_, length_);
   }
 
+  const char* data() const { return text_; }
+  std::size_t size() const { return length_; }
+
  private:
   char text_[256];
   std::size_t length_ = 0;

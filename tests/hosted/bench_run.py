@@ -17,7 +17,7 @@ KEYS = {
     "load_normal_extra_ns", "store_owned_extra_ns", "claim_extra_ns", "commit_granule_ns",
     "hosted_trap_ns", "load_suppression_extra_ns", "restore_ns", "fault_ratio",
     "shop_read90_ratio", "shop_read50_ratio", "shop_crashing_ratio", "sweep_memcmp_ratio",
-    "memory_ratio"}
+    "memory_ratio", "scrape_ms", "scraped_ratio"}
 WAYS = {"ours", "fork"}  # the others need what the kernel may refuse
 FIGURE14 = {f"figure14_{what}_{mode}_ratio" for what in ("programs", "intensive")
             for mode in ("normal", "suppression")}

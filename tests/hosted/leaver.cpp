@@ -5,7 +5,8 @@
 // a user
 //                                      that finished, in one that stored something; look: prints
 //                                      what the word holds; refused: profiles what overlaps, often;
-//                                      afresh: calls Init_profile
+//                                      afresh: calls Init_profile; fault: stays, after a user's
+//                                      fault, until it is killed
 #include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -46,6 +47,20 @@ int be_refused() {
   return vmsrs_detach() == 0 ? 0 : 1;
 }
 
+// A function that dumps and events can name.
+extern "C" __attribute__((noinline, noclone)) void leaver_that_faults(volatile std::uint64_t* to) {
+  *to = 1;
+}
+
+[[noreturn]] void fault_and_stay() {
+  if (vmsrs::run_user(
+          3, [] { leaver_that_faults(nullptr); }, [] {}) != VMSRS_SUPPRESSED)
+    die("fault");
+  std::printf("suppressed\n");
+  std::fflush(stdout);
+  for (;;) pause();
+}
+
 void leave(const char* how, std::uint64_t* word) {
   if (vmsrs_user_begin(2) != 0) die("begin");
   vmsrs::store(word, kUnfinished);
@@ -77,6 +92,7 @@ int main(int count, char** arguments) {
     return vmsrs_detach() == 0 ? 0 : 1;
   }
   std::uint64_t* const word = profile_page();
+  if (std::strcmp(arguments[3], "fault") == 0) fault_and_stay();
   if (std::strcmp(arguments[3], "look") == 0) {
     std::printf("%llu\n", static_cast<unsigned long long>(vmsrs::load(word)));
     return vmsrs_detach() == 0 ? 0 : 1;

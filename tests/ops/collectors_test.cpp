@@ -24,7 +24,18 @@ std::string text_of(FakeChannel& channel, const daemon::CheckLedger& ledger) {
     counts.durations[8] = 1;
     counts.duration_sum = 61.5;
   });
-  return collectors::Exposition(channel, ledger, events, fixed_clock()).text();
+  const Scratch process;
+  std::ofstream(process.path("stat"))
+      << "77 (a ) name) S 1 77 77 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 9 0 1000 268435456 2560 "
+         "18446744073709551615\n";
+  std::ofstream(process.path("limits"))
+      << "Limit                     Soft Limit           Hard Limit           Units     \n"
+         "Max open files            8192                 524288               files     \n";
+  std::filesystem::create_directory(process.path("fd"));
+  for (const char* number : {"0", "1", "2", "7"})
+    std::filesystem::create_symlink("/dev/null", process.path(std::string("fd/") + number));
+  return collectors::Exposition(channel, ledger, events, fixed_clock(), {}, process.path(""))
+      .text();
 }
 
 bool has_line(const std::string& text, const std::string& line) {
@@ -109,6 +120,19 @@ BOOST_AUTO_TEST_CASE(a_collector_that_fails_says_so_and_the_others_go_on) {
   BOOST_TEST(has_line(text, "vmsrs_collector_success{collector=\"faults\"} 1"));
   BOOST_TEST(text.find("vmsrs_hypervisor_exits_total") == std::string::npos);
   BOOST_TEST(has_line(text, "vmsrs_up 1"));
+}
+
+BOOST_AUTO_TEST_CASE(the_own_process_is_told) {
+  FakeChannel channel;
+  const daemon::CheckLedger checks;
+  const daemon::EventLedger events;
+  const std::string text = collectors::Exposition(channel, checks, events, fixed_clock()).text();
+  BOOST_TEST(has_line(text, "vmsrs_collector_success{collector=\"process\"} 1"));
+  BOOST_TEST(text.find("\nprocess_open_fds ") != std::string::npos);
+  const std::string none =
+      collectors::Exposition(channel, checks, events, fixed_clock(), {}, "/nowhere").text();
+  BOOST_TEST(has_line(none, "vmsrs_collector_success{collector=\"process\"} 0"));
+  BOOST_TEST(none.find("process_open_fds") == std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(a_dead_channel_is_down_and_still_text) {

@@ -64,7 +64,7 @@ const Case kBroken[] = {
     {"events:\n  keep_size: 1023KiB\n",
      "2: events.keep_size: expected a size from 1MiB to 1024TiB, found \"1023KiB\""},
     {"events:\n  keep: 1\n",
-     "2: events.keep: expected one of store, keep_days, keep_size, found the unknown key "
+     "2: events.keep: expected one of store, keep_days, keep_size, dumps, found the unknown key "
      "\"keep\""},
     {"log:\n  level: inof\n",
      "2: log.level: expected one of trace, debug, info, warn, error, off, found \"inof\"; did you "

@@ -143,7 +143,8 @@ BOOST_AUTO_TEST_CASE(events_are_stored_served_and_told_in_lines) {
   BOOST_TEST(contains(metrics, "\nvmsrs_events_total{type=\"crash\"} 2\n"));
   BOOST_TEST(contains(metrics, "\nvmsrs_events_stored 30\n"));
   BOOST_TEST(contains(metrics, "\nvmsrs_events_store_writable 1\n"));
-  BOOST_TEST(contains(metrics, "\nvmsrs_events_lost_total 0\n"));
+  BOOST_TEST(contains(metrics, "\nvmsrs_events_lost_total{source=\"engine\"} 0\n"));
+  BOOST_TEST(contains(metrics, "\nvmsrs_events_lost_total{source=\"daemon\"} 0\n"));
   daemon.signal(SIGTERM);
   const Finished finished = daemon.wait();
   BOOST_TEST(finished.exit_code == 0);

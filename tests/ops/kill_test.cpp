@@ -64,7 +64,7 @@ struct RingFixture : DaemonFixture {
       if (found.events.empty()) break;
       for (const store::StoredEvent& one : found.events) {
         const store::Event wanted =
-            daemon::engine_event(event_number(++expected), 0, {shop}, symbols);
+            daemon::engine_event(event_number(++expected), 0, {shop}, symbols, "");
         store::Event event = one.event;
         event.time = wanted.time;  // the clock's, of the pass
         if (!(event == wanted)) ++wrong;

@@ -25,7 +25,7 @@ struct ServedApi {
   std::string store_path = scratch.path("state/events.db");
   daemon::EventLedger event_ledger;
   store::EventFeed feed;
-  daemon::EventRecorder recorder{channel,      fixed_clock(), {store_path, 90, 256 << 20},
+  daemon::EventRecorder recorder{channel,      fixed_clock(), {store_path, 90, 256 << 20, ""},
                                  event_ledger, feed,          {}};
   api::EventService events{store_path, feed, std::chrono::milliseconds(100)};
   std::unique_ptr<api::Listener> listener =

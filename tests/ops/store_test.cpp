@@ -2,7 +2,9 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
@@ -14,6 +16,7 @@
 #include "channel/serial_channel.hpp"
 #include "daemon/event_documents.hpp"
 #include "daemon/event_recorder.hpp"
+#include "daemon/journal.hpp"
 #include "fake_channel.hpp"
 #include "scratch.hpp"
 #include "shared_ring.hpp"
@@ -319,8 +322,8 @@ struct RecorderFixture {
     recorder.reset();
     const daemon::Clock clock{[this] { return unix_time; }, [this] { return steady_time; }};
     recorder = std::make_unique<daemon::EventRecorder>(
-        fake, clock, daemon::EventRecorder::Settings{path, keep_days, keep_bytes}, ledger, feed,
-        [this](const std::string& line) { journal.push_back(line); });
+        fake, clock, daemon::EventRecorder::Settings{path, keep_days, keep_bytes, ""}, ledger, feed,
+        [this](const daemon::Json& event) { journal.push_back(event.dump()); });
   }
   void add(std::uint64_t from, std::uint64_t to) {
     for (; from <= to; ++from) fake.events_now.push_back(event_number(from));
@@ -348,7 +351,7 @@ struct RecorderFixture {
     store::Symbols symbols;
     for (std::uint64_t n = from; n <= to; ++n) {
       const store::Event expected =
-          daemon::engine_event(event_number(n), 0, fake.servers_now, symbols);
+          daemon::engine_event(event_number(n), 0, fake.servers_now, symbols, "");
       const store::Event& event = events[n - from].event;
       BOOST_TEST(event.sequence == n);
       BOOST_TEST(event.document == expected.document);
@@ -474,9 +477,12 @@ BOOST_AUTO_TEST_CASE(a_damaged_store_is_moved_aside_and_a_new_one_begins) {
 }
 
 BOOST_AUTO_TEST_CASE(damage_while_it_runs_is_found) {
+  fake.guest_ends_now = FakeChannel().guest_ends_now;
   add(1, 500);
   BOOST_TEST(pass());
   recorder->stop();
+  fake.guest_ends_now.erase(
+      fake.guest_ends_now.begin());  // the hypervisor keeps the last ones only
   BOOST_TEST(run({"/usr/bin/sqlite3", path, "PRAGMA wal_checkpoint(TRUNCATE)"}).exit_code == 0);
   BOOST_TEST(::truncate(path.c_str(), 4096) == 0);
   add(501, 510);
@@ -484,6 +490,7 @@ BOOST_AUTO_TEST_CASE(damage_while_it_runs_is_found) {
   BOOST_TEST(fake.events_now.empty());
   check_engine_events(501, 510);
   BOOST_TEST(types()[0] == "store_damaged");
+  BOOST_TEST(ledger.counts().lost == 0u);  // what the hypervisor has forgotten was stored before
 }
 
 BOOST_AUTO_TEST_CASE(a_removed_store_is_made_anew) {
@@ -588,6 +595,45 @@ BOOST_AUTO_TEST_CASE(a_hypervisor_without_events_is_borne) {
 }
 
 // After a change that is meant: VMSRS_UPDATE_GOLDEN=1, then read the difference.
+// Its numbers begin anew; the boot tells them from those before. What nobody had stored is gone
+// with it.
+BOOST_AUTO_TEST_CASE(a_new_start_of_the_hypervisor_is_another_boot) {
+  add(1, 10);
+  BOOST_TEST(pass());
+  recorder.reset();
+  fake.events_now.clear();
+  restart();
+  for (std::uint64_t n = 1; n <= 5; ++n) {
+    fake.events_now.push_back(event_number(n));
+    fake.events_now.back().boot = 0xabcd;
+  }
+  BOOST_TEST(pass());
+  BOOST_TEST(fake.events_now.empty());
+  const std::vector<store::StoredEvent> events = stored();
+  BOOST_REQUIRE(events.size() == 15u);
+  BOOST_TEST(events[9].event.boot == "1234567890abcdef");
+  BOOST_TEST(events[10].event.boot == "000000000000abcd");
+  BOOST_TEST(events[10].event.sequence == 1u);
+  BOOST_TEST(ledger.counts().repeated == 0u);
+  BOOST_TEST(ledger.counts().lost == 0u);
+}
+
+// As in a guest that was booted without it, had the daemon been left running.
+BOOST_AUTO_TEST_CASE(a_hypervisor_that_is_gone_takes_nothing_with_it) {
+  add(1, 10);
+  BOOST_TEST(pass());
+  fake.events_status = fake.stats_status = VMSRS_DENIED;
+  add(11, 20);
+  BOOST_TEST(pass());
+  unix_time += 1000;
+  BOOST_TEST(pass());
+  BOOST_TEST(types().size() == 11u);
+  BOOST_TEST(types().back() == "clock_jumped");  // the daemon's own go on
+  fake.events_status = fake.stats_status = VMSRS_OK;
+  BOOST_TEST(pass());
+  BOOST_TEST(types().size() == 21u);
+}
+
 BOOST_AUTO_TEST_CASE(documents_are_the_golden_ones) {
   FakeChannel other;
   other.guest_ends_now.resize(1);
@@ -609,6 +655,76 @@ BOOST_AUTO_TEST_CASE(documents_are_the_golden_ones) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
+BOOST_AUTO_TEST_SUITE(journal)
+
+namespace {
+
+// Takes the datagrams that journald would.
+struct FakeJournald {
+  explicit FakeJournald(const std::string& path)
+      : descriptor(::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0)) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    BOOST_REQUIRE(::bind(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof address) ==
+                  0);
+  }
+  ~FakeJournald() { ::close(descriptor); }
+  std::string take() const {
+    std::string text(65536, '\0');
+    const ssize_t got = ::recv(descriptor, text.data(), text.size(), 0);
+    text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+    return text;
+  }
+  int descriptor;
+};
+
+daemon::Json crash_document(std::uint64_t n) {
+  const FakeChannel fake;
+  store::Symbols symbols;
+  return daemon::event_document(
+      {7, daemon::engine_event(event_number(n), 0, fake.servers_now, symbols, "")});
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(an_event_is_a_datagram_of_fields) {
+  const Scratch scratch;
+  const FakeJournald journald(scratch.path("socket"));
+  const daemon::Journal journal(scratch.path("socket"));
+  daemon::Json event = crash_document(13);
+  BOOST_TEST(journal.send(event));
+  const std::string text = "\n" + journald.take();
+  for (const char* field :
+       {"\nMESSAGE=crash, server shop, user 13: ", "\nPRIORITY=4\n", "\nSYSLOG_IDENTIFIER=vmsrsd\n",
+        "\nVMSRS_EVENT_TYPE=crash\n", "\nVMSRS_EVENT_ID=7\n", "\nVMSRS_SERVER=shop\n",
+        "\nVMSRS_SLOT=13\n", "\nVMSRS_EVENT={\"id\":7,\"type\":\"crash\","})
+    BOOST_TEST(text.find(field) != std::string::npos, field << " in " << text);
+  // A line's end in a value makes no field of its own.
+  event["label_text"] = "a\nPRIORITY=0";
+  BOOST_TEST(journal.send(event));
+  const std::string forged = journald.take();
+  BOOST_TEST(forged.find(std::string("VMSRS_LABEL\n\x0c\0\0\0\0\0\0\0a\nPRIORITY=0\n", 32)) !=
+             std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(nobody_takes_it) {
+  const Scratch scratch;
+  const daemon::Journal journal(scratch.path("socket"));
+  BOOST_TEST(!journal.send(crash_document(13)));
+}
+
+BOOST_AUTO_TEST_CASE(stderr_is_known_for_the_journal_by_device_and_inode) {
+  struct stat status {};
+  BOOST_REQUIRE(::fstat(STDERR_FILENO, &status) == 0);
+  const std::string stream = std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino);
+  BOOST_TEST(daemon::is_journal(STDERR_FILENO, stream.c_str()));
+  BOOST_TEST(!daemon::is_journal(STDERR_FILENO, (stream + "1").c_str()));
+  BOOST_TEST(!daemon::is_journal(STDERR_FILENO, nullptr));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
 BOOST_AUTO_TEST_SUITE(symbols)
 
 BOOST_AUTO_TEST_CASE(functions_of_living_processes_are_found) {
@@ -619,9 +735,37 @@ BOOST_AUTO_TEST_CASE(functions_of_living_processes_are_found) {
   BOOST_TEST(own.module.value() == std::filesystem::read_symlink("/proc/self/exe").string());
   BOOST_TEST(own.symbol.value() == "vmsrs::test::event_number(unsigned long)");
   BOOST_TEST(own.symbol_offset.value() == 5u);
+  BOOST_TEST(own.module.value() == symbols.program(self).value());
+  const Finished notes = run({"/usr/bin/readelf", "-n", own.module.value()});
+  BOOST_TEST(own.build.value().size() == 16u);
+  BOOST_TEST(notes.out.find("Build ID: " + own.build.value()) != std::string::npos);
   const store::Place libc = symbols.place(self, reinterpret_cast<std::uint64_t>(&::getppid));
   BOOST_TEST(libc.symbol.value() == "getppid");
   BOOST_TEST(libc.symbol_offset.value() == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(a_dump_is_named_when_it_is_there) {
+  const Scratch scratch;
+  std::filesystem::create_directory(scratch.path("dumps"));
+  vmsrs_event event = event_number(13);
+  event.process_id = static_cast<std::uint32_t>(::getpid());
+  event.fault.kind = VMSRS_FAULT_NULL;
+  event.fault.instruction = reinterpret_cast<std::uint64_t>(&event_number);
+  store::Symbols symbols;
+  const store::StoredEvent stored{
+      7, daemon::engine_event(event, 0, {}, symbols, scratch.path("dumps"))};
+  const auto dump_of = [&] { return daemon::event_document(stored).at("fault").at("dump"); };
+  BOOST_TEST(dump_of().is_null());
+  const daemon::Json promised = daemon::Json::parse(stored.event.document).at("fault").at("dump");
+  const std::string file = promised.at("file");
+  const store::Place place = symbols.place(event.process_id, event.fault.instruction);
+  BOOST_TEST(file.find("/ops_test-" + place.build.value() + "+") != std::string::npos);
+  std::ofstream(file) << "x";
+  BOOST_TEST(dump_of() == promised);
+  BOOST_TEST(dump_of().at("program") == *symbols.program(event.process_id));
+  std::filesystem::remove(file);
+  std::filesystem::create_symlink("/etc/passwd", file);
+  BOOST_TEST(dump_of().is_null());
 }
 
 BOOST_AUTO_TEST_CASE(what_cannot_be_found_is_left_out) {

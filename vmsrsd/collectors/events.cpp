@@ -16,11 +16,14 @@ bool collect_events(Scrape& scrape, Families& families) {
     stored.add(count == counts.stored.end() ? 0 : static_cast<double>(count->second),
                {{"type", type}});
   }
-  families
-      .counter("vmsrs_events_lost_total",
-               "Events for which there was no room in the hypervisor, since its start, and those "
-               "that this daemon has missed.")
-      .add(static_cast<double>(stats->lost_event_count + counts.lost));
+  // Two series: the hypervisor's count begins anew with it, the daemon's with the daemon. Their sum
+  // would fall at the daemon's start, which increase() takes for losses.
+  Family lost = families.counter(
+      "vmsrs_events_lost_total",
+      "Events for which there was no room in the hypervisor (source engine, since its start), and "
+      "those that this daemon has missed or had no room for (source daemon, since its start).");
+  lost.add(static_cast<double>(stats->lost_event_count), {{"source", "engine"}});
+  lost.add(static_cast<double>(counts.lost), {{"source", "daemon"}});
   families
       .counter("vmsrs_events_repeated_total",
                "Events that were not stored because they were stored already: something is wrong.")

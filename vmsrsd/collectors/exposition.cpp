@@ -6,20 +6,21 @@
 #include <array>
 
 #include "collectors/collectors.hpp"
+#include "collectors/process.hpp"
 
 namespace vmsrs::collectors {
 namespace {
 
 constexpr std::array<Collector, 10> kCollectors = {{{"host", collect_host},
-                                                   {"guest", collect_guest},
-                                                   {"faults", collect_faults},
-                                                   {"suppression", collect_suppression},
-                                                   {"restores", collect_restores},
-                                                   {"overhead", collect_overhead},
-                                                   {"regions", collect_regions},
-                                                   {"refusals", collect_refusals},
-                                                   {"checks", collect_checks},
-                                                   {"events", collect_events}}};
+                                                    {"guest", collect_guest},
+                                                    {"faults", collect_faults},
+                                                    {"suppression", collect_suppression},
+                                                    {"restores", collect_restores},
+                                                    {"overhead", collect_overhead},
+                                                    {"regions", collect_regions},
+                                                    {"refusals", collect_refusals},
+                                                    {"checks", collect_checks},
+                                                    {"events", collect_events}}};
 
 struct Run {
   std::string_view name;
@@ -55,6 +56,11 @@ std::vector<prometheus::MetricFamily> Exposition::Collect() const {
     runs.push_back({collector.name, success, clock_.steady_time() - begin});
     if (success) all.append(std::move(families));
   }
+  Families own;
+  const double begin = clock_.steady_time();
+  const bool success = collect_process(process_, start_, own);
+  runs.push_back({"process", success, clock_.steady_time() - begin});
+  if (success) all.append(std::move(own));
   add_runs(runs, all);
   if (certificate_expiry_) {
     Family expiry = all.gauge("vmsrs_certificate_expiry_timestamp_seconds",

@@ -17,15 +17,18 @@ class Exposition final : public prometheus::Collectable {
  public:
   // When certificates end, Unix time, by name; absent without TLS.
   using CertificateExpiry = std::function<std::map<std::string, double>()>;
+  static constexpr const char* kOwnProcess = "/proc/self";
 
   Exposition(channel::Channel& channel, const daemon::CheckLedger& checks,
              const daemon::EventLedger& events, daemon::Clock clock,
-             CertificateExpiry certificate_expiry = {})
+             CertificateExpiry certificate_expiry = {}, std::string process = kOwnProcess)
       : channel_(channel),
         checks_(checks),
         events_(events),
         clock_(std::move(clock)),
-        certificate_expiry_(std::move(certificate_expiry)) {}
+        certificate_expiry_(std::move(certificate_expiry)),
+        process_(std::move(process)),
+        start_(clock_.unix_time()) {}
 
   [[nodiscard]] std::vector<prometheus::MetricFamily> Collect() const override;
   // In Prometheus's text format, version 0.0.4.
@@ -37,6 +40,8 @@ class Exposition final : public prometheus::Collectable {
   const daemon::EventLedger& events_;
   daemon::Clock clock_;
   CertificateExpiry certificate_expiry_;
+  std::string process_;  // its folder below /proc
+  double start_;         // Unix time
 };
 
 }  // namespace vmsrs::collectors

@@ -75,6 +75,7 @@ struct Config {
   std::string event_store = "/var/lib/vmsrs/events.db";
   std::uint32_t event_keep_days = 90;              // 0 = for ever
   std::uint64_t event_keep_bytes = 256ull << 20;
+  std::string event_dumps;  // folder; empty = nowhere
   std::vector<Server> servers;
 };
 

@@ -321,6 +321,8 @@ std::vector<Key> make_keys() {
   keys.push_back(size("events.keep_size", VMSRS_MEMBER(event_keep_bytes), 1 << 20,
                       std::uint64_t{1} << 50, kAtReload,
                       "What all events may take; beyond it the oldest are deleted"));
+  keys.push_back(path("events.dumps", &Config::event_dumps, kLongestStorePath, Empty::kAllowed,
+                      kAtRestart, "Folder in which servers leave dumps; empty = nowhere"));
   keys.push_back(servers());
   return keys;
 }

@@ -2,6 +2,7 @@
 #include "daemon/event_documents.hpp"
 
 #include <cstdio>
+#include <filesystem>
 
 #include "api/documents.hpp"
 #include "channel/names.hpp"
@@ -53,16 +54,42 @@ std::string server_called(std::uint32_t server, const std::vector<vmsrs_server_i
   return "number " + std::to_string(server);
 }
 
-Json fault_document(const vmsrs_event& event, store::Symbols& symbols) {
+// What the library calls the dump of the first fault there (guestlib/src/dump.hpp).
+std::string dump_file(const std::string& folder, const store::Place& place) {
+  constexpr std::size_t kLongestModule = 127;
+  const std::string module =
+      std::filesystem::path(*place.module).filename().string().substr(0, kLongestModule);
+  std::string file = folder + "/";
+  for (const char c : module) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '.' || c == '-' || c == '_' || c == '+';
+    file += plain ? c : '_';
+  }
+  if (place.build) file += "-" + *place.build;
+  return file + "+" + channel::hexadecimal(*place.offset).substr(2) + ".core";
+}
+
+bool is_file(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::symlink_status(path, error).type() == std::filesystem::file_type::regular;
+}
+
+Json fault_document(const vmsrs_event& event, store::Symbols& symbols,
+                    const std::string& dump_folder) {
   if (event.fault.kind == VMSRS_FAULT_NONE) return nullptr;
   Json document = {{"kind", channel::fault_kind_name(event.fault.kind)},
                    {"thread", event.fault.thread_id},
                    {"address", channel::hexadecimal(event.fault.address)},
                    {"instruction", channel::hexadecimal(event.fault.instruction)},
                    {"count", event.fault_count}};
-  const Json place = place_document(symbols.place(event.process_id, event.fault.instruction));
+  const store::Place place = symbols.place(event.process_id, event.fault.instruction);
+  const Json words = place_document(place);
   for (const char* name : {"module", "offset", "symbol", "symbol_offset"})
-    document[name] = place[name];
+    document[name] = words[name];
+  document["dump"] = nullptr;
+  const auto program = symbols.program(event.process_id);
+  if (!dump_folder.empty() && place.module && place.offset && program)
+    document["dump"] = {{"file", dump_file(dump_folder, place)}, {"program", printable(*program)}};
   return document;
 }
 
@@ -134,7 +161,8 @@ std::string boot_text(std::uint64_t boot) {
 }
 
 store::Event engine_event(const vmsrs_event& event, double boot_time,
-                          const std::vector<vmsrs_server_info>& servers, store::Symbols& symbols) {
+                          const std::vector<vmsrs_server_info>& servers, store::Symbols& symbols,
+                          const std::string& dump_folder) {
   store::Event row;
   row.boot = boot_text(event.boot);
   row.source = store::Source::kEngine;
@@ -152,7 +180,7 @@ store::Event engine_event(const vmsrs_event& event, double boot_time,
       const std::size_t bytes = std::min<std::size_t>(event.label_bytes, VMSRS_LABEL_BYTES);
       document["label_text"] = channel::label_text({event.label_text, bytes});
     }
-    document["fault"] = fault_document(event, symbols);
+    document["fault"] = fault_document(event, symbols, dump_folder);
     document["exposed"] = event.exposed != 0;
   }
   if (event.process_id != 0) document["process"] = event.process_id;
@@ -227,6 +255,10 @@ Json event_document(const store::StoredEvent& stored) {
                    {"slot", event.slot ? Json(*event.slot) : Json(nullptr)}};
   const Json rest = Json::parse(event.document, nullptr, false);
   if (rest.is_object()) document.update(rest);
+  if (Json& fault = document["fault"]; fault.is_object()) {
+    Json& dump = fault["dump"];  // events of earlier releases have none
+    if (dump.is_object() && !is_file(dump.value("file", ""))) dump = nullptr;
+  }
   return document;
 }
 

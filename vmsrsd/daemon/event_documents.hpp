@@ -19,10 +19,11 @@ using Json = nlohmann::ordered_json;
 // Every type that an event can have.
 [[nodiscard]] const std::vector<std::string>& event_types();
 
-// `boot_time`: when the hypervisor was started, Unix time.
+// `boot_time`: when the hypervisor was started, Unix time. `dump_folder`: where servers leave
+// dumps; empty = nowhere.
 [[nodiscard]] store::Event engine_event(const vmsrs_event& event, double boot_time,
                                         const std::vector<vmsrs_server_info>& servers,
-                                        store::Symbols& symbols);
+                                        store::Symbols& symbols, const std::string& dump_folder);
 [[nodiscard]] store::Event guest_event(const vmsrs_guest_end& end,
                                        const std::vector<vmsrs_guest_cpu>& cpus, double boot_time);
 // Of the daemon itself; boot and sequence are filled in as it is stored.
@@ -33,7 +34,8 @@ using Json = nlohmann::ordered_json;
 
 [[nodiscard]] std::string boot_text(std::uint64_t boot);
 
-// All fields of an event, as the API and the journal give it.
+// All fields of an event, as the API and the journal give it. A dump is named if its file is there
+// now: the server leaves it a moment after the event, and an operator may delete it.
 [[nodiscard]] Json event_document(const store::StoredEvent& stored);
 
 }  // namespace vmsrs::daemon

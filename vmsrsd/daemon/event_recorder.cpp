@@ -155,8 +155,7 @@ std::optional<store::Problem> EventRecorder::store_events(std::vector<store::Eve
                   appended.repeated, appended.contradicted, settings_.store);
   }
   for (std::size_t i = 0; i < events.size(); ++i)
-    if (appended.ids[i] != 0 && journal_)
-      journal_(event_document({appended.ids[i], events[i]}).dump());
+    if (appended.ids[i] != 0 && journal_) journal_(event_document({appended.ids[i], events[i]}));
   feed_.publish();
   return std::nullopt;
 }
@@ -231,7 +230,7 @@ std::optional<store::Problem> EventRecorder::take_engine() {
       store::Symbols symbols;
       std::vector<store::Event> events;
       for (const vmsrs_event& event : batch)
-        events.push_back(engine_event(event, start, servers, symbols));
+        events.push_back(engine_event(event, start, servers, symbols, settings_.dump_folder));
       cursor.next = batch.back().sequence + 1;
       if (auto problem = store_events(std::move(events), boot, store::Source::kEngine, cursor))
         return problem;
@@ -251,7 +250,8 @@ std::optional<store::Problem> EventRecorder::take_guest() {
   const std::string boot = boot_text(ends.front().boot);
   store::Cursor cursor;
   if (auto problem = store_.cursor(boot, store::Source::kGuest, cursor)) return problem;
-  const std::uint64_t wanted = std::max<std::uint64_t>(cursor.next, 1);
+  // (After damage the store is new, but what this daemon has stored is not lost.)
+  const std::uint64_t wanted = std::max<std::uint64_t>({cursor.next, guest_seen_, 1});
   note_gap("guest", boot, wanted, ends.front().sequence);
   std::erase_if(ends, [&](const vmsrs_guest_end& end) { return end.sequence < cursor.next; });
   const double start = boot_time();
@@ -270,7 +270,7 @@ std::optional<store::Problem> EventRecorder::take_guest() {
     if (auto problem = store_events(std::move(events), boot, store::Source::kGuest, cursor))
       return problem;
   }
-  guest_next_ = next;
+  guest_next_ = guest_seen_ = next;
   return std::nullopt;
 }
 

@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <thread>
@@ -27,9 +28,10 @@ class EventRecorder {
     std::string store;            // file
     std::uint32_t keep_days = 0;  // 0 = for ever
     std::uint64_t keep_bytes = 0;
+    std::string dump_folder;  // where servers leave dumps; empty = nowhere
   };
-  // Gets one line for each event, once it is stored.
-  using Journal = std::function<void(const std::string& line)>;
+  // Gets each event's document, once it is stored.
+  using Journal = std::function<void(const nlohmann::ordered_json& event)>;
 
   EventRecorder(channel::Channel& channel, Clock clock, Settings settings, EventLedger& ledger,
                 store::EventFeed& feed, Journal journal);
@@ -81,6 +83,7 @@ class EventRecorder {
   std::vector<store::Event> own_;  // of the daemon, not stored yet
   std::string told_gap_;           // the last one
   std::uint64_t guest_next_ = 0;   // number of the next end of the guest
+  std::uint64_t guest_seen_ = 0;   // the same; all before were stored, or told as lost
   bool stored_any_ = false;        // in this pass
   std::string told_;               // the problem that the log has been told of; empty = none
   vmsrs_status told_status_ = VMSRS_OK;

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <ops_common/exit_codes.hpp>
 
@@ -28,6 +29,7 @@
 #include "config/secrets.hpp"
 #include "daemon/check_ledger.hpp"
 #include "daemon/event_recorder.hpp"
+#include "daemon/journal.hpp"
 #include "daemon/notify.hpp"
 #include "daemon/reaper.hpp"
 #include "daemon/scrubber.hpp"
@@ -80,7 +82,16 @@ void set_up_log(const config::Config& config) {
   journal->flush_on(spdlog::level::trace);
 }
 
-void write_journal(const std::string& line) { spdlog::get("events")->info(line); }
+// Where stderr is systemd's journal, an event goes there with its fields; else, or where journald
+// does not take it, as a line.
+void write_journal(const Json& event) {
+  const auto lines = spdlog::get("events");
+  if (!lines->should_log(spdlog::level::info)) return;
+  static const bool in_journal = is_journal(STDERR_FILENO, std::getenv("JOURNAL_STREAM"));
+  static const Journal journal;
+  if (!in_journal || !journal.send(event))
+    lines->info(event.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+}
 
 sigset_t handled_signals() {
   sigset_t signals;
@@ -134,7 +145,8 @@ class Front {
       : tls_(make_tls(config)),
         service_(channel, ledger_, clock_, std::chrono::milliseconds(config.check_timeout_ms)),
         recorder_(channel, clock_,
-                  {config.event_store, config.event_keep_days, config.event_keep_bytes},
+                  {config.event_store, config.event_keep_days, config.event_keep_bytes,
+                   config.event_dumps},
                   event_ledger_, feed_, write_journal),
         events_(config.event_store, feed_),
         exposition_(channel, ledger_, event_ledger_, clock_, certificate_expiry()) {

@@ -11,6 +11,8 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <sstream>
@@ -51,6 +53,26 @@ bool is_mapped_file(int descriptor, std::uint64_t device, std::uint64_t inode) {
   struct stat status {};
   return ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode) && status.st_dev == device &&
          status.st_ino == inode;
+}
+
+// The first 16 digits of the build id among the notes of a section.
+std::optional<std::string> build_in(Elf_Data* notes) {
+  GElf_Nhdr note;
+  std::size_t name = 0;
+  std::size_t content = 0;
+  for (std::size_t at = 0;
+       notes != nullptr && (at = gelf_getnote(notes, at, &note, &name, &content)) > 0;) {
+    const char* const bytes = static_cast<const char*>(notes->d_buf);
+    if (note.n_type != NT_GNU_BUILD_ID || note.n_descsz < 8 || note.n_namesz != 4 ||
+        std::memcmp(bytes + name, "GNU", 4) != 0)
+      continue;
+    std::string digits;
+    for (std::size_t i = 0; i < 8; ++i)
+      for (const int shift : {4, 0})
+        digits += "0123456789abcdef"[static_cast<unsigned char>(bytes[content + i]) >> shift & 15];
+    return digits;
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -101,7 +123,10 @@ Symbols::Module Symbols::read_module(std::uint32_t process_id, const Mapping& ma
   }
   for (Elf_Scn* section = nullptr; (section = elf_nextscn(elf.get(), section)) != nullptr;) {
     GElf_Shdr header;
-    if (gelf_getshdr(section, &header) == nullptr || header.sh_entsize == 0) continue;
+    if (gelf_getshdr(section, &header) == nullptr) continue;
+    if (header.sh_type == SHT_NOTE && !module.build)
+      module.build = build_in(elf_getdata(section, nullptr));
+    if (header.sh_entsize == 0) continue;
     if (header.sh_type != SHT_SYMTAB && header.sh_type != SHT_DYNSYM) continue;
     Elf_Data* const data = elf_getdata(section, nullptr);
     if (data == nullptr) continue;
@@ -134,7 +159,7 @@ const Symbols::Module& Symbols::module_of(std::uint32_t process_id, const Mappin
 }
 
 Place Symbols::place(std::uint32_t process_id, std::uint64_t address) {
-  Place place{address, {}, {}, {}, {}};
+  Place place{address, {}, {}, {}, {}, {}};
   if (process_id == 0 || address == 0) return place;
   const std::vector<Mapping>& mappings = mappings_of(process_id);
   const auto mapping = std::find_if(mappings.begin(), mappings.end(), [&](const Mapping& one) {
@@ -145,6 +170,7 @@ Place Symbols::place(std::uint32_t process_id, std::uint64_t address) {
   const std::uint64_t in_file = address - mapping->begin + mapping->file_offset;
   place.offset = in_file;
   const Module& module = module_of(process_id, *mapping);
+  place.build = module.build;
   const auto segment =
       std::find_if(module.segments.begin(), module.segments.end(), [&](const Segment& one) {
         return in_file >= one.file_offset && in_file < one.file_offset + one.bytes;
@@ -169,6 +195,14 @@ Place Symbols::place(std::uint32_t process_id, std::uint64_t address) {
     if (function->begin + (1 << 20) < in_module) break;
   }
   return place;
+}
+
+std::optional<std::string> Symbols::program(std::uint32_t process_id) const {
+  std::error_code error;
+  const auto file =
+      std::filesystem::read_symlink(proc_ + "/" + std::to_string(process_id) + "/exe", error);
+  if (error) return std::nullopt;
+  return file.string();
 }
 
 }  // namespace vmsrs::store

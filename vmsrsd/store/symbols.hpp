@@ -18,6 +18,7 @@ struct Place {
   std::optional<std::uint64_t> offset;         // of the address in that file's addresses (ELF)
   std::optional<std::string> symbol;           // the function, readable
   std::optional<std::uint64_t> symbol_offset;  // of the address in it
+  std::optional<std::string> build;            // first 16 digits of the module's build id
 };
 
 // Finds modules and symbols of living processes: /proc/PID/maps and the symbol tables of the files
@@ -28,6 +29,8 @@ class Symbols {
   explicit Symbols(std::string proc = "/proc") : proc_(std::move(proc)) {}
 
   [[nodiscard]] Place place(std::uint32_t process_id, std::uint64_t address);
+  // File of the process's program, if it lives and may be looked at.
+  [[nodiscard]] std::optional<std::string> program(std::uint32_t process_id) const;
 
  private:
   struct Mapping {
@@ -45,6 +48,7 @@ class Symbols {
   struct Module {
     std::vector<Segment> segments;
     std::vector<Function> functions;  // by their begin
+    std::optional<std::string> build;
   };
 
   [[nodiscard]] const std::vector<Mapping>& mappings_of(std::uint32_t process_id);
