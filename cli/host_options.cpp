@@ -64,7 +64,9 @@ void turn_to_one(Context& context) {
   if (daemon.host.empty() || parse_address(daemon.host)) return;
   const Fleet fleet = read_fleet_file(context.fleet_file);
   take_defaults(daemon, fleet);
-  daemon.host = chosen_hosts(fleet, {.name = daemon.host}).front().address;
+  HostChoice choice;
+  choice.name = daemon.host;
+  daemon.host = chosen_hosts(fleet, choice).front().address;
 }
 
 }  // namespace

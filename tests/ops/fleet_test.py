@@ -6,7 +6,9 @@ import json
 import os
 import pty
 import socket
+import ssl
 import subprocess
+import threading
 import time
 import unittest
 
@@ -203,10 +205,8 @@ class SeveralHosts(unittest.TestCase):
 
     def test_an_answer_byte_by_byte_is_cut_off(self):
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            context = self.folder.authority.context()
-            context = __import__("ssl").SSLContext(__import__("ssl").PROTOCOL_TLS_SERVER)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(self.folder.path / "host.pem", self.folder.path / "host.key")
-            import threading
 
             def drip():
                 one = context.wrap_socket(listener.accept()[0], server_side=True)
