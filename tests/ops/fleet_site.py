@@ -4,6 +4,7 @@ import http.server
 import json
 import os
 import pathlib
+import re
 import shutil
 import ssl
 import subprocess
@@ -42,14 +43,18 @@ class Folder:
 
     def ctl(self, *words, timeout=120, environment=None):
         clean = {name: value for name, value in os.environ.items() if not name.startswith("VMSRS_")}
-        return subprocess.run([CTL, "--fleet", self.path / "fleet.yaml", *words], capture_output=True,
-                              text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL,
-                              env={**clean, "HOME": str(self.path), **(environment or {})})
+        return subprocess.run([CTL, *words], capture_output=True, text=True, timeout=timeout,
+                              check=False, stdin=subprocess.DEVNULL,
+                              env={**clean, "HOME": str(self.path),
+                                   "VMSRS_FLEET": str(self.path / "fleet.yaml"),
+                                   **(environment or {})})
 
     def expect(self, test, name, done):
         """The output is the golden one, with ports and this folder replaced."""
         text = (done.stdout + "--- stderr, exit code " + str(done.returncode) + "\n" + done.stderr)
-        text = text.replace(str(self.path), "FOLDER")
+        # How long the folder's name is decides how wide a column is.
+        text = re.sub(re.escape(str(self.path)) + r"(\S*)  +", r"FOLDER\1  ", text)
+        text = re.sub(r"(CERTIFICATE|KEY) +", r"\1  ", text.replace(str(self.path), "FOLDER"))
         for port, word in self.ports.items():
             text = text.replace(f"localhost:{port}", f"localhost:{word}")
         file = GOLDEN / name
