@@ -83,8 +83,6 @@ void build(CLI::App& app, Context& context) {
   app.footer(
       "Exit codes: 0 ok, 1 failed, 2 usage, 3 an invariant is violated, 4 no daemon or no "
       "hypervisor, 5 denied, 6 some of several hosts failed.");
-  add_hosts(app, context);
-  add_fleet(app, context);
   add_status(app, context);
   add_top(app, context);
   add_users(app, context);
@@ -97,6 +95,8 @@ void build(CLI::App& app, Context& context) {
   add_check(app, context);
   add_events(app, context);
   add_hypervisor(app, context);
+  add_hosts(app, context);
+  add_fleet(app, context);
   add_report(app, context);
   add_version(app, context);
   add_completion(app, context);

@@ -76,7 +76,7 @@ Figures PrometheusClient::ask(const std::vector<Figure>& figures) const {
   const double seconds = std::chrono::duration<double>(timeout_).count();
   const httplib::Result result =
       http.Post(path_ + "/api/v1/query",
-                httplib::Params{{"query", query}, {"timeout", std::to_string(seconds) + "s"}});
+                httplib::Params{{"query", query}, {"timeout", std::to_string(seconds)}});
   if (!result) fail_to_reach(place_, result.error());
   const Json answer = Json::parse(result->body, nullptr, false);
   if (result->status != 200 || !answer.is_object() || answer.value("status", "") != "success")
