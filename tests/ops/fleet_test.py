@@ -230,6 +230,16 @@ class SeveralHosts(unittest.TestCase):
         done = self.folder.ctl("--hosts", "[sn][ho][ob][pp]*", "status", "--watch", "0.05", "--count", "2")
         self.assertEqual(done.stdout.count("HOST"), 2)
 
+    def test_completion_and_manual_page_have_the_verbs(self):
+        script = self.folder.ctl("completion", "bash").stdout
+        page = self.folder.ctl("completion", "man").stdout.replace("\\", "")
+        for words in ("hosts list", "fleet status", "fleet top", "fleet worst"):
+            self.assertIn(f"|{words}|", script)
+            self.assertIn(f"vmsrsctl {words}", page)
+        for option in ("--hosts", "--label", "--all", "--fleet", "--parallel", "--prometheus"):
+            self.assertIn(option, script)
+            self.assertIn(option, page)
+
     def test_mistakes(self):
         for words, message in (
                 (("--host", "shp1", "status"), 'is called "shp1", did you mean "shop1"?'),
