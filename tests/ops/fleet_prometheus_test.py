@@ -145,6 +145,7 @@ class Fleet(unittest.TestCase):
             worst = self.json("fleet", "worst", "--by", by)["hosts"]
             self.assertEqual([one["host"] for one in worst], [names[1]], by)
             self.assertGreater(worst[0]["oldest_suppression_seconds"], 0)
+            self.assertLess(worst[0]["oldest_suppression_seconds"], 300)
         top = self.json("fleet", "top", "--by", "host", "--sort", "suppressed_users", "--limit", "3")
         self.assertEqual([one["suppressed_users"] for one in top["hosts"]], [1, 0, 0])
         self.assertEqual(top["hosts"][0]["host"], names[1])

@@ -5,9 +5,9 @@
 usage: fleet_queries.py HOSTS
 
 Loads a block of four samples of every series that the verbs ask for, checks that the
-answers are what was loaded, and prints for each verb: queries, seconds of Prometheus, seconds of the
-whole command, and what Prometheus and the command take of memory at most. Fails above the bounds
-that docs/claims.md names."""
+answers are what was loaded, and prints for each verb: queries, seconds until Prometheus had answered,
+seconds of processors that Prometheus and the command took, and what they take of memory at most. Fails
+above the bounds below; that of time is of processors, as machines for tests are busy."""
 import argparse
 import contextlib
 import json
@@ -23,7 +23,8 @@ import urllib.request
 from daemon_site import CTL, eventually, free_port
 from fleet_site import FakeServer, Folder
 
-LONGEST_SECONDS = 10  # of a command
+MOST_QUERIES = 2
+MOST_SECONDS = 10  # of processors, Prometheus and command together
 KINDS = ("wild", "null", "non_canonical", "bus", "arithmetic", "illegal", "abort", "check", "storage",
          "stack", "operator")
 CAUSES = ("demand", "crash", "collection", "sweep")
@@ -118,19 +119,22 @@ def peak_mib(process):
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
+def processor_seconds(process):
+    fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def timed(folder, proxy, *words):
-    """The document of a verb; seconds of the command; its peak of memory in MiB."""
+    """The document of a verb; the command's seconds of a processor and peak of memory in MiB."""
     proxy.queries, proxy.seconds = 0, 0.0
-    begin = time.monotonic()
     with subprocess.Popen([CTL, "--fleet", folder.path / "fleet.yaml", "--timeout", "100", "-o", "json",
                            *words], stdout=subprocess.PIPE, text=True) as process:
         text = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    seconds = time.monotonic() - begin
     if process.returncode != 0:
         raise SystemExit(f"{words}: exit code {process.returncode}")
-    return json.loads(text), seconds, usage.ru_maxrss / 1024
+    return json.loads(text), usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def expect(name, found, wanted):
@@ -203,11 +207,13 @@ def main():
                       ("fleet", "top", "--by", "host"), ("fleet", "worst"),
                       ("fleet", "worst", "--by", "faults"), ("fleet", "worst", "--by", "overhead")):
             words = (*words[2:], *words[:2]) if "--label" in words else words
-            document, seconds, mib = timed(folder, proxy, *words)
-            print(f"{' '.join(words):38} {proxy.queries} queries, {proxy.seconds:6.2f} s of Prometheus, "
-                  f"{seconds:6.2f} s in all, {mib:4.0f} MiB; Prometheus {peak_mib(prometheus):5.0f} MiB",
-                  flush=True)
-            if proxy.queries > 2 or seconds > LONGEST_SECONDS:
+            before = processor_seconds(prometheus)
+            document, own, mib = timed(folder, proxy, *words)
+            theirs = processor_seconds(prometheus) - before
+            print(f"{' '.join(words):38} {proxy.queries} queries, answered in {proxy.seconds:6.2f} s; "
+                  f"processors: Prometheus {theirs:6.2f} s, command {own:5.2f} s; "
+                  f"memory: {peak_mib(prometheus):5.0f} and {mib:4.0f} MiB", flush=True)
+            if proxy.queries > MOST_QUERIES or own + theirs > MOST_SECONDS:
                 slow.append(" ".join(words))
             if words == ("fleet", "status"):
                 check_status(document, hosts)
@@ -219,7 +225,7 @@ def main():
                 share = document["hosts"][0]["overhead_share"]
                 expect("the worst share", round(share * 100_000), 99)
         if slow:
-            raise SystemExit(f"more than 2 queries, or {LONGEST_SECONDS} s: " + ", ".join(slow))
+            raise SystemExit(f"more than {MOST_QUERIES} queries, or {MOST_SECONDS} s: " + ", ".join(slow))
     return 0
 
 
