@@ -105,7 +105,7 @@ class Proxy:
         request = urllib.request.Request(
             self.url + path, (body + "&" + urllib.parse.urlencode({"time": self.now})).encode())
         try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
+            with urllib.request.urlopen(request, timeout=600) as answer:
                 result = answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             result = error.code, error.read().decode()
@@ -127,7 +127,7 @@ def processor_seconds(process):
 def timed(folder, proxy, *words):
     """The document of a verb; the command's seconds of a processor and peak of memory in MiB."""
     proxy.queries, proxy.seconds = 0, 0.0
-    with subprocess.Popen([CTL, "--fleet", folder.path / "fleet.yaml", "--timeout", "100", "-o", "json",
+    with subprocess.Popen([CTL, "--fleet", folder.path / "fleet.yaml", "--timeout", "600", "-o", "json",
                            *words], stdout=subprocess.PIPE, text=True) as process:
         text = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
@@ -185,7 +185,7 @@ def main():
         log = stack.enter_context(open(folder.path / "prometheus.log", "wb"))
         prometheus = subprocess.Popen(
             ["prometheus", f"--config.file={folder.path}/prometheus.yml", f"--storage.tsdb.path={data}",
-             f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"], stderr=log, stdout=log)
+             f"--web.listen-address=127.0.0.1:{port}", "--query.timeout=10m", "--log.level=warn"], stderr=log, stdout=log)
         stack.callback(prometheus.wait, 60)
         stack.callback(prometheus.terminate)
 

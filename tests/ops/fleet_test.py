@@ -153,6 +153,7 @@ class SeveralHosts(unittest.TestCase):
         self.assertEqual(self.folder.ctl("--hosts", "denied", "status").returncode, 5)
         self.assertEqual(self.folder.ctl("--hosts", "[sn][to][rb]*", "status").returncode, 4)
         self.assertEqual(self.folder.ctl("--hosts", "*[eo][rd]*", "status").returncode, 6)
+        self.assertEqual(self.folder.ctl("--hosts", "*o*", "status").returncode, 6)  # 4 and 0
 
     def test_change_is_confirmed_once_and_names_the_hosts(self):
         del self.posted[:]
@@ -227,7 +228,7 @@ class SeveralHosts(unittest.TestCase):
                 self.folder.write_fleet(self.hosts)
 
     def test_watch_goes_on_with_a_host_missing(self):
-        done = self.folder.ctl("--hosts", "[sn][ho][ob][pp]*", "status", "--watch", "0.05", "--count", "2")
+        done = self.folder.ctl("--hosts", "*o*", "status", "--watch", "0.05", "--count", "2")
         self.assertEqual(done.stdout.count("HOST"), 2)
 
     def test_completion_and_manual_page_have_the_verbs(self):
