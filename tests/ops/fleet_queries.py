@@ -185,7 +185,8 @@ def main():
         log = stack.enter_context(open(folder.path / "prometheus.log", "wb"))
         prometheus = subprocess.Popen(
             ["prometheus", f"--config.file={folder.path}/prometheus.yml", f"--storage.tsdb.path={data}",
-             f"--web.listen-address=127.0.0.1:{port}", "--query.timeout=10m", "--log.level=warn"], stderr=log, stdout=log)
+             f"--web.listen-address=127.0.0.1:{port}", "--query.timeout=10m", "--log.level=warn"],
+            stderr=log, stdout=log)
         stack.callback(prometheus.wait, 60)
         stack.callback(prometheus.terminate)
 
