@@ -24,24 +24,15 @@ std::string read_only_beside(const std::string& socket) {
 bool may_open(const std::string& socket) { return ::access(socket.c_str(), R_OK | W_OK) == 0; }
 
 std::pair<std::string, int> host_and_port(const std::string& text) {
-  const std::size_t colon = text.rfind(':');
-  const std::string digits = colon == std::string::npos ? "" : text.substr(colon + 1);
-  std::string host = text.substr(0, colon);
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']')
-    host = host.substr(1, host.size() - 2);
-  const bool good = !host.empty() && !digits.empty() && digits.size() <= 5 &&
-                    digits.find_first_not_of("0123456789") == std::string::npos &&
-                    std::stoi(digits) <= 65535;
-  if (!good)
-    throw Failure(ops::kExitUsage,
-                  "\"" + text + "\" is no HOST:PORT such as shop1.example.org:9471");
-  return {host, std::stoi(digits)};
+  if (const auto address = parse_address(text)) return *address;
+  throw Failure(ops::kExitUsage, "\"" + text + "\" is no HOST:PORT such as shop1.example.org:9471");
 }
 
 void need_file(const std::string& file, const std::string& option, const std::string& what) {
   if (file.empty())
-    throw Failure(ops::kExitUsage, "--host needs " + option + ": " + what +
-                                       " (or give it in ~/.config/vmsrs/client.yaml)");
+    throw Failure(ops::kExitUsage,
+                  "--host needs " + option + ": " + what +
+                      " (or give it in ~/.config/vmsrs/client.yaml, or in the fleet file)");
   if (::access(file.c_str(), R_OK) != 0)
     throw Failure(ops::kExitUsage, option + ": " + file + ": " + std::strerror(errno));
 }
@@ -78,6 +69,19 @@ httplib::Result with_connection(const Daemon& daemon, const std::string& place,
 
 }  // namespace
 
+std::optional<std::pair<std::string, int>> parse_address(const std::string& text) {
+  const std::size_t colon = text.rfind(':');
+  const std::string digits = colon == std::string::npos ? "" : text.substr(colon + 1);
+  std::string host = text.substr(0, colon);
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']')
+    host = host.substr(1, host.size() - 2);
+  const bool good = !host.empty() && !digits.empty() && digits.size() <= 5 &&
+                    digits.find_first_not_of("0123456789") == std::string::npos &&
+                    std::stoi(digits) <= 65535;
+  if (!good) return std::nullopt;
+  return std::make_pair(host, std::stoi(digits));
+}
+
 Client::Client(Daemon daemon, std::chrono::milliseconds timeout)
     : daemon_(std::move(daemon)), timeout_(timeout) {
   if (!daemon_.host.empty()) {
@@ -102,7 +106,9 @@ void Client::fail_to_connect(int number) const {
                                                ", or is of another host");
     if (error == httplib::Error::SSLLoadingCerts || error == httplib::Error::SSLConnection)
       throw Failure(ops::kExitUnreachable,
-                    "TLS with " + place_ + " failed: look at --cert, --key and --ca");
+                    "TLS with " + place_ +
+                        " failed: look at --cert, --key and --ca; or it did not answer in time "
+                        "(--timeout)");
     if (error == httplib::Error::Read)
       throw Failure(ops::kExitUnreachable,
                     place_ + " closed the connection: it may not trust the certificate " +

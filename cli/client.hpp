@@ -4,8 +4,10 @@
 #include <chrono>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace vmsrs::cli {
 
@@ -30,6 +32,9 @@ struct Daemon {
   std::string certificate, key;  // of this client, PEM files
   std::string ca;                // that vouches for the daemon's certificate, PEM file
 };
+
+// HOST:PORT, [ADDRESS]:PORT; nothing if it is neither.
+[[nodiscard]] std::optional<std::pair<std::string, int>> parse_address(const std::string& text);
 
 // The daemon's API. Where the unix socket may not be opened the read-only one is used, which
 // refuses to change anything. Every call throws Failure unless it was answered with 200.

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "client_file.hpp"
+#include "host_options.hpp"
 #include "verbs/verbs.hpp"
 
 namespace vmsrs::cli {
@@ -60,9 +61,13 @@ void build(CLI::App& app, Context& context) {
   app.add_option("--socket", daemon.socket, "Socket of vmsrsd, default " + daemon.socket)
       ->envname("VMSRS_SOCKET")
       ->type_name("PATH");
-  app.add_option("--host", daemon.host, "A vmsrsd elsewhere, over TLS, in place of the socket")
+  app.add_option(
+         "--host", daemon.host,
+         "A vmsrsd elsewhere, over TLS, in place of the socket: HOST:PORT, or a name of the "
+         "fleet file")
       ->envname("VMSRS_HOST")
-      ->type_name("HOST:PORT");
+      ->type_name("HOST");
+  add_host_options(app, context);
   app.add_option("--cert", daemon.certificate, "Certificate of this client, for --host")
       ->envname("VMSRS_CERT")
       ->type_name("FILE");
@@ -77,7 +82,7 @@ void build(CLI::App& app, Context& context) {
   app.fallthrough();
   app.footer(
       "Exit codes: 0 ok, 1 failed, 2 usage, 3 an invariant is violated, 4 no daemon or no "
-      "hypervisor, 5 denied.");
+      "hypervisor, 5 denied, 6 some of several hosts failed.");
   add_status(app, context);
   add_top(app, context);
   add_users(app, context);
@@ -90,6 +95,8 @@ void build(CLI::App& app, Context& context) {
   add_check(app, context);
   add_events(app, context);
   add_hypervisor(app, context);
+  add_hosts(app, context);
+  add_fleet(app, context);
   add_report(app, context);
   add_version(app, context);
   add_completion(app, context);
@@ -134,10 +141,10 @@ int work(const Context& context) {
   if (context.watch_seconds == 0) return context.work();
   const bool terminal = ::isatty(STDOUT_FILENO) == 1;
   for (std::uint64_t turn = 1;; ++turn) {
-    if (terminal && context.format() == Format::kTable) std::printf("\x1b[H\x1b[2J");
+    if (terminal) clear_screen_before_next_table();
     const int code = context.work();
-    if (std::fflush(stdout) != 0 || code != ops::kExitOk || turn == context.watch_count)
-      return code;
+    const bool goes_on = code == ops::kExitOk || code == ops::kExitSomeFailed;
+    if (std::fflush(stdout) != 0 || !goes_on || turn == context.watch_count) return code;
     std::this_thread::sleep_for(std::chrono::duration<double>(context.watch_seconds));
   }
 }
@@ -164,10 +171,17 @@ int run(int argc, char** argv) {
     return complain(ops::kExitUsage, explain(app, argc, argv, error));
   }
   // A word of the command line goes before what is set for all: --socket before VMSRS_HOST.
-  if (on_command_line(argc, argv, "--socket") && !on_command_line(argc, argv, "--host"))
-    context.daemon.host.clear();
+  const bool socket_given = on_command_line(argc, argv, "--socket");
+  const bool host_given = on_command_line(argc, argv, "--host");
+  if ((socket_given || context.choice.several()) && !host_given) context.daemon.host.clear();
+  if (host_given) context.choice.name = context.daemon.host;
   context.timeout_given = app.count("--timeout") > 0;
   try {
+    if (context.choice.several() && (socket_given || host_given))
+      throw Failure(ops::kExitUsage,
+                    "--hosts, --label and --all choose among the hosts of the fleet file: give "
+                    "neither --socket nor --host beside them");
+    turn_to_hosts(app, context);
     return work(context);
   } catch (const Failure& failure) {
     return complain(failure.exit_code(), failure.what());

@@ -13,9 +13,14 @@
 #include <ops_common/closest.hpp>
 #include <ops_common/exit_codes.hpp>
 #include <set>
+#include <utility>
+
+#include "recording.hpp"
 
 namespace vmsrs::cli {
 namespace {
+
+bool clear_screen_first = false;
 
 bool colours_wanted() {
   const char* no_color = std::getenv("NO_COLOR");
@@ -128,12 +133,16 @@ std::string Table::text(const TableStyle& style) const {
 }
 
 void Table::print(const TableStyle& style) const {
+  if (Recording* const recording = Recording::current()) {
+    recording->add_table(columns_, rows_);
+    return;
+  }
   const std::string all = text(style);
   std::fwrite(all.data(), 1, all.size(), stdout);
 }
 
 Json with_progress(const std::string& what, const std::function<Json()>& work) {
-  if (::isatty(STDERR_FILENO) != 1) return work();
+  if (::isatty(STDERR_FILENO) != 1 || Recording::current() != nullptr) return work();
   std::future<Json> answer = std::async(std::launch::async, work);
   bool told = false;
   for (unsigned seconds = 1; answer.wait_for(std::chrono::seconds(1)) != std::future_status::ready;
@@ -158,8 +167,16 @@ std::string joined(const std::vector<std::string>& words, const char* between) {
   return all;
 }
 
+void clear_screen_before_next_table() { clear_screen_first = true; }
+
 void print(Format format, const Json& document, const std::function<void()>& table) {
+  if (Recording* const recording = Recording::current()) {
+    recording->add_document(document);
+    if (format == Format::kTable) table();
+    return;
+  }
   if (format == Format::kTable) {
+    if (std::exchange(clear_screen_first, false)) std::printf("\x1b[H\x1b[2J");
     table();
   } else if (format == Format::kJson) {
     std::printf("%s\n", document.dump(2).c_str());

@@ -55,6 +55,9 @@ class Table {
   std::vector<std::vector<Cell>> rows_;
 };
 
+// On a terminal: what is printed next as a table begins on an empty screen.
+void clear_screen_before_next_table();
+
 // `document` to stdout as JSON or YAML, or what `table` prints.
 void print(Format format, const Json& document, const std::function<void()>& table);
 

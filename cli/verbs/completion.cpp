@@ -66,7 +66,7 @@ std::string script(const CLI::App& app, bool zsh) {
            "  local before=\"${words[CURRENT-1]}\"\n"
            "  case \"$before\" in\n"
            "    -o|--output) compadd table wide json yaml; return ;;\n"
-           "    --socket) _files; return ;;\n"
+           "    --socket|--cert|--key|--ca|--fleet) _files; return ;;\n"
            "  esac\n"
            "  compadd -- ${(s: :)\"$(_vmsrsctl_words \"${(@)words[2,CURRENT-1]}\")\"}\n"
            "}\n"
@@ -78,7 +78,8 @@ std::string script(const CLI::App& app, bool zsh) {
          "  case \"$before\" in\n"
          "    -o|--output) mapfile -t COMPREPLY < <(compgen -W 'table wide json yaml' -- "
          "\"$current\"); return ;;\n"
-         "    --socket) mapfile -t COMPREPLY < <(compgen -f -- \"$current\"); return ;;\n"
+         "    --socket|--cert|--key|--ca|--fleet) mapfile -t COMPREPLY < <(compgen -f -- "
+         "\"$current\"); return ;;\n"
          "  esac\n"
          "  mapfile -t COMPREPLY < <(compgen -W "
          "\"$(_vmsrsctl_words \"${COMP_WORDS[@]:1:COMP_CWORD-1}\")\" -- \"$current\")\n"
@@ -136,6 +137,9 @@ std::string manual_page(const CLI::App& app) {
   page +=
       ".SH EXIT STATUS\n" + roff(app.get_footer()) +
       "\n.SH ENVIRONMENT\n.TP\n.B VMSRS_SOCKET\nThe socket, where \\-\\-socket does not name it.\n"
+      ".TP\n.B VMSRS_HOST, VMSRS_CERT, VMSRS_KEY, VMSRS_CA, VMSRS_FLEET, VMSRS_PROMETHEUS\n"
+      "What \\-\\-host, \\-\\-cert, \\-\\-key, \\-\\-ca, \\-\\-fleet and \\-\\-prometheus "
+      "do not name.\n"
       ".TP\n.B NO_COLOR\nNot empty: no colours, which are used on a terminal only.\n"
       ".SH SEE ALSO\n.BR vmsrs (7)\n";
   return page;
@@ -149,6 +153,7 @@ void add_completion(CLI::App& app, Context& context) {
   noun->require_subcommand(1);
   const auto add = [&](const char* name, const char* what, auto made) {
     noun->add_subcommand(name, what)->callback([&app, &context, made] {
+      context.across = Across::kItself;
       context.work = [&app, made] {
         std::fputs(made(app).c_str(), stdout);
         return ops::kExitOk;

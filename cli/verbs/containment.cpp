@@ -45,8 +45,11 @@ void add_containment(CLI::App& app, Context& context) {
                    "contain, observe (count and tell, then as without the library), off, or own: "
                    "as each of its processes says")
       ->check(CLI::IsMember({"contain", "observe", "off", "own"}).description(""));
-  verb->callback(
-      [&context, wanted] { context.work = [&context, wanted] { return work(context, *wanted); }; });
+  verb->add_flag("--yes")->description("Do not ask: it is asked for several hosts only");
+  verb->callback([&context, wanted] {
+    context.looks_only = wanted->mode.empty();
+    context.work = [&context, wanted] { return work(context, *wanted); };
+  });
 }
 
 }  // namespace vmsrs::cli

@@ -321,6 +321,7 @@ void add_follow(CLI::App* noun, Context& context) {
   const auto choice = std::make_shared<EventChoice>();
   add_filters(verb, choice);
   verb->callback([&context, choice] {
+    context.across = Across::kFollows;
     context.work = [&context, choice] {
       if (context.format() == Format::kTable) {
         std::vector<Cell> header;

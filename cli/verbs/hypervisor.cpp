@@ -132,6 +132,7 @@ void add_hypervisor(CLI::App& app, Context& context) {
   CLI::App* announce = noun->add_subcommand(
       "announce-reset", "Tell it that the next reset of the machine is wanted, and no failure");
   announce->add_flag("--withdraw", *withdraw, "Take that back");
+  announce->add_flag("--yes")->description("Do not ask: it is asked for several hosts only");
   announce->callback([&context, withdraw] {
     context.work = [&context, withdraw] {
       const Json answer =

@@ -185,6 +185,7 @@ void add_report(CLI::App& app, Context& context) {
   const auto file = std::make_shared<std::string>();
   verb->add_option("FILE", *file, "A .tar.gz, default vmsrs-report-TIME.tar.gz here");
   verb->callback([&context, file] {
+    context.across = Across::kOneOnly;
     context.work = [&context, file] { return write_report(context, *file); };
   });
 }

@@ -87,6 +87,40 @@ void print_status(const Json& status, const TableStyle& style) {
   servers.print(style);
 }
 
+// Of one of several hosts: a row.
+void print_status_row(const Json& status, const TableStyle& style) {
+  const Json& restores = status.at("restores");
+  std::uint64_t restored = 0;
+  for (const Json& count : restores) restored += count.get<std::uint64_t>();
+  const bool protects = status.at("protection").get<bool>();
+  const Json& check = status.at("last_check");
+  Table row({"MODE",
+             {"ISOLATION", true},
+             "UP FOR",
+             "ACTIVE",
+             "SUPPRESSED",
+             "STUCK",
+             {"FINISHED", true},
+             "FAULTS",
+             {"DROPPED STORES", true},
+             "RESTORED",
+             "STORAGE USED",
+             {"STORAGE", true},
+             "LAST CHECK"});
+  row.add({protects ? mode_cell(status.at("mode")) : Cell("NOT PROTECTED", Colour::kBad),
+           words(status.at("isolation")), duration_words(status.at("uptime_seconds")),
+           words(status.at("active_users")),
+           count_cell(status.at("suppressed_users"), Colour::kWarning),
+           count_cell(status.at("stuck_users"), Colour::kBad), words(status.at("users_finished")),
+           fault_words(status.at("faults")), words(status.at("suppressed_stores")),
+           std::to_string(restored), size_words(status.at("storage_used_bytes")),
+           size_words(status.at("storage_bytes")),
+           check.is_null()              ? Cell("never")
+           : check.at("ok").get<bool>() ? Cell("ok", Colour::kGood)
+                                        : Cell("not ok", Colour::kBad)});
+  row.print(style);
+}
+
 }  // namespace
 
 void add_status(CLI::App& app, Context& context) {
@@ -95,7 +129,8 @@ void add_status(CLI::App& app, Context& context) {
   verb->callback([&context] {
     context.work = [&context] {
       const Json status = context.client().get("/v1/status");
-      print(context.format(), status, [&] { print_status(status, context.style()); });
+      print(context.format(), status,
+            [&] { (context.several ? print_status_row : print_status)(status, context.style()); });
       return ops::kExitOk;
     };
   });

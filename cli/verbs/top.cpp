@@ -300,6 +300,7 @@ void add_top(CLI::App& app, Context& context) {
       ->check(CLI::Range(1, 1000000).description(""))
       ->type_name("NUMBER");
   verb->callback([&context, seconds] {
+    context.across = Across::kFrames;
     context.work = [&context, seconds] {
       const bool terminal = ::isatty(STDOUT_FILENO) == 1 && ::isatty(STDIN_FILENO) == 1;
       const bool screen =

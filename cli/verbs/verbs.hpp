@@ -6,14 +6,30 @@
 #include <functional>
 #include <string>
 
+#include "fleet_file.hpp"
 #include "output.hpp"
 
 // The verbs of vmsrsctl, one a file. Each adds itself to the command tree and, when it was chosen,
 // puts its work into `Context::work`, which returns the exit code.
 namespace vmsrs::cli {
 
+// What becomes of a verb when several hosts are chosen.
+enum class Across {
+  kEach,     // its work is done on each of them
+  kFrames,   // the same, again and again: it watches by itself
+  kFollows,  // it is on all of them at the same time, and prints line after line
+  kOneOnly,  // refused
+  kItself,   // it needs no daemon, or sees to the choice itself
+};
+
 struct Context {
   Daemon daemon;
+  HostChoice choice;
+  std::string fleet_file = "/etc/vmsrs/fleet.yaml";
+  std::uint32_t parallel = 16;  // hosts at a time
+  Across across = Across::kEach;
+  bool looks_only = false;  // though the verb has --yes
+  bool several = false;     // the work now is of one of several hosts
   double timeout_seconds = 30;
   bool timeout_given = false;
   std::string output = "table";
@@ -42,6 +58,8 @@ void add_list_options(CLI::App& verb, Context& context);
 // The list in the order that was asked for. Failure (usage) if its documents have no such field.
 [[nodiscard]] Json sorted(const Json& list, const Context& context);
 
+void add_fleet(CLI::App& app, Context& context);
+void add_hosts(CLI::App& app, Context& context);
 void add_status(CLI::App& app, Context& context);
 void add_users(CLI::App& app, Context& context);
 void add_servers(CLI::App& app, Context& context);

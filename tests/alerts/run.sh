@@ -1,25 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Checks the alert rules with promtool. Debian has promtool only inside the package of the Prometheus
-# server, which would start a service: so it is unpacked into the build directory instead of installed.
+# Checks the alert rules with promtool.
 # Usage: run.sh BUILD_DIRECTORY
+# shellcheck source-path=SCRIPTDIR
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../support/prometheus.sh"
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 rules=$here/../../dashboards/rules/vmsrs.rules.yaml
 work=${1:?usage: run.sh BUILD_DIRECTORY}/promtool
-promtool=$(command -v promtool || true)
-if [[ -z $promtool ]]; then
-  promtool=$work/root/usr/bin/promtool
-  if [[ ! -x $promtool ]]; then
-    mkdir -p "$work"
-    (cd "$work" && chmod 0777 . && apt-get -q download prometheus >download.log 2>&1) || {
-      echo "apt-get download prometheus failed: $(tail -n 1 "$work/download.log")" >&2
-      exit 1
-    }
-    dpkg-deb -x "$work"/prometheus_*.deb "$work/root"
-    rm -f "$work"/prometheus_*.deb
-  fi
-fi
+promtool=$(prometheus_folder "$work")/promtool
 "$promtool" check rules --lint=all --lint-fatal "$rules"
 mkdir -p "$work/rules"
 cp "$rules" "$here/vmsrs.test.yaml" "$work/rules"

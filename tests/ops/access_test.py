@@ -243,7 +243,8 @@ class Tls(unittest.TestCase):
             file.write_text("hots: a:1\n")
             broken = site.ctl("status", socket_path="")
             self.assertEqual(broken.returncode, 2)
-            self.assertIn('client.yaml:1: unknown key "hots"; did you mean "host"?', broken.stderr)
+            self.assertIn('client.yaml:1: hots: expected one of', broken.stderr)
+            self.assertIn('the unknown key "hots"; did you mean "host"?', broken.stderr)
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ struct BadUsage {
 const std::vector<BadUsage> kBadUsages = {
     {{},
      "a verb is missing (there are: status, top, users, servers, regions, records, gc, scrub, "
-     "containment, check, events, hypervisor, report, version, completion)"},
+     "containment, check, events, hypervisor, hosts, fleet, report, version, completion)"},
     {{"staus"}, "no verb \"staus\", did you mean \"status\"?"},
     {{"--output", "json", "chek"}, "no verb \"chek\", did you mean \"check\"?"},
     {{"users", "lst"}, "no verb \"lst\", did you mean \"list\"?"},

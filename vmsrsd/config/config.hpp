@@ -5,8 +5,8 @@
 
 #include <array>
 #include <cstdint>
+#include <ops_common/value.hpp>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -18,10 +18,7 @@
 // `FILE:LINE: KEY: expected ..., found ...`.
 namespace vmsrs::config {
 
-class Error : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
+using ops::Error;
 
 using Digest = std::array<std::uint8_t, 32>;
 
@@ -73,7 +70,7 @@ struct Config {
   std::uint32_t reap_interval_ms = 1000;      // 0 = never
   std::uint64_t scrub_rate_bytes = 16 << 20;  // a second, of each server; 0 = never
   std::string event_store = "/var/lib/vmsrs/events.db";
-  std::uint32_t event_keep_days = 90;              // 0 = for ever
+  std::uint32_t event_keep_days = 90;  // 0 = for ever
   std::uint64_t event_keep_bytes = 256ull << 20;
   std::string event_dumps;  // folder; empty = nowhere
   std::vector<Server> servers;

@@ -3,15 +3,18 @@
 
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <ops_common/value.hpp>
 #include <string>
 #include <vector>
 
 #include "config/config.hpp"
-#include "config/value.hpp"
 
 // The table of all keys of vmsrs.yaml: what reads them, compares them at a reload and writes their
 // JSON schema.
 namespace vmsrs::config {
+
+using ops::size_text;
+using ops::Value;
 
 enum class Change { kAtReload, kAtRestart };
 

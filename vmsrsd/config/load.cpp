@@ -2,18 +2,13 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
-#include <fstream>
 #include <set>
-#include <sstream>
 
 #include "channel/names.hpp"
 #include "config/config.hpp"
 #include "config/keys.hpp"
 #include "config/secrets.hpp"
-#include "config/value.hpp"
 
 namespace vmsrs::config {
 namespace {
@@ -21,13 +16,6 @@ namespace {
 constexpr std::size_t kMostServers = 16;
 constexpr std::size_t kLongestName = 31;
 constexpr std::uint64_t kMostUsers = 1024;
-
-std::string path_of(const Value& value) {
-  const std::string expected = "an absolute path of at most 4095 characters";
-  const std::string path = value.text(expected);
-  if (!path.starts_with('/') || path.size() > 4095) value.fail(expected);
-  return path;
-}
 
 std::string name_of(const Value& value) {
   const std::string expected =
@@ -53,7 +41,7 @@ Server read_server(const Value& value) {
     value.fail("exactly one of attach_secret_file and attach_secret_sha256",
                file.given() ? "both" : "neither");
   }
-  if (file.given()) server.attach_secret_file = path_of(file);
+  if (file.given()) server.attach_secret_file = file.absolute_path();
   if (hash.given()) {
     const std::string expected = "64 hexadecimal digits";
     server.attach_secret_sha256 = parse_hex(hash.text(expected));
@@ -182,27 +170,7 @@ Config read(const Value& root) {
 
 }  // namespace
 
-Config load(const std::string& file) {
-  std::ifstream stream(file);
-  std::ostringstream content;
-  if (!stream || !(content << stream.rdbuf())) {
-    // An empty file sets failbit too; it is a file of defaults.
-    if (!stream.is_open() || stream.bad()) {
-      throw Error(file + ":1: document: expected a readable file, found: " + std::strerror(errno));
-    }
-  }
-  try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(content.str());
-    if (documents.size() > 1) {
-      throw Error(file + ":1: document: expected one YAML document, found " +
-                  std::to_string(documents.size()));
-    }
-    return read(Value::root(file, documents.empty() ? YAML::Node() : documents.front()));
-  } catch (const YAML::Exception& error) {
-    throw Error(file + ":" + std::to_string(error.mark.line + 1) +
-                ": document: expected well-formed YAML, found: " + error.msg);
-  }
-}
+Config load(const std::string& file) { return read(Value::of_file(file)); }
 
 Config load_without_file() { return read(Value::root("no file", YAML::Node())); }
 

@@ -11,6 +11,7 @@ enum ExitCode : int {
   kExitInvariantViolated = 3,  // vmsrsctl check
   kExitUnreachable = 4,        // no daemon, or no hypervisor below it
   kExitDenied = 5,             // wrong secret or missing permission
+  kExitSomeFailed = 6,         // of several hosts
 };
 
 }  // namespace vmsrs::ops

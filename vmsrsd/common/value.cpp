@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "config/value.hpp"
-
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
+#include <cstring>
+#include <fstream>
 #include <limits>
 #include <ops_common/closest.hpp>
+#include <ops_common/value.hpp>
 #include <set>
+#include <sstream>
 #include <utility>
 
-namespace vmsrs::config {
+namespace vmsrs::ops {
 namespace {
 
 bool parse_whole(std::string_view text, std::uint64_t& value, int base = 10) {
@@ -47,6 +50,27 @@ Value Value::root(std::string file, YAML::Node node) {
   return {std::move(file), line, "", std::move(node)};
 }
 
+Value Value::of_file(const std::string& file) {
+  std::ifstream stream(file);
+  std::ostringstream content;
+  if (!stream || !(content << stream.rdbuf())) {
+    // An empty file sets failbit too.
+    if (!stream.is_open() || stream.bad())
+      throw Error(file + ":1: document: expected a readable file, found: " + std::strerror(errno));
+  }
+  try {
+    const std::vector<YAML::Node> documents = YAML::LoadAll(content.str());
+    if (documents.size() > 1) {
+      throw Error(file + ":1: document: expected one YAML document, found " +
+                  std::to_string(documents.size()));
+    }
+    return root(file, documents.empty() ? YAML::Node() : documents.front());
+  } catch (const YAML::Exception& error) {
+    throw Error(file + ":" + std::to_string(error.mark.line + 1) +
+                ": document: expected well-formed YAML, found: " + error.msg);
+  }
+}
+
 Value Value::of_environment(const std::string& variable, const std::string& key, YAML::Node node) {
   return {"environment variable " + variable, 0, key, std::move(node)};
 }
@@ -76,25 +100,30 @@ void Value::fail(const std::string& expected, const std::string& found) const {
 bool Value::given() const { return node_.IsDefined() && !node_.IsNull(); }
 
 void Value::expect_mapping(const std::vector<std::string>& keys) const {
-  if (!given()) return;
-  if (!node_.IsMap()) fail("a mapping with " + joined(keys));
+  for (const auto& [key, value] : members("a mapping with " + joined(keys))) {
+    if (std::find(keys.begin(), keys.end(), key) != keys.end()) continue;
+    const auto meant = closest(key, keys);
+    value.fail("one of " + joined(keys),
+               "the unknown key \"" + key + "\"" +
+                   (meant ? "; did you mean \"" + *meant + "\"?" : std::string()));
+  }
+}
+
+std::vector<std::pair<std::string, Value>> Value::members(const std::string& expected) const {
+  std::vector<std::pair<std::string, Value>> all;
+  if (!given()) return all;
+  if (!node_.IsMap()) fail(expected);
   std::set<std::string> seen;
   for (const auto& member : node_) {
     const int line = line_of(member.first, line_);
-    if (!member.first.IsScalar()) {
-      Value(file_, line, key_, member.first)
-          .fail("one of " + joined(keys), "a key that is no word");
-    }
+    if (!member.first.IsScalar())
+      Value(file_, line, key_, member.first).fail(expected, "a key that is no word");
     const std::string key = member.first.Scalar();
-    const Value place(file_, line, child_key(key), member.second);
-    if (std::find(keys.begin(), keys.end(), key) == keys.end()) {
-      const auto meant = ops::closest(key, keys);
-      place.fail("one of " + joined(keys),
-                 "the unknown key \"" + key + "\"" +
-                     (meant ? "; did you mean \"" + *meant + "\"?" : std::string()));
-    }
-    if (!seen.insert(key).second) place.fail("each key once", "\"" + key + "\" again");
+    const Value value(file_, line, child_key(key), member.second);
+    if (!seen.insert(key).second) value.fail("each key once", "\"" + key + "\" again");
+    all.emplace_back(key, value);
   }
+  return all;
 }
 
 Value Value::operator[](const std::string& key) const {
@@ -156,12 +185,19 @@ std::uint32_t Value::file_mode() const {
   return static_cast<std::uint32_t>(mode);
 }
 
+std::string Value::absolute_path() const {
+  const std::string expected = "an absolute path of at most 4095 characters";
+  const std::string path = text(expected);
+  if (!path.starts_with('/') || path.size() > 4095) fail(expected);
+  return path;
+}
+
 std::string Value::one_of(const std::vector<std::string>& all) const {
   const std::string expected = "one of " + joined(all);
   const std::string word = text(expected);
   if (std::find(all.begin(), all.end(), word) != all.end()) return word;
-  const auto meant = ops::closest(word, all);
+  const auto meant = closest(word, all);
   fail(expected, found() + (meant ? "; did you mean \"" + *meant + "\"?" : std::string()));
 }
 
-}  // namespace vmsrs::config
+}  // namespace vmsrs::ops

@@ -4,12 +4,20 @@
 #include <yaml-cpp/yaml.h>
 
 #include <cstdint>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "config/config.hpp"
+// Reading YAML files whose every mistake is told by file, line and key: those of vmsrsd, and of
+// vmsrsctl.
+namespace vmsrs::ops {
 
-namespace vmsrs::config {
+// The whole message: `FILE:LINE: KEY: expected ..., found ...`.
+class Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
 
 // 64MiB, 0: as in the file.
 [[nodiscard]] std::string size_text(std::uint64_t bytes);
@@ -17,6 +25,8 @@ namespace vmsrs::config {
 // One value of the file with its place, so that every complaint can name it.
 class Value {
  public:
+  // The one document of a file. Throws if it cannot be read, or is no YAML.
+  static Value of_file(const std::string& file);
   static Value root(std::string file, YAML::Node node);
   // What an environment variable gives for `key`.
   static Value of_environment(const std::string& variable, const std::string& key, YAML::Node node);
@@ -24,6 +34,10 @@ class Value {
   // Members of a mapping. Throws for keys that are not in `keys`, or that stand twice.
   void expect_mapping(const std::vector<std::string>& keys) const;
   [[nodiscard]] Value operator[](const std::string& key) const;
+  // Of a mapping with keys of any name, in the file's order; empty when nothing is given. Throws,
+  // with what was `expected`, for anything else, and for keys that stand twice.
+  [[nodiscard]] std::vector<std::pair<std::string, Value>> members(
+      const std::string& expected) const;
   [[nodiscard]] std::vector<Value> items() const;  // of a list; empty when nothing is given
 
   [[nodiscard]] bool given() const;  // stands in the file, and not as null
@@ -36,6 +50,7 @@ class Value {
                                     std::uint64_t highest = ~std::uint64_t{0}) const;
   [[nodiscard]] bool flag() const;
   [[nodiscard]] std::uint32_t file_mode() const;
+  [[nodiscard]] std::string absolute_path() const;
   [[nodiscard]] std::string one_of(const std::vector<std::string>& choices) const;
 
   [[noreturn]] void fail(const std::string& expected) const;
@@ -52,4 +67,4 @@ class Value {
   YAML::Node node_;
 };
 
-}  // namespace vmsrs::config
+}  // namespace vmsrs::ops
