@@ -31,10 +31,11 @@ using vmsrs::test::Child;
 using vmsrs::test::HostedProcess;
 using vmsrs::test::Manager;
 
-constexpr unsigned kServers = 10;
+// Ten: 10,000 users, and a little more than 1 GiB. Two for a quick look.
+unsigned server_count() { return quick() ? 2 : 10; }
 constexpr std::uint64_t kUsersOfServer = 1000;
-constexpr std::size_t kRegionBytes = 104 << 20;  // ten: a little more than 1 GiB
-constexpr std::size_t kWorkBytes = 1 << 20;      // at the region's end, for the working users
+constexpr std::size_t kRegionBytes = 104 << 20;
+constexpr std::size_t kWorkBytes = 1 << 20;  // at the region's end, for the working users
 constexpr unsigned kGranuleBytes = 64;
 
 [[noreturn]] void give_up(const std::string& what) {
@@ -110,7 +111,7 @@ class Host {
         std::vector<std::string>{}, log, log);
     close(log);
     for (unsigned i = 0; i < 2000 && get(kStatus) == 0; ++i) usleep(5000);
-    for (unsigned i = 0; i < kServers; ++i) populate(i);
+    for (unsigned i = 0; i < server_count(); ++i) populate(i);
   }
 
   enum Path { kMetrics, kStatus, kUsers };
@@ -157,12 +158,12 @@ class Host {
   std::uint64_t finished() const { return __atomic_load_n(counter_, __ATOMIC_RELAXED); }
   void check_population() {
     std::uint64_t users = 0, region_bytes = 0;
-    for (unsigned i = 0; i < kServers; ++i) {
+    for (unsigned i = 0; i < server_count(); ++i) {
       const vmsrs_server_info info = manager_.info(servers_[i]);
       users += info.active_users;
       region_bytes += info.region_bytes;
     }
-    if (users < kServers * kUsersOfServer || region_bytes < std::uint64_t{1} << 30)
+    if (users < server_count() * kUsersOfServer || region_bytes < server_count() * kRegionBytes)
       give_up("the population is not what it should be");
     report("scrape_users", static_cast<double>(users), "", "unfinished users");
     report("scrape_regions", static_cast<double>(region_bytes >> 20), "MiB", "regions");
@@ -180,7 +181,7 @@ class Host {
          << "'}\napi: {socket: " << hosted_.path("api")
          << ", limits: {requests_per_second: 100000, burst: 100000}}\nevents: {store: "
          << hosted_.path("events.db") << "}\nservers:\n";
-    for (unsigned i = 0; i < kServers; ++i)
+    for (unsigned i = 0; i < server_count(); ++i)
       file << "  - {name: " << name_of(i) << ", attach_secret_file: "
            << hosted_.secret_file(vmsrs::test::secret_of(static_cast<std::uint8_t>(i + 1)))
            << "}\n";
