@@ -95,6 +95,7 @@ void build(CLI::App& app, Context& context) {
   add_check(app, context);
   add_events(app, context);
   add_hypervisor(app, context);
+  add_config(app, context);
   add_hosts(app, context);
   add_fleet(app, context);
   add_report(app, context);

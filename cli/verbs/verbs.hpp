@@ -71,6 +71,7 @@ void add_containment(CLI::App& app, Context& context);
 void add_check(CLI::App& app, Context& context);
 void add_events(CLI::App& app, Context& context);
 void add_hypervisor(CLI::App& app, Context& context);
+void add_config(CLI::App& app, Context& context);
 void add_version(CLI::App& app, Context& context);
 void add_top(CLI::App& app, Context& context);
 void add_report(CLI::App& app, Context& context);

@@ -167,17 +167,17 @@ BOOST_AUTO_TEST_CASE(records_of_a_server) {
   BOOST_TEST(reply.body.at("next").is_null());
   const Json& records = reply.body.at("records");
   BOOST_REQUIRE(records.size() == 3u);
-  const Json second = {{"region", 0},      {"granule", 2},        {"offset", 16},
-                       {"slot", 3},        {"generation", 13},    {"state", "crashed"},
-                       {"sequence", 42},   {"mask", "0xf"},       {"written", nullptr},
+  const Json second = {{"region", 0},         {"granule", 2},     {"offset", 16},
+                       {"slot", 3},           {"generation", 13}, {"state", "crashed"},
+                       {"sequence", 42},      {"mask", "0xf"},    {"written", nullptr},
                        {"committed", nullptr}};
   BOOST_TEST(records[1] == second);
   BOOST_TEST(get("/v1/servers/shop/records?region=3").body.at("records").size() == 1u);
   BOOST_TEST(get("/v1/servers/shop/records?user=3").body.at("records").size() == 2u);
   BOOST_TEST(get("/v1/servers/shop/records?user=3&region=0").body.at("records").size() == 1u);
   check_error(get("/v1/servers/none/records"), 404, "not_found");
-  for (const char* wrong : {"region=16", "user=1024", "limit=0", "limit=10001", "cursor=x",
-                            "values=yes", "usr=3"})
+  for (const char* wrong :
+       {"region=16", "user=1024", "limit=0", "limit=10001", "cursor=x", "values=yes", "usr=3"})
     check_error(get(std::string("/v1/servers/shop/records?") + wrong), 400, "bad_request");
 }
 
@@ -202,7 +202,8 @@ BOOST_AUTO_TEST_CASE(records_with_values) {
   fake.records_now[0][0].flags = 0;
   BOOST_TEST(
       get("/v1/servers/shop/records?values=true").body.at("records")[0].at("written").is_null());
-  BOOST_TEST(get("/v1/servers/shop/records?values=false").body.at("records")[1].at("written").is_null());
+  BOOST_TEST(
+      get("/v1/servers/shop/records?values=false").body.at("records")[1].at("written").is_null());
 }
 
 BOOST_AUTO_TEST_CASE(status_sums_over_servers) {
@@ -381,6 +382,101 @@ BOOST_AUTO_TEST_CASE(collection_waits_until_it_is_done) {
   BOOST_TEST(reply.body.at("collections")[0].at("records_left") == 0);
   BOOST_TEST(fake.calls.size() == 4u);
   BOOST_TEST(fake.calls[0] == "collect 0 all");
+}
+
+BOOST_AUTO_TEST_CASE(collection_as_a_job) {
+  check_error(get("/v1/jobs/1"), 404, "not_found");
+  check_error(get("/v1/jobs/x"), 400, "bad_request");
+  check_error(post("/v1/gc", R"({"wait":"no"})"), 400, "bad_request");
+  fake.collections_pending = 1000000;
+  const Reply begun = post("/v1/gc", R"({"server":"shop","timeout_ms":600000,"wait":false})");
+  BOOST_TEST(begun.status == 202);
+  BOOST_TEST(begun.body.at("job") == 1);
+  Json job = get("/v1/jobs/1").body;
+  BOOST_TEST(job.at("kind") == "gc");
+  BOOST_TEST(job.at("state") == "running");
+  BOOST_TEST(job.at("result").is_null());
+  fake.collections_pending = 1;
+  BOOST_TEST(eventually([&] { return get("/v1/jobs/1").body.at("state") == "done"; }));
+  job = get("/v1/jobs/1").body;
+  BOOST_TEST(job.at("result").at("complete") == true);
+  BOOST_TEST(job.at("result").at("collections")[0].at("restored") == 2);
+  BOOST_TEST(job.at("ended").is_number());
+  BOOST_TEST(post("/v1/gc", R"({"server":"nobody","wait":false})").status == 404);
+  BOOST_TEST(get("/v1/jobs").body.at("jobs").size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(jobs_that_fail_are_too_many_and_are_forgotten) {
+  BOOST_TEST(post("/v1/gc", R"({"server":"shop","user":1,"wait":false})").status == 202);
+  BOOST_TEST(eventually([&] { return get("/v1/jobs/1").body.at("state") == "failed"; }));
+  BOOST_TEST(get("/v1/jobs/1").body.at("error").contains("code"));
+  fake.collections_pending = 1000000;
+  for (std::size_t i = 0; i < api::Jobs::kMostRunning; ++i)
+    BOOST_TEST(post("/v1/gc", R"({"server":"shop","timeout_ms":600000,"wait":false})").status ==
+               202);
+  check_error(post("/v1/gc", R"({"wait":false})"), 503, "busy");
+  fake.collections_pending = 0;
+  const auto none_runs = [&] {
+    const Reply all = get("/v1/jobs");
+    for (const Json& job : all.body.at("jobs"))
+      if (job.at("state") == "running") return false;
+    return true;
+  };
+  BOOST_TEST(eventually(none_runs));
+  for (std::size_t i = 0; i < api::Jobs::kMostKept; ++i) {
+    const Reply begun = post("/v1/gc", R"({"server":"shop","wait":false})");
+    BOOST_TEST(begun.status == 202, begun.body.dump());
+    BOOST_TEST(eventually(none_runs));
+  }
+  BOOST_TEST(get("/v1/jobs").body.at("jobs").size() == api::Jobs::kMostKept);
+  check_error(get("/v1/jobs/1"), 404, "not_found");
+}
+
+BOOST_AUTO_TEST_CASE(jobs_end_with_the_daemon) {
+  fake.collections_pending = 1000000;
+  BOOST_TEST(post("/v1/gc", R"({"server":"shop","timeout_ms":600000,"wait":false})").status == 202);
+}  // or this test does not end
+
+// What the daemon runs with, and what its file says by now.
+BOOST_AUTO_TEST_CASE(configuration_as_it_is_and_as_it_would_be) {
+  const auto key = [&](const Json& keys, const char* name) -> Json {
+    for (const Json& one : keys)
+      if (one.at("key") == name) return one;
+    return nullptr;
+  };
+  const Json shown = get("/v1/config").body;
+  BOOST_TEST(shown.at("file") == config_file);
+  const Json level = key(shown.at("keys"), "log.level");
+  BOOST_TEST(level.at("value") == "warn");
+  BOOST_TEST(level.at("default") == "info");
+  BOOST_TEST(level.at("source") == "file");
+  BOOST_TEST(level.at("restart_needed") == false);
+  BOOST_TEST(key(shown.at("keys"), "api.socket").at("source") == "default");
+  BOOST_TEST(key(shown.at("keys"), "servers")
+                 .at("value")[0]
+                 .get<std::string>()
+                 .starts_with("shop: secret in /etc/vmsrs/shop.secret, "));
+  BOOST_TEST(get("/v1/config/check").body.at("changes").empty());
+  const std::string digits(64, 'a');
+  scratch.write("vmsrs.yaml",
+                "log: {level: debug}\napi: {socket: /run/other.sock}\nservers:\n  - "
+                "{name: shop, attach_secret_sha256: " +
+                    digits + "}\n");
+  const Json check = get("/v1/config/check").body;
+  BOOST_TEST(check.at("good") == true);
+  BOOST_TEST(key(check.at("changes"), "log.level").at("file") == "debug");
+  BOOST_TEST(key(check.at("changes"), "log.level").at("takes") == "reload");
+  BOOST_TEST(key(check.at("changes"), "api.socket").at("takes") == "restart");
+  BOOST_TEST(key(check.at("changes"), "check.timeout_ms").at("file") == "5000");
+  BOOST_TEST(!key(check.at("changes"), "servers").is_null());
+  BOOST_TEST(check.dump().find(digits.substr(0, 12)) == std::string::npos);
+  config.use(config::load(config_file), {"api.socket"});
+  BOOST_TEST(key(get("/v1/config").body.at("keys"), "api.socket").at("restart_needed") == true);
+  scratch.write("vmsrs.yaml", "log: {level: loud}\n");
+  const Json bad = get("/v1/config/check").body;
+  BOOST_TEST(bad.at("good") == false);
+  BOOST_TEST(bad.at("problem").get<std::string>().find("vmsrs.yaml:1: log.level") !=
+             std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(collection_that_ends_too_late_is_incomplete) {

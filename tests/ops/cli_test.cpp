@@ -85,6 +85,8 @@ const std::vector<Words> kVerbs = {{"status"},
                                    {"hypervisor", "memory"},
                                    {"hypervisor", "announce-reset"},
                                    {"hypervisor", "announce-reset", "--withdraw"},
+                                   {"config", "show"},
+                                   {"config", "check"},
                                    {"events", "list"},
                                    {"events", "list", "--since", "2023-11-14T21:30:00Z"},
                                    {"events", "show", "1"},
@@ -106,7 +108,7 @@ struct BadUsage {
 const std::vector<BadUsage> kBadUsages = {
     {{},
      "a verb is missing (there are: status, top, users, servers, regions, records, gc, scrub, "
-     "containment, check, events, hypervisor, hosts, fleet, report, version, completion)"},
+     "containment, check, events, hypervisor, config, hosts, fleet, report, version, completion)"},
     {{"staus"}, "no verb \"staus\", did you mean \"status\"?"},
     {{"--output", "json", "chek"}, "no verb \"chek\", did you mean \"check\"?"},
     {{"users", "lst"}, "no verb \"lst\", did you mean \"list\"?"},
@@ -138,6 +140,7 @@ const std::vector<BadUsage> kBadUsages = {
     {{"scrub", "--user", "3"}, "--user"},
     {{"hypervisor"}, "a verb is missing (there are: log, exits, announce-reset, memory)"},
     {{"hypervisor", "log", "--since", "x"}, "--since"},
+    {{"config"}, "a verb is missing (there are: show, check)"},
     {{"events"}, "a verb is missing (there are: list, follow, show)"},
     {{"events", "list", "--since", "x"}, "--since: give a date such as"},
     {{"events", "list", "--until", "5y"}, "--until: give a date such as"},
@@ -171,6 +174,24 @@ BOOST_AUTO_TEST_CASE(every_verb_has_every_output) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(configuration) {
+  const std::string shown = ctl({"config", "show"}).out;
+  BOOST_TEST(contains(shown, "log.level "));
+  BOOST_TEST(contains(shown, "warn "));
+  BOOST_TEST(contains(ctl({"config", "show", "-o", "wide"}).out, "CHANGES AT"));
+  BOOST_TEST(contains(ctl({"config", "check"}).out, "good, and what vmsrsd runs with"));
+  scratch.write("vmsrs.yaml", "log: {level: debug}\n");
+  const std::string changed = ctl({"config", "check"}).out;
+  BOOST_TEST(contains(changed, "other than vmsrsd runs with:"));
+  BOOST_TEST(contains(changed, "IN THE FILE"));
+  config.use(config::load(config_file), {"log.level"});
+  BOOST_TEST(contains(ctl({"config", "show"}).out, "changed since: restart vmsrsd"));
+  scratch.write("vmsrs.yaml", "lgo: {level: debug}\n");
+  const Finished bad = ctl({"config", "check"});
+  BOOST_TEST(bad.exit_code == 2);
+  BOOST_TEST(contains(bad.err, "did you mean \"log\"?"));
+}
+
 BOOST_AUTO_TEST_CASE(regions_and_their_maps) {
   const std::string list = ctl({"regions", "list"}).out;
   BOOST_TEST(count_lines(list) == 4u);
@@ -193,8 +214,8 @@ BOOST_AUTO_TEST_CASE(regions_and_their_maps) {
   const std::string wanted =
       "shop, region 0 (carts): 512 KiB, 4.0 KiB a mark\n"
       "as of 2.0 s ago\n"
-      "0x00000  #+-." + nothing + "\n" +
-      "0x40000  ---" + nothing + "+\n" +
+      "0x00000  #+-." +
+      nothing + "\n" + "0x40000  ---" + nothing + "+\n" +
       "# contended: records of more than one user: 1 granules\n"
       "+ owned by an unfinished user: 10 granules\n"
       ". restored since the region began, owned by nobody: 7 restorations\n"

@@ -3,6 +3,7 @@
 
 #include <httplib.h>
 
+#include "api/config_service.hpp"
 #include "api/event_routes.hpp"
 #include "api/listener.hpp"
 #include "api/routes.hpp"
@@ -28,12 +29,22 @@ struct ServedApi {
   daemon::EventRecorder recorder{channel,      fixed_clock(), {store_path, 90, 256 << 20, ""},
                                  event_ledger, feed,          {}};
   api::EventService events{store_path, feed, std::chrono::milliseconds(100)};
+  std::string config_file = scratch.path("vmsrs.yaml");
+  api::ConfigService config{config_file, [this] { return config::load(config_file); },
+                            running_config()};
   std::unique_ptr<api::Listener> listener =
       api::Listener::on_socket(socket, 0640, "", [this](httplib::Server& server) {
         api::install_routes(server, service);
         api::install_event_routes(server, events);
+        api::install_config_routes(server, config);
       });
 
+  config::Config running_config() const {
+    scratch.write("vmsrs.yaml",
+                  "log: {level: warn}\ncheck: {timeout_ms: 400}\nservers:\n  - {name: shop, "
+                  "attach_secret_file: /etc/vmsrs/shop.secret}\n");
+    return config::load(config_file);
+  }
   ~ServedApi() { feed.stop(); }
 };
 

@@ -63,7 +63,7 @@ class Night:
         self.config.write_text(
             f"platform: hosted\nhosted: {{socket: {hosted_socket}}}\n"
             f"management: {{secret_file: {folder}/management.secret}}\n"
-            f"events: {{store: {folder}/events.db}}\n"
+            f"events: {{store: {folder}/events.db, dumps: {folder}/dumps}}\n"
             f"metrics: {{listen: ''}}\napi: {{socket: {self.api}}}\n"
             f"servers:\n  - {{name: bookshop, attach_secret_file: {folder}/shop.secret}}\n",
             encoding="ascii")
@@ -74,11 +74,15 @@ class Night:
                        stderr=subprocess.DEVNULL)
         wait_for(self.api, daemon)
         port = free_port()
+        dumps = folder / "dumps"
+        dumps.mkdir()
+        self.folder = folder
         self.shop = build / "examples/bookshop/bookshop"
         shop = start(stack, str(self.shop), "--catalogue", catalogue,
                      "--port", str(port), "--secret-file", str(folder / "shop.secret"), "--inject",
                      "3:wild:2", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                     env={**os.environ, "VMSRS_HOSTED_SOCKET": str(hosted_socket)})
+                     env={**os.environ, "VMSRS_HOSTED_SOCKET": str(hosted_socket),
+                          "VMSRS_DUMPS": str(dumps)})
         assert shop.stdout is not None
         require(bool(shop.stdout.readline()), "the shop starts")
         self.ctl = build / "cli/vmsrsctl"
@@ -102,7 +106,8 @@ class Night:
                               env={**os.environ, "VMSRS_SOCKET": str(self.api), "COLUMNS": "110",
                                    "PATH": f"{self.ctl.parent}:{os.environ['PATH']}"})
         require(done.returncode == 0, f"`{command}` ends with 0, not {done.returncode}:\n{done.stdout}")
-        return done.stdout.replace(f"{self.shop.parent}/", "/usr/local/bin/")
+        return done.stdout.replace(f"{self.shop.parent}/", "/usr/local/bin/").replace(
+            str(self.folder), "/var/lib/vmsrs")
 
 
 def skeleton(line: str) -> str:

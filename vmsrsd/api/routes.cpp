@@ -8,6 +8,7 @@
 #include <limits>
 #include <sstream>
 
+#include "api/config_service.hpp"
 #include "api/event_routes.hpp"
 #include "api/openapi.hpp"
 #include "api/reception.hpp"
@@ -68,7 +69,8 @@ std::optional<Answer> read_server(const Json& body, std::optional<std::string>& 
 
 Answer post_collect(Service& service, const httplib::Request& request) {
   Json body;
-  if (auto error = read_body(request, {"server", "user", "timeout_ms"}, body)) return *error;
+  if (auto error = read_body(request, {"server", "user", "timeout_ms", "wait"}, body))
+    return *error;
   std::optional<std::uint64_t> slot;
   std::optional<std::uint64_t> timeout;
   if (auto error = read_number(body, "user", VMSRS_MAX_USERS - 1, slot)) return *error;
@@ -80,6 +82,10 @@ Answer post_collect(Service& service, const httplib::Request& request) {
   if (what.slot && !what.server) {
     return bad_request("\"user\" without \"server\"", "a slot has a meaning in one server only");
   }
+  const auto wait = body.find("wait");
+  if (wait != body.end() && !wait->is_boolean())
+    return bad_request("\"wait\" is not true or false", "false: answers with a job at once");
+  what.wait = wait == body.end() || wait->get<bool>();
   return service.collect(what);
 }
 
@@ -338,6 +344,11 @@ Answer get_server(Service& service, const httplib::Request& request) {
   return service.server(request.matches[1]);
 }
 
+Answer get_job(Service& service, const httplib::Request& request) {
+  const auto number = parse_number(request.matches[1]);
+  return number ? service.job(*number) : bad_request("that is no job", "a whole number");
+}
+
 struct Route {
   const char* method;
   const char* path;
@@ -358,6 +369,8 @@ const Route kRoutes[] = {
     {"GET", "/v1/users/{server}/{slot}", get_user},
     {"POST", "/v1/users/{server}/{slot}/suppress", post_suppress},
     {"POST", "/v1/gc", post_collect},
+    {"GET", "/v1/jobs", plain<&Service::jobs>},
+    {"GET", "/v1/jobs/{job}", get_job},
     {"POST", "/v1/scrub", post_scrub},
     {"POST", "/v1/containment", post_containment},
     {"POST", "/v1/check", post_check},
@@ -375,6 +388,7 @@ const Route kRoutes[] = {
 std::vector<std::pair<std::string, std::string>> served_requests() {
   std::vector<std::pair<std::string, std::string>> all = {{"GET", "/v1/openapi.json"}};
   for (const char* path : kEventPaths) all.emplace_back("GET", path);
+  for (const char* path : kConfigPaths) all.emplace_back("GET", path);
   for (const Route& route : kRoutes) all.emplace_back(route.method, route.path);
   return all;
 }

@@ -295,6 +295,15 @@ Answer Service::collect(const CollectRequest& request) {
   if (!request.server) {
     std::erase_if(servers, [](const vmsrs_server_info& info) { return info.crashed_users == 0; });
   }
+  if (!request.wait) {
+    CollectRequest waiting = request;
+    waiting.wait = true;
+    const auto job = jobs_.start("gc", [this, waiting] { return collect(waiting); });
+    if (job) return {202, {{"job", *job}}};
+    return error_answer(503, "busy",
+                        std::to_string(Jobs::kMostRunning) + " jobs are running already",
+                        "look at /v1/jobs, and try again when one has ended");
+  }
 
   const auto deadline = steady_clock::now() + request.timeout;
   const std::uint64_t slot = request.slot ? *request.slot : channel::kEveryCrashedUser;

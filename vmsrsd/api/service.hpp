@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "api/answer.hpp"
+#include "api/jobs.hpp"
 #include "channel/channel.hpp"
 #include "daemon/check_ledger.hpp"
 #include "daemon/clock.hpp"
@@ -21,6 +22,7 @@ struct CollectRequest {
   std::optional<std::string> server;  // absent: every server
   std::optional<std::uint32_t> slot;  // absent: every crashed user
   std::chrono::milliseconds timeout{30000};
+  bool wait = true;  // false: as a job
 };
 
 struct ScrubRequest {
@@ -67,7 +69,9 @@ class Service {
         ledger_(ledger),
         clock_(std::move(clock)),
         check_timeout_(check_timeout),
-        processes_(std::move(processes)) {}
+        processes_(std::move(processes)),
+        jobs_(clock_) {}
+  ~Service() { stop(); }
 
   [[nodiscard]] Answer status();
   [[nodiscard]] Answer servers();
@@ -86,6 +90,8 @@ class Service {
                                 std::optional<std::uint64_t> generation);
   [[nodiscard]] Answer reap(const ReapRequest& request);
   [[nodiscard]] Answer collect(const CollectRequest& request);
+  [[nodiscard]] Answer jobs() { return jobs_.list(); }
+  [[nodiscard]] Answer job(std::uint64_t number) { return jobs_.get(number); }
   [[nodiscard]] Answer scrub(const ScrubRequest& request);
   // `mode`: enum vmsrs_server_containment.
   [[nodiscard]] Answer contain(const std::string& server, std::uint32_t mode);
@@ -137,6 +143,7 @@ class Service {
   std::vector<std::string> waiting_keys_;
   OnCheck on_check_;
   std::atomic<bool> stopping_ = false;
+  Jobs jobs_;  // the last: they use the rest
 };
 
 }  // namespace vmsrs::api

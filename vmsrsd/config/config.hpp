@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <ops_common/value.hpp>
 #include <optional>
 #include <string>
@@ -74,6 +75,7 @@ struct Config {
   std::uint64_t event_keep_bytes = 256ull << 20;
   std::string event_dumps;  // folder; empty = nowhere
   std::vector<Server> servers;
+  std::map<std::string, std::string> sources;  // of keys that are set: "file" or "environment"
 };
 
 // Of the file, or of nothing but defaults; environment variables (docs/configuration.md) go before

@@ -5,6 +5,9 @@
 #include <cctype>
 #include <set>
 
+#include "channel/names.hpp"
+#include "config/secrets.hpp"
+
 namespace vmsrs::config {
 namespace {
 
@@ -243,15 +246,27 @@ Json servers_schema() {
             {"additionalProperties", false}}}};
 }
 
+std::string text_of_servers(const Config& config) {
+  std::string all;
+  for (const Server& server : config.servers) {
+    all += server.name + ": secret " +
+           (server.attach_secret_file
+                ? "in " + *server.attach_secret_file
+                : "by its hash " + hex(*server.attach_secret_sha256).substr(0, 8) + "...") +
+           ", storage_quota " + size_text(server.storage_quota_bytes) + ", storage_full " +
+           (server.storage_full == VMSRS_STORAGE_REFUSE ? "refuse" : "unprotected") +
+           ", containment " +
+           (server.containment ? channel::containment_name(*server.containment) : "as it is") +
+           ", users " + std::to_string(server.users) + "\n";
+  }
+  return all;
+}
+
 Key servers() {
-  return {"servers",
-          "Servers that may attach",
-          Change::kAtReload,
-          true,
-          servers_schema(),
-          read_servers,
-          [](const Config&) { return std::string(); },  // a reload pushes them all
-          [](const Config& from, Config& to) { to.servers = from.servers; }};
+  return {"servers",         "Servers that may attach",
+          Change::kAtReload, true,
+          servers_schema(),  read_servers,
+          text_of_servers,   [](const Config& from, Config& to) { to.servers = from.servers; }};
 }
 
 #define VMSRS_LIMIT(member) \

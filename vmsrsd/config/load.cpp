@@ -153,16 +153,15 @@ Config read(const Value& root) {
   expect_sections(root, "");
   Config config;
   config.management_where = root["management"].where();
-  std::set<std::string> set;
   for (const Key& key : keys()) {
     const char* variable = std::getenv(environment_variable(key.name).c_str());
     const Value value =
         variable == nullptr ? member(root, key.name) : of_environment(key, variable);
     if (!value.given()) continue;
     key.read(value, config);
-    set.insert(key.name);
+    config.sources[key.name] = variable == nullptr ? "file" : "environment";
   }
-  if (!set.contains("api.read_only_socket"))
+  if (!config.sources.contains("api.read_only_socket"))
     config.api_read_only_socket = read_only_beside(config.api_socket);
   check_together(root, config);
   return config;

@@ -15,6 +15,7 @@
 #include <filesystem>
 #include <ops_common/exit_codes.hpp>
 
+#include "api/config_service.hpp"
 #include "api/event_routes.hpp"
 #include "api/listener.hpp"
 #include "api/routes.hpp"
@@ -67,6 +68,12 @@ void check_secrets(const config::Config& config) {
   (void)config::management_secret(config);
   if (!config.api_tls_certificate.empty()) (void)api::Tls(config);
   for (const config::Server& server : config.servers) (void)config::attach_hash(server);
+}
+
+config::Config load_with_secrets(const Options& options) {
+  config::Config config = load_config(options);
+  check_secrets(config);
+  return config;
 }
 
 void set_up_log(const config::Config& config) {
@@ -141,8 +148,9 @@ void install_metrics(httplib::Server& server, const collectors::Exposition& expo
 // What clients talk to.
 class Front {
  public:
-  Front(channel::Channel& channel, const config::Config& config)
+  Front(channel::Channel& channel, const Options& options, const config::Config& config)
       : tls_(make_tls(config)),
+        config_(options.file, [options] { return load_with_secrets(options); }, config),
         service_(channel, ledger_, clock_, std::chrono::milliseconds(config.check_timeout_ms)),
         recorder_(channel, clock_,
                   {config.event_store, config.event_keep_days, config.event_keep_bytes,
@@ -162,6 +170,7 @@ class Front {
     const auto install_api = [&](httplib::Server& server) {
       api::install_routes(server, service_);
       api::install_event_routes(server, events_);
+      api::install_config_routes(server, config_);
     };
     const auto install_exposition = [&](httplib::Server& server) {
       install_metrics(server, exposition_);
@@ -202,6 +211,7 @@ class Front {
   void use(const config::Config& config, const std::vector<std::string>& refused) {
     if (tls_) tls_->reread(config);
     service_.tell_waiting_keys(refused);
+    config_.use(config, refused);
     service_.change_check_timeout(std::chrono::milliseconds(config.check_timeout_ms));
     recorder_.change_limits(config.event_keep_days, config.event_keep_bytes);
     for (const auto& listener : listeners_) listener->change_limits(config.api_limits);
@@ -223,6 +233,7 @@ class Front {
   CheckLedger ledger_;
   page::History history_;
   std::shared_ptr<api::Tls> tls_;
+  api::ConfigService config_;
   api::Service service_;
   EventLedger event_ledger_;
   store::EventFeed feed_;
@@ -288,7 +299,7 @@ void run_until_stopped(channel::Channel& channel, Front& front, const Options& o
 
 int serve(channel::Channel& channel, const Options& options, config::Config& config) {
   push_servers(channel, config);
-  Front front(channel, config);
+  Front front(channel, options, config);
   spdlog::info("vmsrsd {} serves {} and {}://{}:{}/metrics", kVersion, config.api_socket,
                config.metrics_tls ? "https" : "http", config.metrics.host, config.metrics.port);
   notify_service_manager("READY=1");
