@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import subprocess
@@ -39,7 +40,9 @@ class Selector:
     matchers: list[dict[str, str]] = field(hash=False)
 
 
+@functools.cache
 def boards() -> dict[str, Board]:
+    """The committed dashboards by their files' names; they are nobody's to change."""
     return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(DASHBOARDS.glob("*.json"))}
 
 
@@ -71,13 +74,16 @@ def of_board(name: str, board: Board) -> Iterator[Expression]:
                              f"{{{{{asked.group(2)}}}}}" if asked else "")
 
 
-def of_rules() -> Iterator[Expression]:
+@functools.cache
+def of_rules() -> list[Expression]:
+    found = []
     for file in RULES:
         for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]:
             for rule in group["rules"]:
                 kind = "recording" if "record" in rule else "alert"
                 name = rule.get("record", rule.get("alert"))
-                yield Expression(f"{file.name}: {name}", kind, rule["expr"], name=name)
+                found.append(Expression(f"{file.name}: {name}", kind, rule["expr"], name=name))
+    return found
 
 
 def concrete(text: str, chosen: str = ".+", window: str = "1m") -> str:

@@ -7,6 +7,7 @@ usage: lint_test.py FOLDER   with node_modules
 from __future__ import annotations
 
 import copy
+import functools
 import re
 import sys
 import unittest
@@ -25,6 +26,7 @@ COUNTER = re.compile(r".*_(total|bucket|count|sum)$")
 MODULES = Path()
 
 
+@functools.cache
 def exported() -> dict[str, set[str]]:
     """Every metric of vmsrsd with its labels, and what the rules record."""
     found: dict[str, set[str]] = {"up": set(), "ALERTS": {"alertname", "severity"}}
@@ -254,7 +256,7 @@ class Lint(unittest.TestCase):
                 self.assertTrue(any(told in problem for problem in problems(board)), problems(board))
 
     def test_rules_are_promql(self) -> None:
-        rules = list(of_rules())
+        rules = of_rules()
         self.assertTrue(any(rule.kind == "recording" for rule in rules))
         known = exported()
         for rule, (errors, selectors) in zip(rules, parsed([rule.text for rule in rules], MODULES)):
