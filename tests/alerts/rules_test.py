@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The alert and recording rules: promtool's checks, its unit tests, and that these can fail.
 
-usage: rules_test.py PROMETHEUS_FOLDER SCRATCH_FOLDER [Rules | Broken]
+usage: rules_test.py SCRATCH_FOLDER [Rules | Broken]   with promtool in PATH
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ RULES = TOP / "dashboards" / "rules"
 FILES = ["vmsrs.recording.yaml", "vmsrs.rules.yaml"]
 TESTS = ["vmsrs.test.yaml", "hours.test.yaml"]
 NEVER, ALWAYS = "vector(0) > 1", "vector(1)"
-PROMTOOL = SCRATCH = Path()
+SCRATCH = Path()
 
 
 def promtool(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(PROMTOOL), *words], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    return subprocess.run(["promtool", *words], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           check=False, **options)  # type: ignore[call-overload,no-any-return]
 
 
@@ -111,7 +111,6 @@ class Broken(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    PROMTOOL = Path(sys.argv.pop(1)).resolve() / "promtool"
     SCRATCH = Path(sys.argv.pop(1))
     SCRATCH.mkdir(parents=True, exist_ok=True)
     unittest.main()

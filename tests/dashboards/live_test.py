@@ -2,7 +2,7 @@
 """Every expression of dashboards and rules against a real Prometheus, which has scraped real daemons: vmsrsd above
 vmsrs-hosted, with a book shop whose users crash, and vmsrsd above a machine that has panicked, with TLS.
 
-usage: live_test.py BUILD_DIR MODULES_FOLDER PROMETHEUS_FOLDER
+usage: live_test.py BUILD_DIR MODULES_FOLDER   with prometheus in PATH
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ PENDING = {"VmsrsCertificateExpiring", "VmsrsHypervisorAbsent"}
 class Fleet:
     """Two hosts and a Prometheus, all real processes, until the stack ends."""
 
-    def __init__(self, build: Path, prometheus: Path, folder: Path, stack: contextlib.ExitStack) -> None:
+    def __init__(self, build: Path, folder: Path, stack: contextlib.ExitStack) -> None:
         self.build, self.folder, self.stack = build, folder, stack
         self.hosted = self.start_hosted()
         self.panicked = self.start_panicked()
@@ -58,7 +58,7 @@ class Fleet:
                 {"targets": [f"127.0.0.1:{self.hosted}"]},
                 {"targets": [f"127.0.0.1:{self.panicked}"], "labels": {"expects": "hypervisor"}}]}],
         }), encoding="ascii")
-        start(stack, str(prometheus / "prometheus"), f"--config.file={folder}/prometheus.yml",
+        start(stack, "prometheus", f"--config.file={folder}/prometheus.yml",
               f"--storage.tsdb.path={folder}/tsdb", f"--web.listen-address=127.0.0.1:{port}", "--log.level=error",
               cwd=folder)
 
@@ -171,9 +171,9 @@ def judge(fleet: Fleet, modules: Path) -> list[str]:
 
 
 def main() -> None:
-    build, modules, prometheus = (Path(word).resolve() for word in sys.argv[1:])
+    build, modules = (Path(word).resolve() for word in sys.argv[1:])
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        fleet = Fleet(build, prometheus, Path(folder), stack)
+        fleet = Fleet(build, Path(folder), stack)
         # Rises show only from the second scrape on.
         eventually("both hosts are scraped", lambda: bool(fleet.ask("sum(vmsrs_up) == 2")))
         stays, ends, other = (Shopper(fleet.shop_port, user) for user in (STAYS, ENDS, 9))
