@@ -32,6 +32,7 @@ class HostPlatform final : public recovery::Platform {
   bool exits(std::uint32_t cpu, vmsrs_exits& out) const override;
   bool check_hidden(std::uint64_t& cursor, vmsrs_check_result& result) const override;
 
+  std::uint64_t devices() const override { return devices_; }
   std::uint64_t cycles_per_second() const override { return 1'000'000'000; }
   std::uint32_t log_lines(std::uint64_t& cursor, vmsrs_log_line* out, std::uint32_t room) override;
   std::uint32_t memory_ranges(vmsrs_memory_range* out) const override;
@@ -64,6 +65,7 @@ class HostPlatform final : public recovery::Platform {
   void set_hold_observer(std::function<void(bool)> observer) {
     hold_observer_ = std::move(observer);
   }
+  void set_devices(vmsrs_devices devices) { devices_ = devices; }
   // What log_lines shall give: numbered from `first` on, the last at `first + count - 1`.
   void set_log(std::uint64_t first, std::uint64_t count) { log_first_ = first, log_count_ = count; }
   // What check_hidden shall say, after so many pieces.
@@ -78,6 +80,7 @@ class HostPlatform final : public recovery::Platform {
   std::atomic<std::uint64_t> offset_ns_{0};
   std::atomic<std::uint64_t> random_{0x9e3779b97f4a7c15ull};
   vmsrs_check_result hidden_{};
+  vmsrs_devices devices_ = VMSRS_DEVICES_UNKNOWN;
   std::uint64_t hidden_pieces_ = 1;
   std::uint64_t log_first_ = 1, log_count_ = 0;
   std::vector<vmsrs_guest_end> guest_ends_;
