@@ -80,8 +80,8 @@ std::string Value::child_key(const std::string& key) const {
 }
 
 std::string Value::where() const {
-  const std::string line = line_ == 0 ? "" : ":" + std::to_string(line_);
-  return file_ + line + ": " + (key_.empty() ? "document" : key_);
+  const std::string file = line_ == 0 ? file_ : file_ + ":" + std::to_string(line_);
+  return file + ": " + (key_.empty() ? "document" : key_);
 }
 
 std::string Value::found() const {
