@@ -6,6 +6,7 @@ usage: runbooks_test.py VMSRSCTL
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 import sys
@@ -31,6 +32,7 @@ def commands(text: str) -> set[str]:
     return {line.strip() for line in lines + inline if re.match(r"vmsrsctl\b", line.strip())}
 
 
+@functools.cache
 def helped(*words: str) -> str:
     done = subprocess.run([CTL, *words, "--help"], capture_output=True, text=True, timeout=60, check=False)
     return done.stdout if done.returncode == 0 else ""
