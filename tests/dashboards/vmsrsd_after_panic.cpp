@@ -2,8 +2,9 @@
 #include "daemon/run.hpp"
 #include "ops/monitor_machine.hpp"
 
-// vmsrsd as it is, above the monitor in its own process, on a machine whose operating system has panicked once and
-// whose devices nothing confines: for the metrics that vmsrs-hosted does not have.
+// vmsrsd as it is, above the monitor in its own process, on a machine whose operating system has
+// panicked once and whose devices nothing confines: for the metrics that vmsrs-hosted does not
+// have.
 int main(int argc, char** argv) {
   vmsrs::test::MonitorMachine machine;
   machine.platform.add_guest_end(VMSRS_GUEST_PANIC);
