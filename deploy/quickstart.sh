@@ -12,6 +12,8 @@ source "$top/deploy/lib/packages.sh"
 source "$top/deploy/lib/build.sh"
 source "$top/deploy/lib/secrets.sh"
 source "$top/deploy/lib/machine.sh"
+source "$top/deploy/lib/unpacked.sh"
+source "$top/deploy/lib/monitoring.sh"
 
 usage() {
   cat <<'USAGE'
@@ -22,6 +24,8 @@ QEMU, lets 20 users use a book shop while two of them crash, and judges what the
 
   --output text|json   what the result on stdout looks like (text); progress always goes to stderr
   --keep               leave the machine running, with the shop, the metrics and the API within reach
+  --monitoring         with --keep: Debian's Prometheus and Alertmanager watch the machine, from loopback; a third user
+                       crashes and lingers until an alert fires, and is resolved
   --without-vmsrs      the same machine and shop without hypervisor and library: the server must die
   --early-unlock       the shop lets go of its locks too early, to show what VMSRS cannot repair
   --fault KIND         how users 1 and 7 crash: wild (default), null, div, hole, scribble
@@ -36,6 +40,7 @@ USAGE
 }
 
 output=text keep=no with_vmsrs=yes early_unlock=no fault=wild users=20 seed=1 cpus=2 ports=''
+monitoring=no
 
 number() { # option value low high
   if [[ ! $2 =~ ^(0|[1-9][0-9]{0,9})$ ]] || (($2 < $3 || $2 > $4)); then
@@ -51,6 +56,7 @@ parse_options() {
     case $option in
       --help) usage && exit 0 ;;
       --keep) keep=yes && continue ;;
+      --monitoring) monitoring=yes && continue ;;
       --without-vmsrs) with_vmsrs=no && continue ;;
       --early-unlock) early_unlock=yes && continue ;;
       --output | --fault | --users | --seed | --cpus | --ports) ;;
@@ -86,6 +92,8 @@ parse_options() {
   done
   [[ $with_vmsrs == yes || $early_unlock == no ]] ||
     wrong "--early-unlock shows the limits of VMSRS: it makes no sense with --without-vmsrs"
+  [[ $monitoring == no || $keep$with_vmsrs == yesyes ]] ||
+    wrong "--monitoring needs --keep, and makes no sense with --without-vmsrs"
 }
 
 run='' machine_pid='' forward_pid='' kept=no
@@ -142,17 +150,20 @@ run_judge() {
 }
 
 tell_how_to_use_it() {
-  cat >&2 <<HOW
-
-The machine is running (process $machine_pid). Nobody but root can use the API's socket.
-  shop       127.0.0.1:$shop_port: say HELLO 5, READ 1, ... (examples/bookshop/README.md)
-$(if [[ $with_vmsrs == yes ]]; then
-    echo "  metrics    curl http://127.0.0.1:$metrics_port/metrics"
-    echo "  vmsrsctl   $build/cli/vmsrsctl --socket $run/api.sock status"
-  fi)
-  console    $run/console.log
-  stop it    kill $machine_pid $forward_pid && rm -rf $run
-HOW
+  {
+    echo
+    echo "The machine is running (process $machine_pid). Nobody but root can use the API's socket."
+    echo "  shop       127.0.0.1:$shop_port: say HELLO 5, READ 1, ... (examples/bookshop/README.md)"
+    if [[ $with_vmsrs == yes ]]; then
+      echo "  metrics    curl http://127.0.0.1:$metrics_port/metrics"
+      echo "  vmsrsctl   $build/cli/vmsrsctl --socket $run/api.sock status"
+    fi
+    if [[ $monitoring == yes ]]; then
+      echo "  alerts     http://127.0.0.1:$prometheus_port/classic/alerts (Prometheus), http://127.0.0.1:$alertmanager_port"
+    fi
+    echo "  console    $run/console.log"
+    echo "  stop it    kill $machine_pid $forward_pid ${monitoring_pids[*]} && rm -rf $run"
+  } >&2
 }
 
 main() {
@@ -178,6 +189,10 @@ main() {
   say "the shop is open; $users users go in"
   local code=0
   run_judge || code=$?
+  if [[ $monitoring == yes ]]; then
+    start_monitoring
+    show_alert || code=1
+  fi
   if [[ $keep == yes ]]; then
     kept=yes
     tell_how_to_use_it

@@ -40,13 +40,18 @@ choose_ports() {
     done
     return
   fi
-  read -r shop_port metrics_port api_port < <(python3 - <<'PYTHON'
+  read -r shop_port metrics_port api_port < <(free_ports 3)
+  [[ -n $api_port ]] || fail "no free port on 127.0.0.1"
+}
+
+# Prints so many that nothing on 127.0.0.1 listens on, on one line.
+free_ports() { # count
+  python3 - "$1" <<'PYTHON'
 import socket
-probes = [socket.socket() for _ in range(3)]
+import sys
+probes = [socket.socket() for _ in range(int(sys.argv[1]))]
 for probe in probes:
     probe.bind(("127.0.0.1", 0))
 print(*(probe.getsockname()[1] for probe in probes))
 PYTHON
-  )
-  [[ -n $api_port ]] || fail "no free port on 127.0.0.1"
 }

@@ -4,6 +4,7 @@
 
 shop_gid=1000 # in the guest; the group that may map the hypervisor's windows
 guest_memory_mib=1024
+lingering_user=500 # none of the judge's
 boot_seconds=480
 # Linux's first word takes two seconds where the emulation gets a processor, and minutes where it must share
 # one with ten others. With KVM silence means that it does not work here.
@@ -38,6 +39,7 @@ YAML
   # An emulated machine on a busy host is slow, and the judge keeps some orders open on purpose.
   shop_options+=' --order-seconds 600'
   shop_options+=" --inject 1:$fault:2 --inject 7:$fault:2"
+  [[ $monitoring == no ]] || shop_options+=" --inject $lingering_user:$fault:2"
   cat >"$etc/run.conf" <<CONF
 with_vmsrs=$with_vmsrs
 shop=$shop
@@ -182,7 +184,7 @@ forward_api() {
 # Ends what this run started, and nothing else.
 stop_machine() {
   local pid
-  for pid in ${forward_pid:-} ${machine_pid:-}; do
+  for pid in "${monitoring_pids[@]}" ${forward_pid:-} ${machine_pid:-}; do
     kill "$pid" 2>/dev/null || continue
     wait "$pid" 2>/dev/null || true
   done

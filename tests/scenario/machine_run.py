@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs quickstart and looks at its result, independently of its own verdict.
 
-usage: machine_run.py protected|early-unlock|unprotected|keep [QUICKSTART_OPTION ...]
+usage: machine_run.py protected|early-unlock|unprotected|keep|monitoring [QUICKSTART_OPTION ...]
 """
 
 from __future__ import annotations
@@ -117,8 +117,10 @@ def wait_for_end(pid: int) -> bool:
 def main() -> None:
     mode, *options = sys.argv[1:]
     ports = [free_port() for _ in range(3)]
-    if mode == "keep":
+    if mode in ("keep", "monitoring"):
         options += ["--keep", "--ports", ",".join(map(str, ports))]
+    if mode == "monitoring":
+        options += ["--monitoring"]
     result, messages = quickstart(options)
     require(KEYS <= set(result), f"missing keys: {KEYS - set(result)}")
     require(result["ok"] is True, "ok")
@@ -131,8 +133,11 @@ def main() -> None:
         return
     require(result["wrong_reads"] == 0 and result["wrong_purchases"] == 0, "nobody was shown a wrong value")
     require(result["shop_equals_model"] is True, "the shop equals the model")
-    if mode == "keep":
+    if mode in ("keep", "monitoring"):
         look_at_kept(messages, ports[2])
+    if mode == "monitoring":
+        require("VmsrsSuppressionTooLong fires" in messages, "the alert fires")
+        require("VmsrsSuppressionTooLong is resolved" in messages, "the alert is resolved")
 
 
 if __name__ == "__main__":
