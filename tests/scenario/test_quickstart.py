@@ -47,7 +47,8 @@ class CannotWork(unittest.TestCase):
                         ("--cpus", "0"), ("--cpus", "9"), ("--output", "xml"), ("--output",),
                         ("--fault", "bang"), ("--ports", "1,2"), ("--ports", "1,2,70000"),
                         ("--ports", "x"), ("--nonsense",), ("extra",), ("--users=7",),
-                        ("--without-vmsrs", "--early-unlock")):
+                        ("--without-vmsrs", "--early-unlock"), ("--monitoring",),
+                        ("--monitoring", "--keep", "--without-vmsrs")):
             with self.subTest(options):
                 done = self.refused(2, "", *options)
                 self.assertEqual(len(done.stderr.splitlines()), 1, done)
@@ -55,8 +56,8 @@ class CannotWork(unittest.TestCase):
 
     def test_help(self) -> None:
         done = subprocess.run([str(QUICKSTART), "--help"], capture_output=True, text=True, check=True)
-        for option in ("--output", "--keep", "--without-vmsrs", "--users", "--seed", "--cpus", "--fault",
-                       "--early-unlock"):
+        for option in ("--output", "--keep", "--monitoring", "--without-vmsrs", "--users", "--seed",
+                       "--cpus", "--fault", "--early-unlock"):
             self.assertIn(option, done.stdout)
 
     def test_too_little_memory(self) -> None:
