@@ -10,7 +10,7 @@ source "$top/deploy/lib/messages.sh"
 source "$top/deploy/lib/checks.sh"
 source "$top/deploy/lib/packages.sh"
 
-labels=(abi engine library hosted ops machine hypervisor scenario paper docs)
+labels=(abi engine library hosted ops machine hypervisor scenario paper deploy docs)
 
 usage() {
   cat <<USAGE

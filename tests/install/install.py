@@ -13,9 +13,10 @@ from pathlib import Path
 
 from installation import output_of, report
 
-COMPONENTS = ("library", "development", "documentation")
-# Of the first one, beside the shared library itself.
-RUNTIME = {"lib/libvmsrs-preload.so", "bin/vmsrs-run", "bin/vmsrs-study", "lib/vmsrs-study/vmsrs-study",
+COMPONENTS = ("library", "tools", "development", "documentation", "guide", "daemon", "hosted", "control", "hypervisor",
+              "monitoring")
+# Of tools, all but its pages. library is the shared library alone.
+TOOLS = {"lib/libvmsrs-preload.so", "bin/vmsrs-run", "bin/vmsrs-study", "lib/vmsrs-study/vmsrs-study",
            "lib/vmsrs-study/tracer.so", "lib/vmsrs-study/allocation_calls.so",
            *(f"lib/vmsrs-study/vmsrs_study/{name}.py"
              for name in ("__init__", "command", "elf", "objects", "plots", "report", "trace"))}
@@ -30,10 +31,12 @@ def main() -> int:
     shutil.rmtree(prefix, ignore_errors=True)
     for component in COMPONENTS:
         output_of(cmake, "--install", build, "--prefix", prefix, "--component", component)
-        if component == COMPONENTS[0]:
-            runtime = files_below(prefix)
-    complaints = [f"component library: {name}" for name in runtime if name not in RUNTIME and not name.startswith("lib/libvmsrs.so.")]
-    complaints += [f"component library: {name} is missing" for name in sorted(RUNTIME - runtime)]
+        if component == "library":
+            library = files_below(prefix)
+        if component == "tools":
+            tools = {name for name in files_below(prefix) - library if not name.startswith("share/man/")}
+    complaints = [f"component library: {name}" for name in library if not name.startswith("lib/libvmsrs.so.")]
+    complaints += [f"component tools: {name}" for name in sorted(tools ^ TOOLS)]
     with tempfile.TemporaryDirectory() as whole:
         output_of(cmake, "--install", build, "--prefix", whole)
         different = files_below(Path(whole)) ^ files_below(prefix)
