@@ -50,7 +50,7 @@ build() { # folder
   rm -rf "$1"
   mkdir -p "$1/vmsrs"
   git -C "$top" ls-files -z | (cd "$top" && tar --null --files-from - -c) | tar -x -C "$1/vmsrs"
-  (cd "$1/vmsrs" && dpkg-buildpackage -us -uc -ui -d -j2) >"$1/log" 2>&1 ||
+  (cd "$1/vmsrs" && dpkg-buildpackage -b -us -uc -ui -d -j2) >"$1/log" 2>&1 ||
     { tail -n 30 "$1/log" && echo "FAILED: the build" && exit 1; }
   touch "$1/done"
 }
