@@ -54,6 +54,11 @@ make_root() { # directory
   chmod 755 "$1/usr/sbin/policy-rc.d"
   cp -L /etc/resolv.conf "$1/etc/resolv.conf" 2>/dev/null || true
   cp -L /etc/hosts "$1/etc/hosts" 2>/dev/null || true
+  # Whom this machine trusts by its own decision the root trusts, too.
+  if compgen -G '/usr/local/share/ca-certificates/*.crt' >/dev/null; then
+    cp /usr/local/share/ca-certificates/*.crt "$1/usr/local/share/ca-certificates/"
+    quietly "$work/certificates.log" update-ca-certificates chroot "$1" update-ca-certificates
+  fi
 }
 
 mount_in() { # root
@@ -67,6 +72,7 @@ inside() { # root command...
   local root=$1
   shift
   env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb LANG=C.UTF-8 \
+    ${NODE_EXTRA_CA_CERTS:+NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt} \
     ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
     chroot "$root" /bin/sh -c 'cd /root/vmsrs && exec "$@"' sh "$@"
 }
