@@ -80,12 +80,14 @@ struct Dumping {
   void crash_at() {
     crash([this] { dump_caller<Site>(server->wild()); });
   }
-  // What gdb has to say; no server is attached any more, for it is started as a child.
+  // What gdb has to say, without debug symbols of the system; no server is attached any more, for
+  // it is started as a child.
   std::string debug(const fs::path& dump, const std::string& command) {
     server.reset();
-    const std::string line = "gdb -q -nx -batch -iex 'set debuginfod enabled off' -ex '" + command +
-                             "' /proc/" + std::to_string(getpid()) + "/exe '" + dump.string() +
-                             "' 2>&1";
+    const std::string line =
+        "gdb -q -nx -batch -iex 'set debuginfod enabled off' -iex 'set debug-file-directory "
+        "/nowhere' -ex '" +
+        command + "' /proc/" + std::to_string(getpid()) + "/exe '" + dump.string() + "' 2>&1";
     FILE* const pipe = popen(line.c_str(), "r");
     std::string text;
     char part[4096];
@@ -129,7 +131,8 @@ BOOST_AUTO_TEST_CASE(a_fault_in_a_shared_library_too) {
   BOOST_REQUIRE_EQUAL(files.size(), 1u);
   BOOST_CHECK_EQUAL(files[0].filename().string().find("libc"), 0u);
   const std::string text = debug(files[0], "bt");
-  BOOST_CHECK(names(text, {"#0 ", "strlen", "#1 ", "dump_by_way_of_libc"}));
+  // What the function of the C library is called, its debug symbols would tell.
+  BOOST_CHECK(names(text, {"#0 ", "#1 ", "dump_by_way_of_libc"}));
 }
 
 BOOST_AUTO_TEST_CASE(the_address_of_the_fault_is_told) {
