@@ -152,7 +152,10 @@ class Site:
         where = ["--socket", socket_path or self.socket] if socket_path != "" else []
         demote = {} if account is None else {"user": account, "group": account, "extra_groups": []}
         clean = {name: value for name, value in os.environ.items() if not name.startswith("VMSRS_")}
-        return subprocess.run([CTL, *where, *words], capture_output=True, text=True, timeout=30,
+        program = CTL
+        if account is not None:  # the build may lie where only root comes
+            program = shutil.copy(CTL, self.folder / "vmsrsctl")
+        return subprocess.run([program, *where, *words], capture_output=True, text=True, timeout=30,
                               check=False, env={**clean, "HOME": str(self.folder),
                                                 **(environment or {})}, **demote)
 
