@@ -52,25 +52,33 @@ def start(stack: contextlib.ExitStack, *command: str, **options: object) -> subp
     return process
 
 
-def run(options: argparse.Namespace, shop_options: list[str], folder: Path,
-        stack: contextlib.ExitStack) -> dict[str, object]:
-    build = Path(options.build)
-    socket, api = folder / "hosted.sock", folder / "api.sock"
+def start_stack(build: Path, folder: Path, stack: contextlib.ExitStack, metrics: str,
+                events: str = "", **options: object) -> tuple[Path, Path, subprocess.Popen[str]]:
+    """vmsrs-hosted and vmsrsd for a book shop, whose secret is shop.secret: the engine's socket, the API's,
+    vmsrs-hosted's process. `metrics`: where to listen; `events`: further keys; the rest is for vmsrsd."""
+    socket, api, config = folder / "hosted.sock", folder / "api.sock", folder / "vmsrs.yaml"
     (folder / "hash").write_text(new_secret(folder / "management.secret"), encoding="ascii")
     new_secret(folder / "shop.secret")
-    metrics_port, shop_port = free_port(), free_port()
-    (folder / "vmsrs.yaml").write_text(
+    config.write_text(
         f"platform: hosted\nhosted: {{socket: {socket}}}\n"
         f"management: {{secret_file: {folder}/management.secret}}\n"
-        f"events: {{store: {folder}/events.db}}\n"
-        f"metrics: {{listen: '127.0.0.1:{metrics_port}'}}\napi: {{socket: {api}}}\n"
+        f"events: {{store: {folder}/events.db{events}}}\n"
+        f"metrics: {{listen: '{metrics}'}}\napi: {{socket: {api}}}\n"
         f"servers:\n  - {{name: bookshop, attach_secret_file: {folder}/shop.secret}}\n",
         encoding="ascii")
     hosted = start(stack, str(build / "hypervisor/hosted/vmsrs-hosted"), "--socket", str(socket),
                    "--secret-hash-file", str(folder / "hash"))
     wait_for(socket, hosted)
-    daemon = start(stack, str(build / "vmsrsd/vmsrsd"), "--config", str(folder / "vmsrs.yaml"))
+    daemon = start(stack, str(build / "vmsrsd/vmsrsd"), "--config", str(config), **options)
     wait_for(api, daemon)
+    return socket, api, hosted
+
+
+def run(options: argparse.Namespace, shop_options: list[str], folder: Path,
+        stack: contextlib.ExitStack) -> dict[str, object]:
+    build = Path(options.build)
+    metrics_port, shop_port = free_port(), free_port()
+    socket, api, hosted = start_stack(build, folder, stack, f"127.0.0.1:{metrics_port}")
     faults = [f"--inject={user}:{options.fault}" for user in (1, 7)]
     shop = start(stack, str(build / "examples/bookshop/bookshop"), "--catalogue", options.catalogue,
                  "--port", str(shop_port), "--secret-file", str(folder / "shop.secret"),

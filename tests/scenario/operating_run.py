@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from host_run import free_port
-from hosted_run import new_secret, require, start, wait_for
+from hosted_run import require, start, start_stack
 
 BLOCK = re.compile(r"^```console\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 ANY_LINES = "[...]"
@@ -56,26 +56,11 @@ class Night:
 
     def __init__(self, build: Path, catalogue: str, folder: Path,
                  stack: contextlib.ExitStack) -> None:
-        hosted_socket, self.api = folder / "hosted.sock", folder / "api.sock"
-        (folder / "hash").write_text(new_secret(folder / "management.secret"), encoding="ascii")
-        new_secret(folder / "shop.secret")
-        self.config = folder / "vmsrs.yaml"
-        self.config.write_text(
-            f"platform: hosted\nhosted: {{socket: {hosted_socket}}}\n"
-            f"management: {{secret_file: {folder}/management.secret}}\n"
-            f"events: {{store: {folder}/events.db, dumps: {folder}/dumps}}\n"
-            f"metrics: {{listen: ''}}\napi: {{socket: {self.api}}}\n"
-            f"servers:\n  - {{name: bookshop, attach_secret_file: {folder}/shop.secret}}\n",
-            encoding="ascii")
-        hosted = start(stack, str(build / "hypervisor/hosted/vmsrs-hosted"), "--socket",
-                       str(hosted_socket), "--secret-hash-file", str(folder / "hash"))
-        wait_for(hosted_socket, hosted)
-        daemon = start(stack, str(build / "vmsrsd/vmsrsd"), "--config", str(self.config),
-                       stderr=subprocess.DEVNULL)
-        wait_for(self.api, daemon)
-        port = free_port()
         dumps = folder / "dumps"
         dumps.mkdir()
+        hosted_socket, self.api, _ = start_stack(build, folder, stack, "", f", dumps: {dumps}",
+                                                 stderr=subprocess.DEVNULL)
+        port = free_port()
         self.folder = folder
         self.shop = build / "examples/bookshop/bookshop"
         shop = start(stack, str(self.shop), "--catalogue", catalogue,
