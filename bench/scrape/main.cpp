@@ -173,7 +173,7 @@ class Host {
   static std::string name_of(unsigned server) { return "server" + std::to_string(server); }
 
   void write_configuration() {
-    port_ = free_port();
+    port_ = vmsrs::test::free_port();
     std::ofstream file(hosted_.path("vmsrs.yaml"));
     file << "platform: hosted\nhosted: {socket: " << hosted_.socket()
          << "}\nmanagement: {secret_file: " << hosted_.secret_file(Manager::secret())
@@ -207,18 +207,6 @@ class Host {
     if (read(ends[0], word, sizeof word) <= 0) give_up("a server does not come up");
     close(ends[0]);
     servers_.push_back(server);
-  }
-
-  static unsigned free_port() {
-    const int descriptor = socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof address;
-    bind(descriptor, reinterpret_cast<sockaddr*>(&address), length);
-    getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &length);
-    close(descriptor);
-    return ntohs(address.sin_port);
   }
 
   template <typename Address>

@@ -19,6 +19,9 @@ using Secret = std::array<std::uint8_t, VMSRS_SECRET_BYTES>;
 Secret secret_of(std::uint8_t byte);
 std::string hex(const Secret& bytes);
 
+// One of 127.0.0.1 that nobody listens on.
+std::uint16_t free_port();
+
 // A child process that dies with its parent.
 class Child {
  public:

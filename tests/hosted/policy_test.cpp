@@ -21,18 +21,6 @@ using namespace vmsrs::test;
 
 namespace {
 
-std::string free_port() {
-  const int descriptor = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof address;
-  bind(descriptor, reinterpret_cast<sockaddr*>(&address), length);
-  getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &length);
-  close(descriptor);
-  return std::to_string(ntohs(address.sin_port));
-}
-
 struct Site {
   HostedProcess hosted;
   Manager manager{hosted};

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "api/answer.hpp"
 
+#include <httplib.h>
+
+#include <ops_common/json_text.hpp>
+
 #include "channel/names.hpp"
 
 namespace vmsrs::api {
@@ -37,6 +41,11 @@ Answer status_answer(vmsrs_status status, const std::string& doing) {
     default:
       return error_answer(502, "hypervisor_error", message, "look at the log of vmsrsd");
   }
+}
+
+void reply_with(httplib::Response& response, const Answer& answer) {
+  response.status = answer.http_status;
+  response.set_content(ops::json_text(answer.body) + "\n", "application/json");
 }
 
 std::string printable(const std::string& text) {

@@ -77,11 +77,7 @@ Answer ConfigService::check() const {
 void install_config_routes(httplib::Server& server, const ConfigService& service) {
   const auto install = [&](const char* path, Answer (ConfigService::*member)() const) {
     server.Get(path, [&service, member](const httplib::Request&, httplib::Response& response) {
-      const Answer answer = (service.*member)();
-      response.status = answer.http_status;
-      response.set_content(
-          answer.body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n",
-          "application/json");
+      reply_with(response, (service.*member)());
     });
   };
   install(kConfigPaths[0], &ConfigService::show);

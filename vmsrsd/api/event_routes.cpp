@@ -17,13 +17,6 @@ constexpr std::uint64_t kMostEvents = 1000;
 constexpr std::uint64_t kMostId = INT64_MAX - 1;
 constexpr std::uint64_t kMostSlot = VMSRS_MAX_USERS - 1;
 
-void reply_with(httplib::Response& response, const Answer& answer) {
-  response.status = answer.http_status;
-  response.set_content(
-      answer.body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n",
-      "application/json");
-}
-
 // A parameter as a whole number up to `highest`; nothing if it is not given.
 std::optional<Answer> read_whole(const httplib::Request& request, const char* name,
                                  std::uint64_t lowest, std::uint64_t highest,

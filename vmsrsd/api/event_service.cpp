@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "api/event_service.hpp"
 
+#include <ops_common/json_text.hpp>
+
 #include "daemon/event_documents.hpp"
 
 namespace vmsrs::api {
@@ -11,10 +13,6 @@ constexpr std::size_t kEventsAtOnce = 100;
 Answer unavailable(const store::Problem& problem) {
   return error_answer(503, "store_unavailable", problem.text,
                       "look at the log of vmsrsd and at the disk of events.store");
-}
-
-std::string text_of(const Json& document) {
-  return document.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 }  // namespace
@@ -99,7 +97,7 @@ std::string EventService::Stream::next() {
     for (const store::StoredEvent& stored : found.events) {
       last_ = stored.id;
       text += "id: " + std::to_string(stored.id) + "\nevent: " + stored.event.type +
-              "\ndata: " + text_of(daemon::event_document(stored)) + "\n\n";
+              "\ndata: " + ops::json_text(daemon::event_document(stored)) + "\n\n";
     }
     if (!text.empty()) return text;
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(

@@ -15,6 +15,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <ops_common/json_text.hpp>
 
 #include "api/event_service.hpp"
 #include "api/tls.hpp"
@@ -56,8 +57,7 @@ constexpr const char* status_words(int status) {
 }
 
 std::string http_text(const Answer& answer, const std::string& headers) {
-  const std::string body =
-      answer.body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  const std::string body = ops::json_text(answer.body) + "\n";
   return "HTTP/1.1 " + std::to_string(answer.http_status) + " " + status_words(answer.http_status) +
          "\r\n" + headers +
          "Content-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +

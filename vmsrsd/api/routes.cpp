@@ -23,13 +23,6 @@ constexpr std::uint64_t kLongestLookMs = 5000;
 constexpr std::uint64_t kUsualLookMs = 1000;
 const std::vector<std::string> kUserStates = {"active", "crashed", "stuck", "collected"};
 
-void reply(httplib::Response& response, const Answer& answer) {
-  response.status = answer.http_status;
-  response.set_content(
-      answer.body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n",
-      "application/json");
-}
-
 // The body as an object with no other members than `members`; an absent body is an empty object.
 std::optional<Answer> read_body(const httplib::Request& request,
                                 const std::vector<std::string>& members, Json& body) {
@@ -311,13 +304,15 @@ void fill_error(const httplib::Request& request, httplib::Response& response) {
   if (!response.body.empty()) return;
   switch (response.status) {
     case 404:
-      reply(response, error_answer(404, "no_such_path",
-                                   "there is nothing at " + request.method + " " + request.path,
-                                   "look at docs/api.md for the paths and their methods"));
+      reply_with(response,
+                 error_answer(404, "no_such_path",
+                              "there is nothing at " + request.method + " " + request.path,
+                              "look at docs/api.md for the paths and their methods"));
       break;
     default:
-      reply(response, error_answer(response.status, "bad_request", "the request was not understood",
-                                   "send a well-formed HTTP/1.1 request"));
+      reply_with(response,
+                 error_answer(response.status, "bad_request", "the request was not understood",
+                              "send a well-formed HTTP/1.1 request"));
   }
 }
 
@@ -397,7 +392,7 @@ void install_routes(httplib::Server& server, Service& service) {
   for (const Route& route : kRoutes) {
     const auto handler = [&service, work = route.work](const httplib::Request& request,
                                                        httplib::Response& response) {
-      reply(response, work(service, request));
+      reply_with(response, work(service, request));
     };
     const std::string pattern = pattern_of(route.path);
     if (route.method == std::string_view("GET")) {
@@ -418,8 +413,8 @@ void install_routes(httplib::Server& server, Service& service) {
   server.set_error_handler(fill_error);
   server.set_exception_handler(
       [](const httplib::Request&, httplib::Response& response, std::exception_ptr) {
-        reply(response, error_answer(500, "internal", "the request could not be carried out",
-                                     "look at the log of vmsrsd"));
+        reply_with(response, error_answer(500, "internal", "the request could not be carried out",
+                                          "look at the log of vmsrsd"));
       });
 }
 

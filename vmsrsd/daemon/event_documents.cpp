@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <ops_common/json_text.hpp>
 
 #include "api/documents.hpp"
 #include "channel/names.hpp"
@@ -125,10 +126,6 @@ bool has_count(std::uint32_t type) {
   return has_duration(type) || type == VMSRS_EVENT_ATTACHED || type == VMSRS_EVENT_REAPED;
 }
 
-std::string json_text(const Json& document) {
-  return document.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
-
 const char* source_name(store::Source source) {
   switch (source) {
     case store::Source::kEngine:
@@ -195,7 +192,7 @@ store::Event engine_event(const vmsrs_event& event, double boot_time,
         {"call", channel::hexadecimal(event.call)},
         {"status", channel::status_name(static_cast<vmsrs_status>(event.status))}};
   }
-  row.document = json_text(document);
+  row.document = ops::json_text(document);
   return row;
 }
 
@@ -210,7 +207,7 @@ store::Event guest_event(const vmsrs_guest_end& end, const std::vector<vmsrs_gue
   Json document = empty_document();
   document["seconds"] = seconds_of(end.time_ns);
   document["detail"] = api::guest_end_document(end, cpus);
-  row.document = json_text(document);
+  row.document = ops::json_text(document);
   return row;
 }
 
@@ -221,7 +218,7 @@ store::Event daemon_event(const std::string& type, double time, const Json& deta
   row.type = type;
   Json document = empty_document();
   document["detail"] = detail;
-  row.document = json_text(document);
+  row.document = ops::json_text(document);
   return row;
 }
 

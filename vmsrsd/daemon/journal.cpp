@@ -9,13 +9,14 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <ops_common/json_text.hpp>
 
 namespace vmsrs::daemon {
 namespace {
 
 std::string text_of(const Json& value) {
   if (value.is_string()) return value.get<std::string>();
-  return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return ops::json_text(value);
 }
 
 // As syslog(3) counts.

@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <ops_common/exit_codes.hpp>
+#include <ops_common/json_text.hpp>
 
 #include "api/config_service.hpp"
 #include "api/event_routes.hpp"
@@ -97,7 +98,7 @@ void write_journal(const Json& event) {
   static const bool in_journal = is_journal(STDERR_FILENO, std::getenv("JOURNAL_STREAM"));
   static const Journal journal;
   if (!in_journal || !journal.send(event))
-    lines->info(event.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    lines->info(ops::json_text(event));
 }
 
 sigset_t handled_signals() {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <ops_common/json_text.hpp>
 
 #include "api/documents.hpp"
 #include "channel/lists.hpp"
@@ -167,8 +168,7 @@ void install(httplib::Server& server, channel::Channel& channel, const daemon::C
   });
   server.Get("/page.json", [&](const httplib::Request&, httplib::Response& response) {
     response.set_header("Cache-Control", "no-store");
-    response.set_content(document(channel, ledger, history, clock)
-                             .dump(-1, ' ', false, Json::error_handler_t::replace),
+    response.set_content(ops::json_text(document(channel, ledger, history, clock)),
                          "application/json");
   });
 }
