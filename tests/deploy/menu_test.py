@@ -133,7 +133,7 @@ class Menu(unittest.TestCase):
         settings = (TREE / "deploy/grub/vmsrs.cfg").read_text()
         shown = subprocess.run(["sh", "-c", settings + '\nenv; echo "default $GRUB_DEFAULT"'], capture_output=True,
                                text=True, check=True, env={"PATH": os.environ["PATH"]}).stdout
-        self.assertIn("\nGRUB_CMDLINE_VMSRS=hidden=10% fallback=native\n", "\n" + shown)
+        self.assertIn("\nGRUB_CMDLINE_VMSRS=hidden=10% fallback=native give_up=reset\n", "\n" + shown)
         self.assertIn("default saved\n", shown)
 
 

@@ -97,7 +97,7 @@ if [[ ! -e $root/etc/debian_version ]]; then
   [[ -s $sources ]] || sources=/etc/apt/sources.list
   mapfile -t needed < <(for package in "$first"/*.deb; do dpkg-deb -f "$package" Depends Pre-Depends; done |
     sed 's/([^)]*)//g; s/[,|]/\n/g; s/^[A-Za-z-]*: //' | sed 's/[A-Za-z-]*: //; s/:any//; s/ //g' | sort -u |
-    grep -v -e vmsrs -e default-systemd -e standalone -e '^$')
+    grep -v -e vmsrs -e default-systemd -e systemd-sysusers -e standalone -e '^$')
   apt-config dump --format '%f "%v";%n' Acquire::http Acquire::https Acquire::Check-Valid-Until \
     Acquire::Retries >"$work/90host"
   mmdebstrap --variant=minbase --aptopt="$work/90host" \

@@ -16,5 +16,6 @@ mount -L HOST-EFI /boot/efi &&
   echo "first-boot: done"
 sync
 echo u >/proc/sysrq-trigger
+sleep 2
 echo o >/proc/sysrq-trigger
 sleep 60
