@@ -41,18 +41,9 @@ else
   work=$(mktemp -d "${TMPDIR:-/var/tmp}/vmsrs-packages.XXXXXX")
   trap 'umount -R "$work/root"/{proc,dev,run} 2>/dev/null || true; grep -q " $work/root/" /proc/self/mounts || rm -rf --one-file-system "$work"' EXIT
 fi
-: "${CCACHE_DIR:=$(ccache --get-config cache_dir 2>/dev/null || true)}"
-export CCACHE_DIR
-
 build() { # folder
-  [[ ! -e $1/done ]] || return 0
   say "building in $1"
-  rm -rf "$1"
-  mkdir -p "$1/vmsrs"
-  git -C "$top" ls-files -z | (cd "$top" && tar --null --files-from - -c) | tar -x -C "$1/vmsrs"
-  (cd "$1/vmsrs" && dpkg-buildpackage -b -us -uc -ui -d -j2) >"$1/log" 2>&1 ||
-    { tail -n 30 "$1/log" && echo "FAILED: the build" && exit 1; }
-  touch "$1/done"
+  "$top/tests/deploy/build-packages.sh" "$1" || { echo "FAILED: the build" && exit 1; }
 }
 build "$work/first"
 build "$work/second-with-another-name"

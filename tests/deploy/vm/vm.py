@@ -80,7 +80,8 @@ class Machine:
     def command_line(self):
         key = base64.b64encode(self.key.with_suffix(".pub").read_bytes()).decode()
         forwards = "".join(f",hostfwd=tcp:127.0.0.1:{self.ports[name]}-:{port}" for name, port in self.guest_ports.items())
-        command = ["qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=single", "-cpu", self.cpu,
+        # Whatever ends the test ends the machine.
+        command = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=single", "-cpu", self.cpu,
                    "-smp", self.cpus, "-m", self.memory, "-nodefaults", "-display", "none",
                    "-serial", f"file:{self.console_log}", "-debugcon", f"file:{self.hypervisor_log}",
                    "-qmp", f"unix:{self.folder / 'monitor'},server=on,wait=off",
