@@ -3,6 +3,8 @@
 # Makes the disk of a Debian 12 host for vm.py: GPT, started by GRUB under a BIOS and under UEFI, ssh for root by a key
 # that vm.py hands in, what the packages of VMSRS depend on, and no source of packages but those a test adds. Needs root.
 #
+# Its kernel is the last but one that Debian has, so that there is one to go on to: FOLDER/newer-kernel.deb.
+#
 # Usage: make-image.sh FOLDER     FOLDER/debian.img; does nothing if it is there, and made by this script as it is now
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -29,13 +31,19 @@ done
 work=$(mktemp -d "$folder/making.XXXXXX")
 trap 'rm -rf --one-file-system "$work"' EXIT
 
+mapfile -t kernels < <(apt-cache pkgnames linux-image-6.1.0- | grep -xE 'linux-image-6\.1\.0-[0-9]+-cloud-amd64' | sort -V)
+((${#kernels[@]} >= 2)) || fail "apt knows of ${#kernels[@]} cloud kernels; two are needed (apt-get update?)"
+chmod 755 "$work" # apt's own account downloads
+(cd "$work" && apt-get -q download "${kernels[-1]}") >"$work/download.log" 2>&1 ||
+  { tail -n 3 "$work/download.log" >&2 && fail "cannot download ${kernels[-1]}"; }
+
 packages=(
   # A host: kernel, boot loader for both kinds of firmware, login.
-  linux-image-cloud-amd64 initramfs-tools zstd systemd-sysv udev dbus kmod grub-pc grub-efi-amd64-bin openssh-server
+  "${kernels[-2]}" initramfs-tools zstd systemd-sysv udev dbus kmod grub-pc grub-efi-amd64-bin openssh-server
   # What administrators and Ansible expect.
   python3 python3-apt sudo procps iproute2 less openssl ca-certificates adduser e2fsprogs gpgv
   # What the packages of VMSRS depend on: the machine has no other place to get them from.
-  libstdc++6 libssl3 libyaml-cpp0.7 libzydis4.0 libspdlog1.10 libfmt9 libsqlite3-0 libprometheus-cpp-core1.0
+  libstdc++6 libssl3 libyaml-cpp0.7 libzydis4.0 libspdlog1.10-fmt9 libfmt9 libsqlite3-0 libprometheus-cpp-core1.0
   libcpp-httplib0.11 libelf1 libarchive13)
 
 # As this machine gets Debian's packages, so does the new root; its own lists are empty afterwards.
@@ -121,6 +129,7 @@ timeout 600 qemu-system-x86_64 -machine q35 -accel tcg,thread=single -cpu EPYC -
 grep -aq 'first-boot: done' "$work/first-boot.log" ||
   { tail -n 30 "$work/first-boot.log" >&2 && fail "the first boot did not install GRUB"; }
 
+mv "$work"/linux-image-*.deb "$folder/newer-kernel.deb"
 mv "$disk" "$folder/debian.img"
 echo "$made_by" >"$folder/debian.img.made-by"
 echo "make-image: $folder/debian.img" >&2

@@ -3,7 +3,7 @@
 """A Debian host in QEMU that starts as a real one does: by its own firmware and GRUB, from its own disk.
 
 As a module: Machine. As a program, for people: `vm.py IMAGE FOLDER [bios|ovmf]` starts one, prints how to log in, and
-ends it on Ctrl-C. IMAGE is what make-image.sh made; it is never written to.
+ends it on Ctrl-C. IMAGE is what make-image.sh made, or another machine's disk.qcow2; it is never written to.
 """
 import base64
 import contextlib
@@ -65,8 +65,9 @@ class Machine:
         if not self.key.exists():
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", self.key], check=True)
         if not self.disk.exists():
-            subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", pathlib.Path(image).resolve(),
-                            self.disk], check=True)
+            image = pathlib.Path(image).resolve()
+            kind = "qcow2" if image.suffix == ".qcow2" else "raw"
+            subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", kind, "-b", image, self.disk], check=True)
         if firmware == "ovmf" and not (self.folder / "vars.fd").exists():
             (self.folder / "vars.fd").write_bytes(OVMF[1].read_bytes())
 
