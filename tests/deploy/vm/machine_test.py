@@ -193,6 +193,9 @@ servers:
 """)
     machine.run("""sed -i 's/^servers: \\[\\]$//; s/^  listen: 127.0.0.1:9470$/  listen: 0.0.0.0:9470/' /etc/vmsrs/vmsrs.yaml
         vmsrsd --check-config --config /etc/vmsrs/vmsrs.yaml && systemctl restart vmsrsd && systemctl start bookshop""")
+    # It listens (port 7070) when it is attached and has read its catalogue.
+    machine.run("for i in $(seq 600); do ! grep -q ':1B9E 00000000:0000 0A' /proc/net/tcp || exit 0; sleep 0.2; done; "
+                "systemctl status bookshop; exit 1")
     # The judge asks through vmsrsctl, which is in the machine.
     ask = machine.folder / "vmsrsctl"
     words = " ".join(["ssh", *machine.ssh_options(), "-p", str(machine.ports["ssh"]), "root@127.0.0.1"])
@@ -203,7 +206,7 @@ servers:
          "--metrics", f"http://127.0.0.1:{machine.ports['metrics']}/metrics", "--vmsrsctl", ask, "--api",
          "/run/vmsrs/api.sock", "--output", "json"], check=False, timeout=900, stdout=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONPATH": str(TREE / "tests/scenario"), "PYTHONDONTWRITEBYTECODE": "1"})
-    print(judged.stdout, flush=True)
+    print(judged.stdout, machine.ssh("journalctl --no-pager -u bookshop -u vmsrsd").stdout, sep="\n", flush=True)
     require(judged.returncode == 0, f"the judge ends with {judged.returncode}")
     result = json.loads(judged.stdout)
     require(result["ok"] is True and result["server_alive"] is True, "the judge finds nothing wrong")
