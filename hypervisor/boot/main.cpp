@@ -346,6 +346,7 @@ void start_engine(const Options& options) {
   svm::enable_svm(self);
   load_linux(self);
   if (options.restart) svm::set_guest_loader(load_linux);
+  if (options.resets_when_given_up) svm::reset_when_given_up();
   if (options.goes_on) svm::let_linux_go_on();
   svm::run_guest(self);
 }

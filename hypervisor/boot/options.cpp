@@ -114,6 +114,12 @@ const char* parse_word(const char* word, Options& options) {
     options.restart = rest == nullptr || !ends_word(*rest);
     return options.restart ? "expected restart=off" : nullptr;
   }
+  if (const char* v = after_prefix(word, "give_up=")) {
+    const char* const reset = after_prefix(v, "reset");
+    options.resets_when_given_up = reset != nullptr && ends_word(*reset);
+    const char* const rest = reset != nullptr ? reset : after_prefix(v, "halt");
+    return rest != nullptr && ends_word(*rest) ? nullptr : "expected give_up=halt or give_up=reset";
+  }
   if (const char* v = after_prefix(word, "contradiction=")) {
     const char* const goes_on = after_prefix(v, "go_on");
     options.goes_on = goes_on != nullptr && ends_word(*goes_on);
@@ -129,7 +135,7 @@ const char* parse_word(const char* word, Options& options) {
     return nullptr;
   }
   return "unknown option; there are hidden=, hidden_at=, secret_sha256=, fallback=, kdump=, "
-         "hang_seconds=, restart=, contradiction=, debug_exit=";
+         "hang_seconds=, restart=, give_up=, contradiction=, debug_exit=";
 }
 
 }  // namespace

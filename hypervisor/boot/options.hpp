@@ -15,6 +15,8 @@ namespace vmsrs::boot {
 //   kdump=skipped        the guest ends at its panic; its crash kernel does not run
 //   hang_seconds=N       a guest that hangs for so long has ended; default 30, 0: not watched
 //   restart=off          Linux is not started again after its end; its modules are not kept
+//   give_up=halt         where Linux is not started again the machine halts (default)
+//   give_up=reset        it is reset; and Linux is not started again before management was opened
 //   contradiction=park   a fault of the hypervisor's own ends the machine (default)
 //   contradiction=go_on  Linux goes on without protection after one in the engine
 //   debug_exit=PORT      an isa-debug-exit device to end with, for QEMU
@@ -28,6 +30,7 @@ struct Options {
   bool skips_crash_kernel = false;
   std::uint32_t hang_seconds = 30;
   bool restart = true;
+  bool resets_when_given_up = false;
   bool goes_on = false;
   std::uint16_t debug_exit_port = 0;
 };

@@ -89,6 +89,8 @@ void end_all_address_spaces() {
   current->engine.reap_all_address_spaces();
 }
 
+bool has_been_managed() { return current->tokens.has_been_opened(); }
+
 bool end_thread(const Caller& caller) {
   const recovery::Engine::Entry server = current->engine.enter(caller.address_space);
   return !server || server->end_idle_thread(server->thread(caller.thread, *caller.memory));

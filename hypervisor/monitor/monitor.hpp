@@ -55,6 +55,8 @@ bool end_address_space(std::uint64_t address_space);
 // For platforms whose kernel has ended, and with it all processes: every server that was attached
 // is reaped, all management tokens are void. No call may be under way.
 void end_all_address_spaces();
+// Has anybody opened management since initialise? No call may be under way.
+bool has_been_managed();
 // For platforms that see a thread end: a user of its that has stored nothing is gone with it. True:
 // the thread has no user any more; false: it has one, which must crash.
 bool end_thread(const Caller& caller);

@@ -22,6 +22,8 @@ class Tokens {
                              const recovery::Platform& platform);
   // The same without the lock: nobody opens channels any more, and who held it may be gone.
   std::uint32_t last_capabilities(std::uint64_t token, std::uint64_t address_space);
+  // Was there ever one? Without the lock: no call is under way.
+  bool has_been_opened() const { return opened_ != 0; }
 
  private:
   static constexpr unsigned kEntries = 32;

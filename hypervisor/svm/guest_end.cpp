@@ -92,7 +92,7 @@ void end_guest(Processor& processor, GuestEnd end, std::uint64_t detail) {
   record(processor, end, detail);
   const bool restart = may_restart();
   dump(processor, description(end), restart ? VMSRS_LOG_WARNING : VMSRS_LOG_ERROR);
-  if (!restart) console::end_machine();
+  if (!restart) give_up();
   reset_is_wanted = false;
   guest_has_ended = false;
   restart_processors(processor);

@@ -22,6 +22,7 @@ constexpr std::uint64_t kEarlySeconds = 60;
 constinit LoadGuest load_guest = nullptr;
 constinit std::uint64_t last_start = 0;  // of the time-stamp counter
 constinit std::uint32_t early_ends = 0;
+constinit bool resets = false;
 
 // What neither the VMCB nor an INIT resets.
 void reset_registers() {
@@ -37,6 +38,16 @@ void reset_registers() {
       "mov %0, %%dr0; mov %0, %%dr1; mov %0, %%dr2; mov %0, %%dr3" ::"r"(std::uint64_t{0}));
 }
 
+// By whatever resets machines: firmware's own way first.
+[[noreturn]] void reset_machine() {
+  const PowerPorts& ports = machine().power_ports;
+  if (ports.reset_port != 0) x86::out8(ports.reset_port, ports.reset_value);
+  constexpr std::uint8_t kFullReset = 6, kPulseReset = 0xfe;
+  x86::out8(kChipsetReset, kFullReset);
+  x86::out8(kKeyboardCommand, kPulseReset);
+  console::end_machine();
+}
+
 }  // namespace
 
 void set_guest_loader(LoadGuest load) {
@@ -44,8 +55,20 @@ void set_guest_loader(LoadGuest load) {
   last_start = x86::read_tsc();
 }
 
+void reset_when_given_up() { resets = true; }
+
+void give_up() {
+  if (!resets) console::end_machine();
+  leave_machine("Linux is given up: the machine is reset");
+  reset_machine();
+}
+
 bool may_restart() {
   if (load_guest == nullptr || engine_is_abandoned()) return false;
+  if (resets && !monitor::has_been_managed()) {
+    console::complain("Linux has ended before management was opened: no restart");
+    return false;
+  }
   const std::uint64_t lived_seconds =
       (x86::read_tsc() - last_start) / (machine().tsc_per_ms * 1000);
   early_ends = lived_seconds < kEarlySeconds ? early_ends + 1 : 0;

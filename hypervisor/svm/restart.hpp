@@ -12,8 +12,16 @@ namespace vmsrs::svm {
 using LoadGuest = void (*)(Processor&);
 void set_guest_loader(LoadGuest load);
 
+// A guest that is not restarted gives the machine back to firmware and boot loader; nor is it
+// restarted before management was opened for the first time: until then there is nothing to keep,
+// and nobody has seen that this guest works here. Once, before the first start.
+void reset_when_given_up();
+
 // False where there is no loader, and where one guest after another has ended soon after its start.
 bool may_restart();
+
+// In place of a restart. The other CPUs have stopped.
+[[noreturn]] void give_up();
 
 // On the boot CPU, the others on their way to wait for start-up IPIs: leaves a guest that can be
 // entered.

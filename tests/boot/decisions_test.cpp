@@ -100,6 +100,11 @@ BOOST_AUTO_TEST_CASE(option_words) {
   BOOST_CHECK_EQUAL(option_error("hang_seconds=0 kdump=first", options), "");
   BOOST_CHECK(!options.skips_crash_kernel);
   BOOST_CHECK_EQUAL(options.hang_seconds, 0u);
+  BOOST_CHECK(!options.resets_when_given_up);
+  BOOST_CHECK_EQUAL(option_error("give_up=reset", options), "");
+  BOOST_CHECK(options.resets_when_given_up);
+  BOOST_CHECK_EQUAL(option_error("give_up=halt", options), "");
+  BOOST_CHECK(!options.resets_when_given_up);
   BOOST_CHECK(!options.goes_on);
   BOOST_CHECK_EQUAL(option_error("contradiction=go_on", options), "");
   BOOST_CHECK(options.goes_on);
@@ -129,6 +134,8 @@ BOOST_AUTO_TEST_CASE(option_words) {
                                 "hang_seconds=3601",
                                 "hang_seconds=99999999999",
                                 "hang_seconds=30s",
+                                "give_up=",
+                                "give_up=resets",
                                 "contradiction=",
                                 "contradiction=go",
                                 "contradiction=go_on_",

@@ -17,6 +17,7 @@ case "$*" in
   status) [ -e "$SITE/serves" ] ;;
   "hypervisor announce-reset") [ -e "$SITE/serves" ] ;;
 esac""",
+    "vmsrsd": 'echo "vmsrsd $*" >>"$SITE/calls"; [ -e "$SITE/announces" ]',
     "systemctl": 'echo "systemctl $*" >>"$SITE/calls"',
     "grub-probe": 'case "$*" in *abstraction*) cat "$SITE/abstraction" ;; *) cat "$SITE/kind" ;; esac'}
 
@@ -110,11 +111,23 @@ class Boot(unittest.TestCase):
         self.assertEqual([call for call in self.calls() if "reset" in call or "reboot" in call],
                          ["vmsrsctl hypervisor announce-reset", "systemctl reboot"])
 
-    def test_no_restart_that_cannot_be_announced(self):
+    def test_where_no_daemon_answers_the_restart_is_announced_without_it(self):
         (self.site / "serves").unlink()
+        self.write(announces="")
+        self.assertNotIn("not announced", self.boot("confirm", code=1))
+        self.assertEqual(self.calls()[-3:],
+                         ["vmsrsctl hypervisor announce-reset", "vmsrsd --announce-reset", "systemctl reboot"])
+
+    def test_where_nobody_can_announce_it_a_restart_is_tried_once(self):
+        (self.site / "serves").unlink()
+        self.assertIn("not announced", self.boot("confirm", code=1))
+        self.assertEqual(self.calls()[-1], "systemctl reboot")
+        self.write(calls="")
         self.assertIn("power the machine off", self.boot("confirm", code=1))
         self.assertNotIn("systemctl reboot", self.calls())
-        self.assertEqual(self.variables(), {})
+        self.boot("trial")  # another one has its own
+        self.assertNotIn("power the machine off", self.boot("confirm", code=1))
+        self.assertEqual(self.variables(), {"next_entry": NEW})
 
     def test_what_is_the_default_already_is_left_alone(self):
         self.set(saved_entry=NEW)

@@ -84,6 +84,7 @@ class Menu(unittest.TestCase):
             "module2 --nounzip /boot/initrd.img-6.1.0-10-amd64",
             "module2 --nounzip /boot/vmsrs-windows.img"])
         self.assertIn("1111-2222", first)  # where /boot lies
+        self.assertIn("set fallback=0", first)  # or GRUB waits at its menu when it refuses an image
 
     def test_newest_kernel_first_and_a_new_one_leaves_the_old_entry(self):
         self.assertEqual(self.identities(), ["vmsrs-6.1.0-10-amd64", "vmsrs-6.1.0-9-amd64"])
@@ -133,7 +134,7 @@ class Menu(unittest.TestCase):
         settings = (TREE / "deploy/grub/vmsrs.cfg").read_text()
         shown = subprocess.run(["sh", "-c", settings + '\nenv; echo "default $GRUB_DEFAULT"'], capture_output=True,
                                text=True, check=True, env={"PATH": os.environ["PATH"]}).stdout
-        self.assertIn("\nGRUB_CMDLINE_VMSRS=hidden=10% fallback=native\n", "\n" + shown)
+        self.assertIn("\nGRUB_CMDLINE_VMSRS=hidden=10% fallback=native give_up=reset\n", "\n" + shown)
         self.assertIn("default saved\n", shown)
 
 

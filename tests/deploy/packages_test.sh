@@ -41,18 +41,9 @@ else
   work=$(mktemp -d "${TMPDIR:-/var/tmp}/vmsrs-packages.XXXXXX")
   trap 'umount -R "$work/root"/{proc,dev,run} 2>/dev/null || true; grep -q " $work/root/" /proc/self/mounts || rm -rf --one-file-system "$work"' EXIT
 fi
-: "${CCACHE_DIR:=$(ccache --get-config cache_dir 2>/dev/null || true)}"
-export CCACHE_DIR
-
 build() { # folder
-  [[ ! -e $1/done ]] || return 0
   say "building in $1"
-  rm -rf "$1"
-  mkdir -p "$1/vmsrs"
-  git -C "$top" ls-files -z | (cd "$top" && tar --null --files-from - -c) | tar -x -C "$1/vmsrs"
-  (cd "$1/vmsrs" && dpkg-buildpackage -b -us -uc -ui -d -j2) >"$1/log" 2>&1 ||
-    { tail -n 30 "$1/log" && echo "FAILED: the build" && exit 1; }
-  touch "$1/done"
+  "$top/tests/deploy/build-packages.sh" "$1" || { echo "FAILED: the build" && exit 1; }
 }
 build "$work/first"
 build "$work/second-with-another-name"
@@ -97,7 +88,7 @@ if [[ ! -e $root/etc/debian_version ]]; then
   [[ -s $sources ]] || sources=/etc/apt/sources.list
   mapfile -t needed < <(for package in "$first"/*.deb; do dpkg-deb -f "$package" Depends Pre-Depends; done |
     sed 's/([^)]*)//g; s/[,|]/\n/g; s/^[A-Za-z-]*: //' | sed 's/[A-Za-z-]*: //; s/:any//; s/ //g' | sort -u |
-    grep -v -e vmsrs -e default-systemd -e standalone -e '^$')
+    grep -v -e vmsrs -e default-systemd -e systemd-sysusers -e standalone -e '^$')
   apt-config dump --format '%f "%v";%n' Acquire::http Acquire::https Acquire::Check-Valid-Until \
     Acquire::Retries >"$work/90host"
   mmdebstrap --variant=minbase --aptopt="$work/90host" \

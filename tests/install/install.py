@@ -16,7 +16,7 @@ from installation import output_of, report
 COMPONENTS = ("library", "tools", "development", "documentation", "guide", "daemon", "hosted", "control", "hypervisor",
               "monitoring")
 # Of tools, all but its pages. library is the shared library alone.
-TOOLS = {"lib/libvmsrs-preload.so", "bin/vmsrs-run", "bin/vmsrs-study", "lib/vmsrs-study/vmsrs-study",
+TOOLS = {"lib/vmsrs/libvmsrs-preload.so", "bin/vmsrs-run", "bin/vmsrs-study", "lib/vmsrs-study/vmsrs-study",
            "lib/vmsrs-study/tracer.so", "lib/vmsrs-study/allocation_calls.so",
            *(f"lib/vmsrs-study/vmsrs_study/{name}.py"
              for name in ("__init__", "command", "elf", "objects", "plots", "report", "trace"))}

@@ -67,7 +67,7 @@ def main() -> int:
         complaints.append("libvmsrs.so: its functions are not bound when it is loaded")
 
     # What stands before the C library of a program that was not linked with any of this.
-    preload = libraries / "libvmsrs-preload.so"
+    preload = libraries / "vmsrs/libvmsrs-preload.so"
     before = exported(preload)
     complaints += [f"libvmsrs-preload.so exports {name}" for name in sorted(before) if "vmsrs" in name]
     complaints += [f"libvmsrs-preload.so does not export {name}"

@@ -93,6 +93,27 @@ BOOST_AUTO_TEST_CASE(wrong_secret_exits_5_with_one_line) {
   BOOST_TEST(contains(finished.err, "denies the secret in " + secret_file));
 }
 
+// For a machine whose daemon is dead, whatever it died of.
+BOOST_AUTO_TEST_CASE(announces_a_reset_without_serving) {
+  const std::string said =
+      "The next reset is let through to the machine.\nmachine: a reset is announced\n";
+  Finished finished =
+      run({VMSRS_VMSRSD_ON_MONITOR, "--announce-reset", "--config", configure()});
+  BOOST_TEST(finished.exit_code == 0, finished.err);
+  BOOST_TEST(finished.out == said);
+  BOOST_TEST(!std::filesystem::exists(socket));
+  // The secret is asked for as of the daemon.
+  scratch.write("secret", std::string(64, '2'));
+  finished = run({VMSRS_VMSRSD_ON_MONITOR, "--announce-reset", "--config", configure()});
+  BOOST_TEST(finished.exit_code == 5);
+  BOOST_TEST(finished.out == "");
+  // A configuration that nobody can use: the secret is where it is without one.
+  finished = run({VMSRS_VMSRSD_ON_MONITOR, "--announce-reset", "--config", configure("what: 1\n")});
+  BOOST_TEST(contains(finished.err, "; the defaults are used\n"));
+  BOOST_TEST(contains(finished.err, "/etc/vmsrs/management.secret"));
+  BOOST_TEST(run({VMSRS_VMSRSD, "--announce-reset"}).exit_code == 4);
+}
+
 BOOST_AUTO_TEST_CASE(serves_until_it_is_stopped) {
   const std::string file = configure("servers:\n" + server("shop"));
   Program daemon({VMSRS_VMSRSD_ON_MONITOR, "--config", file});

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 
 #include "daemon/run.hpp"
@@ -44,5 +45,7 @@ int main(int argc, char** argv) {
       return channel::Probe{std::make_unique<test::HypercallWithUser>(machine), ""};
     return channel::Probe{std::make_unique<test::MonitorHypercall>(machine), ""};
   };
-  return daemon::run(argc, argv, probe);
+  const int code = daemon::run(argc, argv, probe);
+  if (machine.platform.reset_is_announced()) std::puts("machine: a reset is announced");
+  return code;
 }

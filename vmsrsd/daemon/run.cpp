@@ -51,6 +51,7 @@ struct Options {
   bool file_given = false;
   bool check_config = false;
   bool config_schema = false;
+  bool announce_reset = false;
 };
 
 int fail(int code, const std::string& message) {
@@ -309,8 +310,8 @@ int serve(channel::Channel& channel, const Options& options, config::Config& con
   return ops::kExitOk;
 }
 
-int open_and_serve(channel::Hypercall& hypercall, const Options& options, config::Config& config) {
-  channel::HypercallChannel channel(hypercall);
+// With the management secret. Anything but kExitOk: it is not open, and has said why.
+int open_channel(channel::HypercallChannel& channel, config::Config& config) {
   config::Digest secret = config::management_secret(config);
   const vmsrs_status status = channel.open(secret, VMSRS_OBSERVE | VMSRS_OPERATE);
   config.management_hash = config::sha256(secret);
@@ -335,8 +336,39 @@ int open_and_serve(channel::Hypercall& hypercall, const Options& options, config
     return fail(ops::kExitFailed,
                 "cannot open the management channel: " + channel::status_name(status));
   }
+  return ops::kExitOk;
+}
+
+int open_and_serve(channel::Hypercall& hypercall, const Options& options, config::Config& config) {
+  channel::HypercallChannel channel(hypercall);
+  if (const int code = open_channel(channel, config); code != ops::kExitOk) return code;
   channel::SerialChannel serial(channel);
   return serve(serial, options, config);
+}
+
+// The daemon may be dead because of its configuration: a restart must be possible even so.
+config::Config load_config_or_defaults(const Options& options) {
+  try {
+    return load_config(options);
+  } catch (const config::Error& error) {
+    std::fprintf(stderr, "vmsrsd: %s; the defaults are used\n", error.what());
+    return config::load_without_file();
+  }
+}
+
+int announce_reset(const Options& options, const ProbeFunction& probe) {
+  config::Config config = load_config_or_defaults(options);
+  const channel::Probe found = probe(config);
+  if (!found.hypercall) return fail(ops::kExitUnreachable, found.problem);
+  channel::HypercallChannel channel(*found.hypercall);
+  if (const int code = open_channel(channel, config); code != ops::kExitOk) return code;
+  const vmsrs_status status = channel.announce_reset(true);
+  if (status == VMSRS_NOT_FOUND)
+    return fail(ops::kExitFailed, "resets need not be announced on this platform");
+  if (status != VMSRS_OK)
+    return fail(ops::kExitFailed, "cannot announce a reset: " + channel::status_name(status));
+  std::puts("The next reset is let through to the machine.");
+  return ops::kExitOk;
 }
 
 int run_with(const Options& options, const ProbeFunction& probe) {
@@ -344,6 +376,7 @@ int run_with(const Options& options, const ProbeFunction& probe) {
     std::printf("%s\n", config::schema().dump(2).c_str());
     return ops::kExitOk;
   }
+  if (options.announce_reset) return announce_reset(options, probe);
   config::Config config = load_config(options);
   if (options.check_config) {
     check_secrets(config);
@@ -367,6 +400,9 @@ int run(int argc, char** argv, const ProbeFunction& probe) {
   app.add_flag("--check-config", options.check_config, "Check the configuration and its secrets");
   app.add_flag("--config-schema", options.config_schema,
                "Print the JSON schema of the configuration");
+  app.add_flag("--announce-reset", options.announce_reset,
+               "Tell the hypervisor that the next reset of the machine is wanted, and end: for root, "
+               "where no vmsrsd answers vmsrsctl");
   app.set_version_flag("--version", std::string("vmsrsd ") + kVersion);
   try {
     app.parse(argc, argv);
