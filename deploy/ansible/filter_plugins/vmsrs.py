@@ -121,13 +121,17 @@ def vmsrs_preflight(facts, settings):
     return {"errors": errors, "losses": lost, "not_accepted": [name for name in lost if name not in accepted]}
 
 
-def vmsrs_fleet(names, hostvars, port):
-    """Of each host: name, address with the port, labels, and the platform that is expected."""
+def vmsrs_fleet(names, hostvars, port, elsewhere):
+    """Of each host: name, address with the port, labels, and the platform that is expected.
+
+    `elsewhere`: the host's variable that names another address and port, if the host has it.
+    """
     fleet = []
     for name in names:
         its = hostvars[name]
         address = its.get("vmsrs_address") or its.get("ansible_host") or name
-        fleet.append({"name": name, "address": f"[{address}]:{port}" if ":" in address else f"{address}:{port}",
+        reached = its.get(elsewhere) or (f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
+        fleet.append({"name": name, "address": reached,
                       "labels": {key: str(value) for key, value in its.get("vmsrs_labels", {}).items()},
                       "platform": its.get("vmsrs_platform", "hypervisor")})
     return fleet
