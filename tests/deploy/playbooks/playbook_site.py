@@ -9,6 +9,7 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
+import unittest
 
 TREE = pathlib.Path(__file__).resolve().parents[3]
 ANSIBLE = TREE / "deploy/ansible"
@@ -69,3 +70,17 @@ def recap(output):
         if colon and "ok=" in rest:
             counts[name.strip()] = {key: int(value) for key, value in (pair.split("=") for pair in rest.split())}
     return counts
+
+
+class Case(unittest.TestCase):
+    maxDiff = None
+
+    def setUp(self):
+        self.site = Site()
+
+    def tearDown(self):
+        self.site.remove()
+
+    def succeed(self, done):
+        self.assertEqual(done.returncode, 0, done.stdout)
+        return done.stdout
