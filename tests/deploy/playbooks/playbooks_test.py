@@ -242,6 +242,17 @@ class Files(Case):
         self.assertGreater(len(names), 7)
         self.assertEqual({name for name in names if f".Ev {name}" not in page}, set())
 
+    def test_the_preloaded_library_is_where_the_package_puts_it(self):
+        template = (ANSIBLE / "roles/server_protection/templates/vmsrs.conf.j2").read_text()
+        installed = re.search(r"install\(TARGETS vmsrs_preload LIBRARY DESTINATION \$\{CMAKE_INSTALL_LIBDIR\}(\S*) ",
+                              (TREE / "guestlib/install/CMakeLists.txt").read_text())[1]
+        self.assertIn(f"'/usr/lib/x86_64-linux-gnu{installed}/libvmsrs-preload.so'", template)
+
+    def test_the_options_are_the_package_s_unless_told_otherwise(self):
+        package, own = (re.search('^GRUB_CMDLINE_VMSRS="(.*)"$', text, re.MULTILINE)[1] for text in (
+            (TREE / "deploy/grub/vmsrs.cfg").read_text(), self.render("hypervisor", ["vmsrs.local.cfg.j2"])[0]))
+        self.assertEqual(own, package)
+
     def test_grub_takes_the_options_over_the_package_s(self):
         text, = self.render("hypervisor", ["vmsrs.local.cfg.j2"], hypervisor_hidden="256M", hypervisor_options="kdump=skipped")
         folder = self.site.folder / "grub.d"
