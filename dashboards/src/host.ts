@@ -130,10 +130,10 @@ export const host = (): Dashboard =>
     }]))
     .withPanel(timeline({
       title: "Collectors", unit: "none", width: 12,
-      description: "Whether each part of the metrics could be had. What fails is missing in all panels and alerts.",
+      description: "Whether each part of the metrics could be had, from all hosts. What fails is missing in all panels and alerts.",
       words: { 0: { text: "failed", color: bad }, 1: { text: "complete", color: "green" } },
       steps: [[0, bad], [1, "green"]],
-    }, [{ expr: `min by (instance, collector) (${ofHosts("vmsrs_collector_success")})`, legend: "{{collector}} on {{instance}}" }]))
+    }, [{ expr: `min by (collector) (${ofHosts("vmsrs_collector_success")})`, legend: "{{collector}}" }]))
     .withPanel(lines({
       title: "Duration of a scrape", unit: "s", width: 6,
       description: "What the collectors took together.",

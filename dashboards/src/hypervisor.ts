@@ -31,7 +31,7 @@ export const hypervisor = (): Dashboard =>
       words: { 0: { text: "no", color: "green" }, 1: { text: "yes", color: bad } },
     }, { expr: `max(${ofHosts("vmsrs_engine_abandoned")})` }))
     .withPanel(stat({
-      title: "Refused accesses in this time", unit: "short", width: 4, steps: [[1, bad]],
+      title: "Refused accesses", unit: "short", width: 4, steps: [[1, bad]],
       description: "Accesses of Linux or its devices to hidden memory, and writes to read-only windows, within the dashboard's time. Each was refused; there should be none.",
     }, {
       expr: `sum(increase(${ofHosts("vmsrs_hidden_accesses_refused_total")}[$__range])) + sum(increase(${ofHosts("vmsrs_window_writes_refused_total")}[$__range]))`,
@@ -75,21 +75,21 @@ export const hypervisor = (): Dashboard =>
     }]))
     .withRow(row("What it refused"))
     .withPanel(bars({
-      title: "Accesses", unit: "cpm", width: 12,
+      title: "Accesses", unit: "cpm", width: 8,
       description: "A minute: accesses to hidden memory and writes to read-only windows. A bug in a driver, or an attack.",
     }, [
       { expr: `60 * sum by (instance) (rate(${ofHosts("vmsrs_hidden_accesses_refused_total")}[$__rate_interval]))`, legend: "hidden memory, {{instance}}" },
       { expr: `60 * sum by (instance) (rate(${ofHosts("vmsrs_window_writes_refused_total")}[$__rate_interval]))`, legend: "window, {{instance}}" },
     ]))
     .withPanel(bars({
-      title: "Calls", unit: "cpm", width: 12,
+      title: "Calls", unit: "cpm", width: 8,
       description: "A minute: calls of the hypervisor that were refused for want of secret or capability (denied), and for their arguments (bad arguments).",
     }, [
       { expr: `60 * sum by (instance) (rate(${ofHosts("vmsrs_denied_calls_total")}[$__rate_interval]))`, legend: "denied, {{instance}}" },
       { expr: `60 * sum by (instance) (rate(${ofHosts("vmsrs_refused_calls_total")}[$__rate_interval]))`, legend: "bad arguments, {{instance}}" },
     ]))
     .withPanel(bars({
-      title: "Log lines", unit: "cpm", width: 12,
+      title: "Log lines", unit: "cpm", width: 8,
       description: "Lines a minute in the hypervisor's own log, by level: vmsrsctl hypervisor log shows them. Unseen ones were overwritten before vmsrsd looked.",
     }, [{ expr: `60 * sum by (instance, level) (rate(${ofHosts("vmsrs_hypervisor_log_lines_total")}[$__rate_interval]))`, legend: "{{level}}, {{instance}}" }]))
     .withRow(row("The operating system above it"))

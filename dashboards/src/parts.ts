@@ -125,7 +125,8 @@ export function lines(what: Description, queries: Query[], stacked = false): tim
       .sort(common.SortOrder.Descending))
     .legend(new common.VizLegendOptionsBuilder().showLegend(true)
       .displayMode(common.LegendDisplayMode.Table).placement(common.LegendPlacement.Bottom)
-      .calcs(["lastNotNull", "max"]))
+      .calcs(["lastNotNull", "max"])
+      .sortBy("Last *").sortDesc(true))  // the legend has room for a few lines
     .thresholdsStyle(new common.GraphThresholdsStyleConfigBuilder().mode(
       what.steps === undefined ? common.GraphThresholdsStyleMode.Off : common.GraphThresholdsStyleMode.Dashed));
   if (stacked) panel.stacking(new common.StackingConfigBuilder().mode(common.StackingMode.Normal));

@@ -136,23 +136,23 @@ export const server = (): Dashboard =>
       title: "Library calls", unit: "ops", width: 12,
       description: "Hypercalls a second that the server's library makes, by call; repeated ones count again.",
     }, [{ expr: `sum by (call) (rate(${ofServers("vmsrs_library_calls_total")}[$__rate_interval])) > 0`, legend: "{{call}}" }]))
-    .withPanel(lines({
-      title: "Frees that wait", unit: "short", width: 12,
-      description: "Blocks that users have freed who have not ended: nobody is given them before that. A count that only grows is a user that never ends.",
-    }, [{ expr: `sum by (instance, server) (${ofServers("vmsrs_quarantined_frees")})`, legend: "{{server}} on {{instance}}" }]))
     .withRow(row("Memory"))
     .withPanel(lines({
-      title: "Regions and recovery storage", unit: "bytes", width: 12,
+      title: "Regions and recovery storage", unit: "bytes", width: 8,
       description: "Memory that the server has registered, and what its recovery takes of hidden memory.",
     }, [
       { expr: `max by (instance, server) (${ofServers("vmsrs_server_region_bytes")})`, legend: "regions, {{server}} on {{instance}}" },
       { expr: `max by (instance, server) (${ofServers("vmsrs_server_storage_used_bytes")})`, legend: "storage, {{server}} on {{instance}}" },
     ]))
     .withPanel(lines({
-      title: "Records", unit: "none", width: 12,
+      title: "Records", unit: "none", width: 8,
       description: "Records in recovery storage, and granules to which more than one user has stored: these are where users meet.",
     }, [
       { expr: `max by (instance, server) (${ofServers("vmsrs_server_records")})`, legend: "records, {{server}} on {{instance}}" },
       { expr: `max by (instance, server) (${ofServers("vmsrs_server_contended_granules")})`, legend: "contended granules, {{server}} on {{instance}}" },
     ]))
+    .withPanel(lines({
+      title: "Frees that wait", unit: "short", width: 8,
+      description: "Blocks that users have freed who have not ended: nobody is given them before that. A count that only grows is a user that never ends.",
+    }, [{ expr: `sum by (instance, server) (${ofServers("vmsrs_quarantined_frees")})`, legend: "{{server}} on {{instance}}" }]))
     .build();
