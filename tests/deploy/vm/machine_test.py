@@ -109,7 +109,7 @@ def try_vmsrs(machine, *words):
     return machine.reboot()
 
 
-def wait_for_unit(machine, unit, seconds=300):
+def wait_for_unit(machine, unit, seconds=600):
     """Until it is active or has failed; which of both."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

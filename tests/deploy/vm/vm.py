@@ -18,8 +18,8 @@ import sys
 import time
 
 # An emulated machine on a busy host is slow, and these limits only have to tell slow from dead.
-BOOT_SECONDS = 420
-COMMAND_SECONDS = 300
+BOOT_SECONDS = 900
+COMMAND_SECONDS = 600
 # Code, and the template of the variables that each machine has a copy of (Debian package ovmf).
 OVMF = (pathlib.Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), pathlib.Path("/usr/share/OVMF/OVMF_VARS_4M.fd"))
 
