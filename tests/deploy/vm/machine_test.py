@@ -278,7 +278,7 @@ WantedBy=sysinit.target
         machine.reboot()
         require_native(machine)
         said = machine.hypervisor_log.read_text(errors="replace")
-        require("Linux is given up: the machine is reset" in said, f"the hypervisor gave up: {said}")
+        require("Linux ended before management was opened" in said, f"the hypervisor gave up: {said}")
         step("Linux alone, by itself")
 
 
@@ -314,7 +314,7 @@ def misled(folder):
     log, said = sick_daemon(folder, """sed -i 's/^GRUB_CMDLINE_VMSRS="/&secret_sha256='"$(printf %064d 7)"' /' /etc/default/grub.d/vmsrs.cfg &&
         update-grub && grep -q secret_sha256=0000 /boot/grub/grub.cfg""")
     require("not announced" in log, f"nobody could announce it: {log}")
-    require("Linux is given up: the machine is reset" in said, f"the hypervisor gave up: {said}")
+    require("Linux ended before management was opened" in said, f"the hypervisor gave up: {said}")
 
 
 def kernel(folder):
