@@ -232,8 +232,10 @@ _start: {IMAGES[name]}
 """
     (folder / "broken.S").write_text(source)
     subprocess.run(["as", "--32", "-o", folder / "broken.o", folder / "broken.S"], check=True)
-    subprocess.run(["ld", "-m", "elf_i386", "-Ttext", "0x400000", "-n", "-o", folder / "vmsrs-hypervisor.elf32",
+    subprocess.run(["ld", "-m", "elf_i386", "-Ttext", "0x400000", "-o", folder / "vmsrs-hypervisor.elf32",
                     folder / "broken.o"], check=True)
+    # Or it would be one more that GRUB refuses.
+    subprocess.run(["grub-file", "--is-x86-multiboot2", folder / "vmsrs-hypervisor.elf32"], check=True)
 
 
 def broken_image(folder, name):
@@ -244,8 +246,7 @@ def broken_image(folder, name):
             make_broken_image(name, machine.folder)
             machine.copy_to(machine.folder / "vmsrs-hypervisor.elf32", to="/boot")
         machine.run("vmsrs-boot trial")
-        before = machine.boot_id()
-        machine.ssh("systemctl reboot", 60)
+        before = machine.begin_restart()
         if name == "hang":
             end = time.monotonic() + vm.BOOT_SECONDS
             while "H" not in machine.hypervisor_log.read_text(errors="replace").rpartition("\n")[2]:
