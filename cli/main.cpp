@@ -27,9 +27,15 @@ std::vector<std::string> verbs_of(const CLI::App& app) {
   return names;
 }
 
-// CLI11 only says that a verb is required. Walks the command line down the tree of verbs to the
-// first word that is none; empty if there is no such word.
-std::string unknown_verb(const CLI::App& app, int argc, char** argv) {
+// CLI11 only says that a verb is required, or, asked for help as well, tells of what it knows.
+// Walks the command line down the tree of verbs to the first word that is none, or to where one is
+// missing.
+struct VerbProblem {
+  std::string text;  // empty: there is none
+  bool unknown = false;
+};
+
+VerbProblem verb_problem(const CLI::App& app, int argc, char** argv) {
   const CLI::App* where = &app;
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
@@ -39,16 +45,18 @@ std::string unknown_verb(const CLI::App& app, int argc, char** argv) {
       continue;
     }
     const std::vector<std::string> verbs = verbs_of(*where);
-    if (verbs.empty()) return "";
+    if (verbs.empty()) return {};
     if (std::find(verbs.begin(), verbs.end(), word) == verbs.end()) {
       const auto meant = ops::closest(word, verbs);
-      return "no verb \"" + word + "\"" + (meant ? ", did you mean \"" + *meant + "\"?" : "") +
-             " (there are: " + joined(verbs, ", ") + ")";
+      return {"no verb \"" + word + "\"" + (meant ? ", did you mean \"" + *meant + "\"?" : "") +
+                  " (there are: " + joined(verbs, ", ") + ")",
+              true};
     }
     where = where->get_subcommand(word);
   }
   const std::vector<std::string> verbs = verbs_of(*where);
-  return verbs.empty() ? "" : "a verb is missing (there are: " + joined(verbs, ", ") + ")";
+  if (verbs.empty()) return {};
+  return {"a verb is missing (there are: " + joined(verbs, ", ") + ")"};
 }
 
 void build(CLI::App& app, Context& context) {
@@ -130,11 +138,13 @@ std::string unknown_option(const CLI::App& app, int argc, char** argv) {
   return "";
 }
 
+constexpr const char* kWhereToLook = "; vmsrsctl --help shows all";
+
 std::string explain(const CLI::App& app, int argc, char** argv, const CLI::ParseError& error) {
   std::string problem = unknown_option(app, argc, argv);
   if (problem.empty() && error.get_exit_code() != static_cast<int>(CLI::ExitCodes::ValidationError))
-    problem = unknown_verb(app, argc, argv);
-  return (problem.empty() ? error.what() : problem) + "; vmsrsctl --help shows all";
+    problem = verb_problem(app, argc, argv).text;
+  return (problem.empty() ? error.what() : problem) + kWhereToLook;
 }
 
 // Once, or again and again as --watch says.
@@ -168,7 +178,12 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    const bool help = error.get_exit_code() == 0;
+    if (help) {
+      const VerbProblem problem = verb_problem(app, argc, argv);
+      if (problem.unknown) return complain(ops::kExitUsage, problem.text + kWhereToLook);
+      return app.exit(error);
+    }
     return complain(ops::kExitUsage, explain(app, argc, argv, error));
   }
   // A word of the command line goes before what is set for all: --socket before VMSRS_HOST.

@@ -88,6 +88,10 @@ export const hypervisor = (): Dashboard =>
       { expr: `60 * sum by (instance) (rate(${ofHosts("vmsrs_denied_calls_total")}[$__rate_interval]))`, legend: "denied, {{instance}}" },
       { expr: `60 * sum by (instance) (rate(${ofHosts("vmsrs_refused_calls_total")}[$__rate_interval]))`, legend: "bad arguments, {{instance}}" },
     ]))
+    .withPanel(bars({
+      title: "Log lines", unit: "cpm", width: 12,
+      description: "Lines a minute in the hypervisor's own log, by level: vmsrsctl hypervisor log shows them. Unseen ones were overwritten before vmsrsd looked.",
+    }, [{ expr: `60 * sum by (instance, level) (rate(${ofHosts("vmsrs_hypervisor_log_lines_total")}[$__rate_interval]))`, legend: "{{level}}, {{instance}}" }]))
     .withRow(row("The operating system above it"))
     .withPanel(lines({
       title: "Ends by kind", unit: "short", width: 12,

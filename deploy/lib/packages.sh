@@ -16,7 +16,7 @@ test_packages=(
   qemu-user python3-matplotlib python3-jsonschema python3-yaml
   grub-common grub-pc-bin grub-efi-amd64-bin ovmf xorriso mtools acpica-tools kexec-tools
   debhelper lintian mmdebstrap diffoscope-minimal git
-  fdisk qemu-utils openssh-client apt-utils gpg)
+  fdisk qemu-utils openssh-client apt-utils gpg ansible-core ansible-lint)
 # A browser and what drives it. Who has a Node.js of another source has its npm with it.
 browser_packages=(chromium)
 command -v npm >/dev/null || browser_packages+=(nodejs npm)

@@ -13,6 +13,7 @@
 #include "control.hpp"
 #include "error.hpp"
 #include "guest_call.hpp"
+#include "heap/heap.hpp"
 #include "suppression.hpp"
 
 namespace vmsrs::guest {
@@ -33,6 +34,16 @@ bool serve_request() {
   }
 }
 
+// A hypervisor that does not know the call is not told.
+void report_heaps() {
+  static std::uint64_t told = 0;
+  static bool heard = true;
+  const std::uint64_t count = quarantined_frees();
+  if (count == told || !heard) return;
+  heard = call(VMSRS_CALL_REPORT_HEAPS, {.rdi = count}).status != VMSRS_UNKNOWN_CALL;
+  told = count;
+}
+
 void* serve(void*) {
   std::uint64_t seen = 0, served = 0;
   int busy_pauses = kBusyPauses;
@@ -48,6 +59,7 @@ void* serve(void*) {
       if (request != seen) busy_pauses = kBusyPauses;
       seen = request;
       if (request != served && request != taken && serve_request()) served = request;
+      report_heaps();
     }
     if (busy_pauses > 0) --busy_pauses;
     const timespec pause = {0, busy_pauses > 0 ? kBusyPauseNs : kIdlePauseNs};

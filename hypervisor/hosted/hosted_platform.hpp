@@ -24,6 +24,7 @@ class HostedPlatform final : public recovery::Platform {
   std::uint64_t now_ns() const override;
   std::uint64_t recent_ns() const override;
   std::uint64_t cycles() const override { return __builtin_ia32_rdtsc(); }
+  std::uint64_t cycles_per_second() const override { return cycles_per_second_; }
   std::uint64_t random() override;
   void relax() const override;
   vmsrs_window* window(std::uint32_t server) override;
@@ -47,6 +48,7 @@ class HostedPlatform final : public recovery::Platform {
   const void* storage_;
   std::size_t storage_bytes_;
   std::uint32_t cpu_count_;
+  std::uint64_t cycles_per_second_;
   std::unique_ptr<CallCount[]> calls_;
   SharedMemory windows_[VMSRS_MAX_SERVERS];
 };

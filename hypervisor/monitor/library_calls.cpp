@@ -164,6 +164,9 @@ Reply user_call(const Context& c, Server& server, Thread thread) {
     case VMSRS_CALL_SERVICE:
       if (c.registers.rdi > VMSRS_MAX_RANGE_BYTES) return VMSRS_BAD_LENGTH;
       return server.service(c.registers.rdi, thread);
+    case VMSRS_CALL_REPORT_HEAPS:
+      if (c.registers.rdi > UINT32_MAX) return VMSRS_BAD_ARGUMENT;
+      return server.report_heaps(c.registers.rdi);
     default:
       return region_call(c, server, thread);
   }
@@ -213,7 +216,7 @@ bool known(std::uint64_t call) {
   return (call >= VMSRS_CALL_ATTACH && call <= VMSRS_CALL_WATCH_FAULTS) ||
          (call >= VMSRS_CALL_USER_BEGIN && call <= VMSRS_CALL_USER_RESUME) ||
          (call >= VMSRS_CALL_STORE && call <= VMSRS_CALL_LOAD_SAMPLED) ||
-         call == VMSRS_CALL_SERVICE;
+         call == VMSRS_CALL_SERVICE || call == VMSRS_CALL_REPORT_HEAPS;
 }
 
 }  // namespace
@@ -226,6 +229,7 @@ Reply library_call(const Context& c) {
   if (call == VMSRS_CALL_DETACH) return c.monitor.engine.detach(c.caller.address_space);
   const recovery::Engine::Entry server = c.monitor.engine.enter(c.caller.address_space);
   if (!server) return VMSRS_NOT_ATTACHED;
+  server->count_call(call - VMSRS_CALL_ATTACH);
   return memory_call(c, *server.operator->(), server->thread(c.caller.thread, *c.caller.memory));
 }
 

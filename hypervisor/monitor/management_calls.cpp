@@ -164,17 +164,26 @@ Reply announce_reset(const Context& c) {
   return c.monitor.platform.announce_reset(c.registers.rsi == 1) ? VMSRS_OK : VMSRS_NOT_FOUND;
 }
 
-Reply server_info(const Context& c) {
+// One structure that tells of a server: tell(server, out) fills it.
+template <typename Out, typename Tell>
+Reply of_server(const Context& c, Tell tell) {
   const OutBuffer to{c.registers.rdx, c.registers.r10};
-  if (const Reply reply = to.prepare(*c.caller.memory, sizeof(vmsrs_server_info)); !reply.ok())
-    return reply;
-  vmsrs_server_info out;
+  if (const Reply reply = to.prepare(*c.caller.memory, sizeof(Out)); !reply.ok()) return reply;
+  Out out;
   {
     const recovery::Engine::Entry server = c.monitor.engine.enter_index(c.registers.rsi);
     if (!server) return VMSRS_NOT_FOUND;
-    server->info(out);
+    tell(*server.operator->(), out);
   }
   return to.write(*c.caller.memory, &out, sizeof out);
+}
+
+Reply server_info(const Context& c) {
+  return of_server<vmsrs_server_info>(c, [](const auto& server, auto& out) { server.info(out); });
+}
+
+Reply work(const Context& c) {
+  return of_server<vmsrs_server_work>(c, [](const auto& server, auto& out) { server.work(out); });
 }
 
 // Asks a server for a list whose buffer is at `to`; list(server, cursor, out, room) fills it.
@@ -329,6 +338,8 @@ Reply allowed_call(const Context& c, std::uint32_t capabilities) {
       return region_map(c);
     case VMSRS_CALL_MGMT_RECORDS:
       return records(c, capabilities);
+    case VMSRS_CALL_MGMT_WORK:
+      return work(c);
     case VMSRS_CALL_MGMT_DEFINE:
       return define(c);
     case VMSRS_CALL_MGMT_COLLECT:
@@ -352,7 +363,7 @@ Reply allowed_call(const Context& c, std::uint32_t capabilities) {
 
 // 0: no such call.
 std::uint32_t needed_capability(std::uint64_t call) {
-  if (call >= VMSRS_CALL_MGMT_STATS && call <= VMSRS_CALL_MGMT_RECORDS) return VMSRS_OBSERVE;
+  if (call >= VMSRS_CALL_MGMT_STATS && call <= VMSRS_CALL_MGMT_WORK) return VMSRS_OBSERVE;
   if (call >= VMSRS_CALL_MGMT_DEFINE && call <= VMSRS_CALL_MGMT_ACKNOWLEDGE_EVENTS)
     return VMSRS_OPERATE;
   return 0;

@@ -37,7 +37,7 @@ recovery::Reply answer(const Context& context) {
   const std::uint64_t call = context.registers.rax;
   if (call == VMSRS_CALL_VERSION)
     return {VMSRS_OK, VMSRS_ABI_VERSION, context.monitor.platform.isolation()};
-  if (call >= VMSRS_CALL_ATTACH && call <= VMSRS_CALL_SERVICE)
+  if (call >= VMSRS_CALL_ATTACH && call <= VMSRS_CALL_REPORT_HEAPS)
     return context.has_engine ? library_call(context) : VMSRS_NO_ENGINE;
   if (call >= VMSRS_CALL_MGMT_OPEN && call <= VMSRS_CALL_MGMT_ACKNOWLEDGE_EVENTS)
     return management_call(context);

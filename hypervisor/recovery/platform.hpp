@@ -22,8 +22,9 @@ class Platform {
   // The same clock, some milliseconds behind where that is cheaper to read.
   virtual std::uint64_t recent_ns() const { return now_ns(); }
   virtual std::uint64_t cycles() const = 0;  // monotonic per CPU
-  virtual std::uint64_t random() = 0;        // unguessable where the processor can
-  virtual void relax() const = 0;            // inside a spin loop
+  virtual std::uint64_t cycles_per_second() const = 0;
+  virtual std::uint64_t random() = 0;  // unguessable where the processor can
+  virtual void relax() const = 0;      // inside a spin loop
 
   // The window of a server as the engine writes it; nullptr if the machine has none for that
   // number.
@@ -40,7 +41,6 @@ class Platform {
   // more.
   virtual bool check_hidden(std::uint64_t& cursor, vmsrs_check_result& result) const = 0;
   virtual std::uint64_t devices() const { return VMSRS_DEVICES_UNKNOWN; }  // enum vmsrs_devices
-  virtual std::uint64_t cycles_per_second() const { return 0; }            // 0: there are no exits
   // Lines of the log from number `cursor` on, or the oldest that there are: how many were written
   // to `out`; `cursor` becomes the number of the next one.
   virtual std::uint32_t log_lines(std::uint64_t&, vmsrs_log_line*, std::uint32_t) { return 0; }

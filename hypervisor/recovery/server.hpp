@@ -48,12 +48,20 @@ struct HandedOver {
   std::uint64_t sum;
 };
 
-// What the counters of MGMT_SERVER count; under the server's lock, so of one instant.
+// Granules restored for one cause.
+struct RestoreTally {
+  std::uint64_t count;
+  std::uint64_t cycles;                            // of the work by which they were restored
+  std::uint64_t histogram[VMSRS_RESTORE_BUCKETS];  // by their share of it
+};
+
+// What the counters of MGMT_SERVER and MGMT_WORK count; under the server's lock, so of one instant.
 struct Counters {
   std::uint64_t faults[VMSRS_FAULT_KIND_COUNT];
   std::uint64_t begun, finished, collected, reaped;
   std::uint64_t stores, loads, suppressed_stores;
-  std::uint64_t demand_restores, crash_restores, collect_restores, sweep_restores, restore_cycles;
+  RestoreTally restores[VMSRS_RESTORE_CAUSE_COUNT];
+  std::uint64_t calls[VMSRS_LIBRARY_CALLS];
   std::uint64_t repaired_tags;
   std::uint64_t suppressions, suppression_ns, ended_suppression_ns;
   std::uint64_t suppression_histogram[12];
@@ -79,6 +87,8 @@ class Server {
   // going under the table's lock as well
   static constexpr std::uint32_t kNoProcess = VMSRS_MAX_PROCESSES;
   bool attached() const { return process_count_ > 0; }
+  // A call of one of its processes: its number - VMSRS_CALL_ATTACH.
+  void count_call(std::uint64_t call) { ++counters_.calls[call % VMSRS_LIBRARY_CALLS]; }
   bool attached_from(std::uint64_t address_space, std::uint32_t process) const {
     const Process& here = processes_[process];
     return here.attached && !here.leaving && here.address_space == address_space;
@@ -191,7 +201,7 @@ class Server {
   void request_scrub(std::uint64_t bytes);
   static constexpr std::uint64_t kEveryByte = ~0ull;
   std::uint64_t scrub_left() const { return attached() ? scrub_.left : 0; }  // bytes
-  std::uint64_t sweep_restores() const { return counters_.sweep_restores; }
+  std::uint64_t sweep_restores() const { return counters_.restores[VMSRS_RESTORED_SWEEP].count; }
 
   // What is done about faults; the library reads it in the window (server_mode.cpp).
   void set_containment(vmsrs_server_containment mode);
@@ -202,6 +212,9 @@ class Server {
 
   // ---- what management sees (server_info.cpp)
   void info(vmsrs_server_info& out) const;
+  void work(vmsrs_server_work& out) const;
+  // What the caller's process says of its heaps: as it likes, nothing rests on it.
+  Reply report_heaps(std::uint64_t quarantined_free_count);
   // Fills at most `room` records from the cursor on; moves the cursor, 0 at the end.
   std::uint32_t users(std::uint64_t& cursor, vmsrs_user_info* out, std::uint32_t room) const;
   // Of an unfinished user, or one that was recently collected.
@@ -260,6 +273,8 @@ class Server {
     // Guest-virtual. Of a region: if the process has joined it.
     std::uint64_t areas;  // 0: it has none
     WatchedFaults faults;
+    // Blocks of its heaps that wait for their users' ends, as it says itself.
+    std::uint32_t quarantined_free_count;
     struct {
       std::uint64_t address, claims;
     } regions[VMSRS_MAX_REGIONS];
@@ -330,7 +345,7 @@ class Server {
   Reply settle_range(Region& region, std::uint64_t at, std::uint32_t bytes, GuestMemory& memory);
   // Brings a granule into line with what it is worth to a normal user; counts in `restored`.
   MemoryOutcome settle(Region& region, std::uint32_t granule, GuestMemory& memory,
-                       std::uint64_t& restored);
+                       RestoreTally& restored);
   Reply commit(Slot slot, const HandedOver& handed_over, GuestMemory& memory);
   void crash_without_fault(Slot slot, vmsrs_fault_kind kind, CrashedBy by);
   Reply first_word_of_crash(Slot slot, const vmsrs_crash& crash, std::uint64_t label,
@@ -343,9 +358,9 @@ class Server {
   void free_granule(MappedGranule& granule);
   Slot owner_of_granule(const Claimant& claimant, const Region& region, std::uint32_t index) const;
   void restore_granule(Region& region, std::uint32_t index, Slot owner, MappedGranule& granule,
-                       std::uint64_t& restored);
+                       RestoreTally& restored);
   MemoryOutcome settle_claimed(Region& region, std::uint32_t index, GuestMemory& memory,
-                               std::uint64_t& restored);
+                               RestoreTally& restored);
   void contend(Region& region, std::uint32_t index, RecordId frozen, std::uint64_t place,
                MappedGranule& granule, GuestMemory& memory);
   Reply record_store(Region& region, const Piece& piece, const StoreHints& hints, Slot slot,
@@ -433,10 +448,10 @@ class Server {
   Reply scan_claims(Slot slot, GuestMemory& memory, Visit visit);
   bool restore_unclaimed(const Region& region, std::uint32_t index, MappedGranule& granule,
                          GuestMemory& memory);
-  Reply collect_claims(Slot slot, GuestMemory& memory, std::uint64_t& restored);
+  Reply collect_claims(Slot slot, GuestMemory& memory, RestoreTally& restored);
 
   Reply restore_records(Slot slot, std::uint32_t& budget, GuestMemory& memory,
-                        std::uint64_t& restored);
+                        RestoreTally& restored);
   void finish_collection(Slot slot);
   void forget_request(User& user);
   Reply wanted_drain(const Thread& thread) const;
@@ -471,9 +486,31 @@ class Server {
   void describe(const Region& region, vmsrs_region_info& out) const;
   void describe(const Region& region, const RegionMap& map, vmsrs_region_map& out) const;
   void describe(const Record& record, bool values, vmsrs_record_info& out) const;
+  // Times a piece of work: granules that it restores, for that cause, take equal shares of it.
+  class TimedRestores {
+   public:
+    TimedRestores(Server& server, vmsrs_restore_cause cause)
+        : tally(server.restores(cause)), server_(server), begin_(server.platform_->cycles()) {}
+    ~TimedRestores() {
+      if (count() != 0)
+        server_.observe_restores(tally, count(), server_.platform_->cycles() - begin_);
+    }
+    TimedRestores(const TimedRestores&) = delete;
+    TimedRestores& operator=(const TimedRestores&) = delete;
+    std::uint64_t count() const { return tally.count - before_; }
+
+    RestoreTally& tally;
+
+   private:
+    Server& server_;
+    const std::uint64_t begin_;
+    const std::uint64_t before_ = tally.count;
+  };
+  void observe_restores(RestoreTally& tally, std::uint64_t count, std::uint64_t cycles) const;
+  RestoreTally& restores(vmsrs_restore_cause cause) { return counters_.restores[cause]; }
   // A granule was restored, for that cause.
-  static void count_restored(const Region& region, std::uint32_t granule, std::uint64_t& cause) {
-    ++cause;
+  static void count_restored(const Region& region, std::uint32_t granule, RestoreTally& tally) {
+    ++tally.count;
     ++region.map->restored[granule >> region.bucket_shift];
   }
   void begin_map(Region& region);
@@ -523,6 +560,7 @@ class Server {
   void check_window(Slot slot, vmsrs_check_result& windows) const;
 
   Platform* platform_ = nullptr;
+  std::uint64_t restore_bounds_[VMSRS_RESTORE_BUCKETS - 1] = {};  // in cycles
   PagePool* pool_ = nullptr;
   EventRing* events_ = nullptr;
   std::uint32_t index_ = 0;

@@ -45,7 +45,7 @@ Slot Server::owner_of_granule(const Claimant& claimant, const Region& region,
 
 // TL_restore: the mirror's bytes again, the tag last. The owner is crashed and drained.
 void Server::restore_granule(Region& region, std::uint32_t index, Slot owner,
-                             MappedGranule& granule, std::uint64_t& restored) {
+                             MappedGranule& granule, RestoreTally& restored) {
   if (const RecordId frozen = ledger_.freeze_of(region, index, owner); frozen != kNoRecord)
     ledger_.thaw(frozen);
   if (granule.mask() != 0) {
@@ -60,11 +60,10 @@ void Server::restore_granule(Region& region, std::uint32_t index, Slot owner,
 
 // Brings a granule to what it is worth without the crashed users that are drained.
 MemoryOutcome Server::settle_claimed(Region& region, std::uint32_t index, GuestMemory& memory,
-                                     std::uint64_t& restored) {
+                                     RestoreTally& restored) {
   MappedGranule granule;
   if (const auto outcome = MappedGranule::map(region, index, memory, granule); !outcome)
     return outcome;
-  const std::uint64_t begin = platform_->cycles();
   const Claimant claimant = granule.claimant();
   const Slot owner = owner_of_granule(claimant, region, index);
   if (owner != kNoSlot) {
@@ -77,7 +76,6 @@ MemoryOutcome Server::settle_claimed(Region& region, std::uint32_t index, GuestM
     if (const auto outcome = settle(region, index, memory, restored); !outcome) return outcome;
     if (region.heads[index] == kNoRecord) free_granule(granule);
   }
-  counters_.restore_cycles += platform_->cycles() - begin;
   return {};
 }
 
@@ -91,7 +89,7 @@ void Server::contend(Region& region, std::uint32_t index, RecordId frozen, std::
   alignas(8) std::uint8_t bytes[64];
   granule.read(bytes);
   if (granule.restore_outside(mask, region.mirror_of(index)))
-    count_restored(region, index, counters_.sweep_restores);
+    count_restored(region, index, restores(VMSRS_RESTORED_SWEEP));
   ledger_.users[owner].masked_taken += masked_sum(region, index, mask);
   ledger_.unfold(frozen, mask, bytes);
   if (!hole(35)) void_claim(owner, region, index, place, memory);
@@ -182,6 +180,7 @@ Reply Server::store_claimed(Region& region, const Piece& piece, const StoreHints
   if (const auto outcome = MappedGranule::map(region, piece.granule, memory, granule); !outcome)
     return reply_for(outcome);
   step(Step::TS_tag);
+  const TimedRestores restored(*this, VMSRS_RESTORED_DEMAND);
   const std::uint64_t tag = granule.tag();
   const Claimant claimant = claimant_of(tag, piece.granule);
   if (needs_storage(region, piece, hints, slot, claimant) &&
@@ -193,8 +192,7 @@ Reply Server::store_claimed(Region& region, const Piece& piece, const StoreHints
     case VMSRS_TAG_CONTENDED:
       if (region.heads[piece.granule] == kNoRecord) {
         free_granule(granule);  // its last record was committed
-      } else if (const auto outcome =
-                     settle_claimed(region, piece.granule, memory, counters_.demand_restores);
+      } else if (const auto outcome = settle_claimed(region, piece.granule, memory, restored.tally);
                  !outcome) {
         return reply_for(outcome);
       }
@@ -212,7 +210,7 @@ Reply Server::store_claimed(Region& region, const Piece& piece, const StoreHints
       const User& user = ledger_.users[owner];
       if (user.crashed()) {
         if (!user.drained && !hole(30)) return refused_for(owner);
-        restore_granule(region, piece.granule, owner, granule, counters_.demand_restores);
+        restore_granule(region, piece.granule, owner, granule, restored.tally);
         return store_unowned(region, piece, hints, slot, granule.unowned_tag(), granule);
       }
       if (frozen) return store_frozen(region, piece, hints, slot, owner, granule, memory);
@@ -236,6 +234,7 @@ Reply Server::load_claimed(Region& region, const Piece& piece, GuestMemory& memo
   if (const auto outcome = MappedGranule::map(region, piece.granule, memory, granule); !outcome)
     return reply_for(outcome);
   if (suppressing()) granule.expect_restoration(region.mirror_of(piece.granule));
+  const TimedRestores restored(*this, VMSRS_RESTORED_DEMAND);
   step(Step::TL_tag);
   const Claimant claimant = granule.claimant();
   const Slot owner = owner_of_granule(claimant, region, piece.granule);
@@ -258,7 +257,7 @@ Reply Server::load_claimed(Region& region, const Piece& piece, GuestMemory& memo
     shows_mirror = !owned;
   }
   if (!shows_mirror) {
-    const auto outcome = settle_claimed(region, piece.granule, memory, counters_.demand_restores);
+    const auto outcome = settle_claimed(region, piece.granule, memory, restored.tally);
     if (!outcome) return reply_for(outcome);
     // TL_restore: free now. Whoever claims it from here on need not have heard of its own crash.
     if (!owned && region.heads[piece.granule] == kNoRecord) shows_mirror = !hole(43);

@@ -17,7 +17,7 @@ std::uint32_t bucket_for(std::uint64_t ns) {
 
 // Restores granules that the user has records in, until none or no budget is left.
 Reply Server::restore_records(Slot slot, std::uint32_t& budget, GuestMemory& memory,
-                              std::uint64_t& restored) {
+                              RestoreTally& restored) {
   const User& user = ledger_.users[slot];
   if (const Reply reply = collect_claims(slot, memory, restored); !reply.ok()) return reply;
   while (user.records != kNoRecord) {
@@ -40,13 +40,12 @@ Reply Server::user_collect(Thread thread) {
   if (!user.crashed() || user.depth > 0) return VMSRS_WRONG_STATE;
   note_seen_to(user);
   std::uint32_t budget = kCollectGranules;
-  std::uint64_t restored = 0;
-  const Reply reply = restore_records(slot, budget, thread.memory, restored);
-  counters_.collect_restores += restored;
-  if (reply.status == VMSRS_AGAIN) return {VMSRS_AGAIN, restored};
+  const TimedRestores restored(*this, VMSRS_RESTORED_COLLECTION);
+  const Reply reply = restore_records(slot, budget, thread.memory, restored.tally);
+  if (reply.status == VMSRS_AGAIN) return {VMSRS_AGAIN, restored.count()};
   if (!reply.ok()) return reply;
   finish_collection(slot);
-  return {VMSRS_OK, restored};
+  return {VMSRS_OK, restored.count()};
 }
 
 void Server::finish_collection(Slot slot) {
@@ -107,12 +106,13 @@ Reply Server::request_collection(std::uint64_t wanted) {
 // user's does, another one's thread is needed.
 Reply Server::serve_collections(GuestMemory& memory) {
   std::uint32_t budget = kCollectGranules;
+  const TimedRestores restored(*this, VMSRS_RESTORED_COLLECTION);
   for (std::uint32_t i = 0; i < VMSRS_MAX_USERS && collect_requests_ > 0; ++i) {
     const Slot slot = static_cast<Slot>(i);
     User& user = ledger_.users[slot];
     if (!user.collect_requested || !user.drained || user.orphan || !reaches(user.thread.process))
       continue;
-    const Reply reply = restore_records(slot, budget, memory, counters_.collect_restores);
+    const Reply reply = restore_records(slot, budget, memory, restored.tally);
     if (!reply.ok()) return reply;
     user.restored = true;
     forget_request(user);

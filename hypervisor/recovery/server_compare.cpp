@@ -160,7 +160,7 @@ MemoryOutcome Server::examine(Walk& walk, const Region& region, std::uint64_t of
     const auto outcome =
         memory.write(region.address_of(granule), region.mirror_of(granule), region.granule_bytes());
     if (!outcome) return outcome;
-    count_restored(region, granule, counters_.sweep_restores);
+    count_restored(region, granule, restores(VMSRS_RESTORED_SWEEP));
   }
   violated(walk.result, index_, offset);
   return {};
@@ -190,7 +190,7 @@ MemoryOutcome Server::examine_claimed(Walk& walk, const Region& region, std::uin
     if (repair == Repair::kRestore) {
       step(Step::SWEEP_restore);
       granule.write(region.mirror_of(index));
-      count_restored(region, index, counters_.sweep_restores);
+      count_restored(region, index, restores(VMSRS_RESTORED_SWEEP));
     }
   }
   free_granule(granule);

@@ -28,7 +28,8 @@ Reply Server::restore_eagerly(Slot slot, GuestMemory& memory) {
     if (const Reply reply = restore_held(slot, memory); !reply.ok()) return reply;
   if (user.eager_work == EagerWork::kRestore) {
     std::uint32_t budget = kRestoredGranules;
-    const Reply reply = restore_records(slot, budget, memory, counters_.crash_restores);
+    const TimedRestores restored(*this, VMSRS_RESTORED_CRASH);
+    const Reply reply = restore_records(slot, budget, memory, restored.tally);
     if (reply.status == VMSRS_AGAIN || reply.status == VMSRS_TOUCH) return reply;
     user.eager_work = EagerWork::kSweep;
   }
@@ -126,6 +127,7 @@ MemoryOutcome Server::prepare_held(Slot slot, std::uint64_t entries, std::uint64
 
 void Server::restore_entries(Slot slot, std::uint64_t entries, GuestMemory& memory) {
   User& user = ledger_.users[slot];
+  const TimedRestores restored(*this, VMSRS_RESTORED_CRASH);
   for (std::uint64_t i = 0; i < entries; ++i) {
     const std::uint64_t entry = staged_entry(i);
     Region* const region = region_of_entry(entry, user);
@@ -135,8 +137,8 @@ void Server::restore_entries(Slot slot, std::uint64_t entries, GuestMemory& memo
     if (!MappedGranule::map(*region, index, memory, granule) || granule.claimant().damaged())
       user.left_behind = true;
     else if (holds(slot, entry, *region, granule))
-      restore_granule(*region, index, slot, granule, counters_.crash_restores);
-    else if (!settle_claimed(*region, index, memory, counters_.crash_restores))
+      restore_granule(*region, index, slot, granule, restored.tally);
+    else if (!settle_claimed(*region, index, memory, restored.tally))
       user.left_behind = true;
   }
 }
@@ -145,14 +147,15 @@ void Server::restore_entries(Slot slot, std::uint64_t entries, GuestMemory& memo
 // granule.
 void Server::restore_some_records(Slot slot, std::uint64_t records, GuestMemory& memory) {
   User& user = ledger_.users[slot];
+  const TimedRestores restored(*this, VMSRS_RESTORED_CRASH);
   const std::uint64_t kept = user.record_count > records ? user.record_count - records : 0;
   while (user.record_count > kept) {
     const std::uint64_t before = user.record_count;
     const Record& record = ledger_.at(user.records);
     Region& region = ledger_.regions[record.region];
-    const auto outcome =
-        region.has_claims ? settle_claimed(region, record.granule, memory, counters_.crash_restores)
-                          : settle(region, record.granule, memory, counters_.crash_restores);
+    const auto outcome = region.has_claims
+                             ? settle_claimed(region, record.granule, memory, restored.tally)
+                             : settle(region, record.granule, memory, restored.tally);
     if (!outcome || user.record_count == before) {
       user.left_behind = true;
       return;

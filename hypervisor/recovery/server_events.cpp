@@ -79,12 +79,9 @@ void Server::tell_suppression_ended() {
   ended.duration_ns = ended.time_ns - suppression_began_ns_;
   ended.count = counters_.collected - before.collected;
   ended.suppressed_store_count = counters_.suppressed_stores - before.suppressed_stores;
-  std::uint32_t(&restored)[VMSRS_RESTORE_CAUSE_COUNT] = ended.restored;
-  restored[VMSRS_RESTORED_DEMAND] = in_32_bits(counters_.demand_restores - before.demand_restores);
-  restored[VMSRS_RESTORED_CRASH] = in_32_bits(counters_.crash_restores - before.crash_restores);
-  restored[VMSRS_RESTORED_COLLECTION] =
-      in_32_bits(counters_.collect_restores - before.collect_restores);
-  restored[VMSRS_RESTORED_SWEEP] = in_32_bits(counters_.sweep_restores - before.sweep_restores);
+  for (std::uint32_t cause = 0; cause < VMSRS_RESTORE_CAUSE_COUNT; ++cause)
+    ended.restored[cause] =
+        in_32_bits(counters_.restores[cause].count - before.restores[cause].count);
   events_->add(ended);
 }
 

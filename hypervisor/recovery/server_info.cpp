@@ -16,6 +16,7 @@ void Server::info(vmsrs_server_info& out) const {
       place += other.attached && other.number < process.number;
     out.process_ids[place] = process.process_id;
     ++out.process_count;
+    out.quarantined_free_count += process.quarantined_free_count;
   }
   out.process_id = out.process_ids[0];
   for (const Region& region : ledger_.regions) {
@@ -49,10 +50,11 @@ void Server::info(vmsrs_server_info& out) const {
   out.store_count = from.stores;
   out.load_count = from.loads;
   out.suppressed_store_count = from.suppressed_stores;
-  out.demand_restore_count = from.demand_restores;
-  out.crash_restore_count = from.crash_restores;
-  out.collect_restore_count = from.collect_restores;
-  out.restore_cycles = from.restore_cycles;
+  out.demand_restore_count = from.restores[VMSRS_RESTORED_DEMAND].count;
+  out.crash_restore_count = from.restores[VMSRS_RESTORED_CRASH].count;
+  out.collect_restore_count = from.restores[VMSRS_RESTORED_COLLECTION].count;
+  out.sweep_restore_count = from.restores[VMSRS_RESTORED_SWEEP].count;
+  for (const RestoreTally& tally : from.restores) out.restore_cycles += tally.cycles;
   out.suppression_count = from.suppressions;
   copy_bytes(out.suppression_histogram, from.suppression_histogram,
              sizeof out.suppression_histogram);
@@ -60,10 +62,33 @@ void Server::info(vmsrs_server_info& out) const {
   out.contended_granules = ledger_.contended_granules;
   out.record_count = ledger_.record_count;
   out.no_storage_count = from.no_storage;
-  out.sweep_restore_count = from.sweep_restores;
   out.unprotected_store_count = from.unprotected_stores;
   out.exposed_user_count = from.exposed;
   out.containment = containment_;
+}
+
+void Server::observe_restores(RestoreTally& tally, std::uint64_t count,
+                              std::uint64_t cycles) const {
+  tally.cycles += cycles;
+  const std::uint64_t each = cycles / count;
+  std::uint32_t bucket = 0;
+  while (bucket < VMSRS_RESTORE_BUCKETS - 1 && each > restore_bounds_[bucket]) ++bucket;
+  tally.histogram[bucket] += count;
+}
+
+void Server::work(vmsrs_server_work& out) const {
+  out = vmsrs_server_work{};
+  for (std::uint32_t cause = 0; cause < VMSRS_RESTORE_CAUSE_COUNT; ++cause) {
+    const RestoreTally& tally = counters_.restores[cause];
+    copy_bytes(out.restore_histogram[cause], tally.histogram, sizeof tally.histogram);
+    out.restore_cycles[cause] = tally.cycles;
+  }
+  copy_bytes(out.calls, counters_.calls, sizeof out.calls);
+}
+
+Reply Server::report_heaps(std::uint64_t quarantined_free_count) {
+  processes_[present_].quarantined_free_count = static_cast<std::uint32_t>(quarantined_free_count);
+  return VMSRS_OK;
 }
 
 void Server::describe(Slot slot, vmsrs_user_info& out) const {

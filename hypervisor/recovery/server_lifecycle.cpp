@@ -25,6 +25,10 @@ Reply Server::define(const vmsrs_server_definition& definition) {
     staging_ = static_cast<std::uint8_t*>(pool_->address(page));
     maps_ = reinterpret_cast<RegionMap*>(staging_ + kStagingBytes);
     ledger_.users.initialise(staging_ + kStagingBytes + kMapBytes);
+    constexpr std::uint64_t kBoundsNs[] = VMSRS_RESTORE_BUCKETS_NS;
+    const std::uint64_t cycles_per_ms = platform_->cycles_per_second() / 1000;
+    for (std::uint32_t i = 0; i < VMSRS_RESTORE_BUCKETS - 1; ++i)
+      restore_bounds_[i] = kBoundsNs[i] * cycles_per_ms / 1'000'000;
     defined_ = true;
     publish_everything();
   }

@@ -164,9 +164,9 @@ Reply Server::settle_range(Region& region, std::uint64_t at, std::uint32_t bytes
     if (!outcome) return reply_for(outcome);
   }
   pieces = Pieces(region, at, bytes);
+  const TimedRestores restored(*this, VMSRS_RESTORED_DEMAND);
   for (Piece piece; pieces.next(piece);)
-    if (const auto outcome = settle(region, piece.granule, memory, counters_.demand_restores);
-        !outcome)
+    if (const auto outcome = settle(region, piece.granule, memory, restored.tally); !outcome)
       return reply_for(outcome);
   return VMSRS_OK;
 }
@@ -175,9 +175,8 @@ Reply Server::settle_range(Region& region, std::uint64_t at, std::uint32_t bytes
 // of it is worth, whole words are what plain readers must see, and a wild write into a granule that
 // a crashed user also stored to is mended with it.
 MemoryOutcome Server::settle(Region& region, std::uint32_t granule, GuestMemory& memory,
-                             std::uint64_t& restored) {
+                             RestoreTally& restored) {
   if (!ledger_.has_crashed(region, granule)) return {};
-  const std::uint64_t begin = platform_->cycles();
   if (ledger_.polluted(region, granule) != 0 && !hole(33)) {
     alignas(8) std::uint8_t bytes[64];
     ledger_.compose(region, granule, bytes);
@@ -187,7 +186,6 @@ MemoryOutcome Server::settle(Region& region, std::uint32_t granule, GuestMemory&
     count_restored(region, granule, restored);
   }
   ledger_.drop_crashed(region, granule);
-  counters_.restore_cycles += platform_->cycles() - begin;
   return {};
 }
 

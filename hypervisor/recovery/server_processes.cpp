@@ -290,6 +290,7 @@ Reply Server::serve_orphans(GuestMemory& memory) {
 
 Reply Server::scan_for_orphans(Region& region, std::uint32_t& claims, std::uint32_t& granules,
                                GuestMemory& memory) {
+  const TimedRestores restored(*this, VMSRS_RESTORED_COLLECTION);
   for (; region.orphan_scan < region.granule_count(); ++region.orphan_scan, --claims) {
     if (claims == 0) return VMSRS_AGAIN;
     const auto index = static_cast<std::uint32_t>(region.orphan_scan);
@@ -310,8 +311,7 @@ Reply Server::scan_for_orphans(Region& region, std::uint32_t& claims, std::uint3
     if (owner == kNoSlot || !ledger_.users[owner].orphan) continue;
     if (granules == 0) return VMSRS_AGAIN;
     --granules;
-    if (const auto outcome = settle_claimed(region, index, memory, counters_.collect_restores);
-        !outcome)
+    if (const auto outcome = settle_claimed(region, index, memory, restored.tally); !outcome)
       return reply_for(outcome);
   }
   region.has_orphans = false;
@@ -320,6 +320,7 @@ Reply Server::scan_for_orphans(Region& region, std::uint32_t& claims, std::uint3
 
 // Its records. To settle a granule takes away all that crashed users have there.
 Reply Server::restore_orphan(Slot slot, std::uint32_t& budget, GuestMemory& memory) {
+  const TimedRestores restored(*this, VMSRS_RESTORED_COLLECTION);
   for (RecordId id = ledger_.users[slot].records; id != kNoRecord;) {
     const Record& record = ledger_.at(id);
     Region& region = ledger_.regions[record.region];
@@ -329,10 +330,9 @@ Reply Server::restore_orphan(Slot slot, std::uint32_t& budget, GuestMemory& memo
     }
     if (budget == 0) return VMSRS_AGAIN;
     --budget;
-    const auto outcome =
-        region.has_claims
-            ? settle_claimed(region, record.granule, memory, counters_.collect_restores)
-            : settle(region, record.granule, memory, counters_.collect_restores);
+    const auto outcome = region.has_claims
+                             ? settle_claimed(region, record.granule, memory, restored.tally)
+                             : settle(region, record.granule, memory, restored.tally);
     if (!outcome) return reply_for(outcome);
     id = ledger_.users[slot].records;
   }

@@ -195,7 +195,7 @@ void Server::apply_claim(Slot slot, Region& region, std::uint32_t index, ByteMas
   std::uint8_t* const mirror = region.mirror_of(index);
   step(Step::APPLY_mirror);
   if (granule.restore_outside(mask, mirror))
-    count_restored(region, index, counters_.sweep_restores);
+    count_restored(region, index, restores(VMSRS_RESTORED_SWEEP));
   granule.read(bytes);
   copy_masked(mirror, bytes, mask);
   if (granule.claimant().kind == VMSRS_TAG_OWN) return;  // the end of the generation frees it
@@ -272,7 +272,7 @@ bool Server::commit_handed_over(Slot slot, const HandedOver& handed_over, GuestM
     if (!MappedGranule::map(region, index, memory, granule)) continue;  // a sweep restores the rest
     if (plain && owner_of_granule(granule.claimant()) == slot) {
       if (granule.restore_outside(written.mask, region.mirror_of(index)))
-        count_restored(region, index, counters_.sweep_restores);
+        count_restored(region, index, restores(VMSRS_RESTORED_SWEEP));
     } else if (!plain && holds(slot, written.entry, region, granule)) {
       apply_claim(slot, region, index, granule.mask(), granule);
     }
@@ -368,13 +368,13 @@ bool Server::restore_unclaimed(const Region& region, std::uint32_t index, Mapped
   if (region.heads[index] != kNoRecord || confirmed_owner(region, index, memory) != kNoSlot)
     return false;
   const bool differed = granule.restore_outside(0, region.mirror_of(index));
-  if (differed) count_restored(region, index, counters_.sweep_restores);
+  if (differed) count_restored(region, index, restores(VMSRS_RESTORED_SWEEP));
   return differed;
 }
 
 // ---- the end of a crashed user
 
-Reply Server::collect_claims(Slot slot, GuestMemory& memory, std::uint64_t& restored) {
+Reply Server::collect_claims(Slot slot, GuestMemory& memory, RestoreTally& restored) {
   if (areas_ == 0) return VMSRS_OK;
   User& user = ledger_.users[slot];
   WriteSet set;

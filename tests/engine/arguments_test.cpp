@@ -84,11 +84,11 @@ BOOST_AUTO_TEST_CASE(unknown_calls) {
                                    0x11full,
                                    0x127ull,
                                    0x12full,
-                                   0x131ull,
+                                   0x132ull,
                                    0x1ffull,
                                    0x202ull,
                                    0x20full,
-                                   0x21eull,
+                                   0x21full,
                                    0x21full,
                                    0x229ull,
                                    0x300ull,
@@ -143,7 +143,7 @@ BOOST_AUTO_TEST_CASE(library_calls_from_ring_0_or_elsewhere) {
         VMSRS_CALL_LOAD_RANGE,      VMSRS_CALL_LOAD_COMMITTED, VMSRS_CALL_SERVICE,
         VMSRS_CALL_PROFILE_FIND,    VMSRS_CALL_PROFILE_JOIN,   VMSRS_CALL_USER_AREAS_JOIN,
         VMSRS_CALL_WATCH_FAULTS,    VMSRS_CALL_USER_LABEL,     VMSRS_CALL_USER_SUSPEND,
-        VMSRS_CALL_USER_RESUME}) {
+        VMSRS_CALL_USER_RESUME,     VMSRS_CALL_REPORT_HEAPS}) {
     refuse(kernel, VMSRS_DENIED, call, address_of(memory), 8, 8);
     refuse(foreign, VMSRS_NOT_ATTACHED, call, address_of(memory), 8, 8);
   }
@@ -370,7 +370,7 @@ BOOST_AUTO_TEST_CASE(load_that_must_restore_read_only_memory) {
 BOOST_AUTO_TEST_CASE(management_without_a_capability) {
   const std::uint64_t observe = manager.open(VMSRS_OBSERVE).rdx;
   const std::uint64_t operate = manager.open(VMSRS_OPERATE).rdx;
-  for (std::uint64_t call = VMSRS_CALL_MGMT_STATS; call <= VMSRS_CALL_MGMT_RECORDS; ++call) {
+  for (std::uint64_t call = VMSRS_CALL_MGMT_STATS; call <= VMSRS_CALL_MGMT_WORK; ++call) {
     refuse(manager, VMSRS_DENIED, call, 0, 0, address_of(buffer), 64, 64);
     refuse(manager, VMSRS_DENIED, call, token ^ 1, 0, address_of(buffer), 64, 64);
     refuse(manager, VMSRS_DENIED, call, operate, 0, address_of(buffer), 64, 64);
@@ -397,6 +397,7 @@ BOOST_AUTO_TEST_CASE(management_buffers) {
     refuse(manager, wanted, VMSRS_CALL_MGMT_GUEST_CPU, token, 1, 0, to, 64);
     refuse(manager, wanted, VMSRS_CALL_MGMT_EVENTS, token, 0, to, sizeof(vmsrs_event));
     refuse(manager, wanted, VMSRS_CALL_MGMT_SERVER, token, 0, to, 64);
+    refuse(manager, wanted, VMSRS_CALL_MGMT_WORK, token, 0, to, 64);
     refuse(manager, wanted, VMSRS_CALL_MGMT_USERS, token, 0, 0, to, sizeof(vmsrs_user_info));
     refuse(manager, wanted, VMSRS_CALL_MGMT_REGIONS, token, 0, 0, to, sizeof(vmsrs_region_info));
     refuse(manager, wanted, VMSRS_CALL_MGMT_REGION_MAP, token, 0, 0, to, 64, 1);
@@ -413,6 +414,7 @@ BOOST_AUTO_TEST_CASE(management_buffers) {
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_GUEST_CPU, token, 1, 0, at, 0);
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_EVENTS, token, 0, at, 255);
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_SERVER, token, 0, at, 0);
+  refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_WORK, token, 0, at, 0);
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_SERVER, token, 0, at, ~0ull);
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_USERS, token, 0, 0, at, 103);
   refuse(manager, VMSRS_BAD_LENGTH, VMSRS_CALL_MGMT_REGIONS, token, 0, 0, at, 103);
@@ -434,6 +436,7 @@ BOOST_AUTO_TEST_CASE(management_numbers) {
   for (const std::uint64_t number :
        {std::uint64_t{1}, std::uint64_t{16}, std::uint64_t{1} << 32, ~std::uint64_t{0}}) {
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_SERVER, token, number, at, 64);
+    refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_WORK, token, number, at, 64);
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_USERS, token, number, 0, at,
            sizeof(vmsrs_user_info));
     refuse(manager, VMSRS_NOT_FOUND, VMSRS_CALL_MGMT_REGIONS, token, number, 0, at,

@@ -93,6 +93,8 @@ class History {
     exercise_.repaired += recovery::EngineProbe::counters(0).repaired_tags;
     if (wrong.empty() && (info.mode & VMSRS_MODE_SUPPRESSION) != 0) wrong = "still suppressing";
     if (wrong.empty() && info.record_count != 0) wrong = "records are left";
+    if (wrong.empty() && !recovery::EngineProbe::every_restore_was_timed(0))
+      wrong = "restores and their times differ";
     if (wrong.empty() && !server_.sound()) wrong = "an invariant is violated";
     for (const User& user : users_) {
       exercise_.traps += user.thread.traps;

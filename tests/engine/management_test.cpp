@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <boost/test/unit_test.hpp>
+#include <numeric>
 #include <vector>
 
 #include "fixture.hpp"
@@ -106,6 +107,48 @@ BOOST_AUTO_TEST_CASE(server_counters_over_a_crash) {
   BOOST_TEST(seen.contended_granules == 0u);
   BOOST_TEST(seen.record_count == 0u);
   BOOST_TEST(seen.oldest_suppression_age_ns == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(work_as_seen_by_management) {
+  const auto work = [&] {
+    vmsrs_server_work seen{};
+    const Result result =
+        manager.call(VMSRS_CALL_MGMT_WORK, token, 0, address_of(&seen), sizeof seen);
+    BOOST_TEST(result.status == VMSRS_OK);
+    BOOST_TEST(result.rdx == sizeof seen);
+    return seen;
+  };
+  const auto sum = [](const auto& values) {
+    return std::accumulate(std::begin(values), std::end(values), std::uint64_t{0});
+  };
+  begin(a);
+  store(a, 64, 5);
+  store(a, 128, 6);
+  a.crash();
+  begin(b);
+  (void)load(b, 64);
+  bury(a);
+  end(b);
+  const vmsrs_server_work seen = work();
+  BOOST_TEST(sum(seen.restore_histogram[VMSRS_RESTORED_DEMAND]) == 1u);
+  BOOST_TEST(sum(seen.restore_histogram[VMSRS_RESTORED_COLLECTION]) == 1u);
+  BOOST_TEST(sum(seen.restore_histogram[VMSRS_RESTORED_CRASH]) == 0u);
+  BOOST_TEST(seen.restore_cycles[VMSRS_RESTORED_DEMAND] > 0u);
+  BOOST_TEST(sum(seen.restore_cycles) == info().restore_cycles);
+  const auto calls = [&](vmsrs_call call) { return seen.calls[call - VMSRS_CALL_ATTACH]; };
+  BOOST_TEST(calls(VMSRS_CALL_STORE) == 2u);
+  BOOST_TEST(calls(VMSRS_CALL_LOAD) == 1u);
+  BOOST_TEST(calls(VMSRS_CALL_USER_BEGIN) == 2u);
+  BOOST_TEST(calls(VMSRS_CALL_USER_CRASH) == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(heaps_as_the_server_reports_them) {
+  BOOST_TEST(info().quarantined_free_count == 0u);
+  BOOST_TEST(a.call(VMSRS_CALL_REPORT_HEAPS, 12).status == VMSRS_OK);
+  BOOST_TEST(info().quarantined_free_count == 12u);
+  BOOST_TEST(a.call(VMSRS_CALL_REPORT_HEAPS, 1ull << 32).status == VMSRS_BAD_ARGUMENT);
+  BOOST_TEST(b.call(VMSRS_CALL_REPORT_HEAPS, 3).status == VMSRS_OK);
+  BOOST_TEST(info().quarantined_free_count == 3u);
 }
 
 BOOST_AUTO_TEST_CASE(containment_is_kept_and_shown) {

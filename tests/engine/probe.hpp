@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
+#include <iterator>
+#include <numeric>
+
 #include "monitor/instance.hpp"
 
 namespace vmsrs::recovery {
@@ -14,6 +18,14 @@ struct EngineProbe {
   static Ledger& ledger(std::uint32_t index) { return server(index).ledger_; }
   static std::uint64_t& mode(std::uint32_t index) { return server(index).mode_; }
   static Counters& counters(std::uint32_t index) { return server(index).counters_; }
+  // Each is in its cause's histogram; nobody waits for sweeps, so they are not.
+  static bool every_restore_was_timed(std::uint32_t index) {
+    const auto& restores = counters(index).restores;
+    return std::all_of(restores, restores + VMSRS_RESTORED_SWEEP, [](const RestoreTally& tally) {
+      return std::accumulate(std::begin(tally.histogram), std::end(tally.histogram),
+                             std::uint64_t{0}) == tally.count;
+    });
+  }
   static std::uint64_t& value(Tally& tally) { return tally.value_; }
   static Tally& stuck_count(std::uint32_t index) { return server(index).stuck_count_; }
   static void publish(std::uint32_t index) { server(index).publish_everything(); }

@@ -482,17 +482,19 @@ World::Wrong World::compare_records(const ServerState& server) {
 World::Wrong World::compare_restored(const ServerState& server) {
   const recovery::Counters& counters = EngineProbe::counters(server.index);
   const auto& told = server.restored;
-  if (told[VMSRS_RESTORED_DEMAND] != counters.demand_restores ||
-      told[VMSRS_RESTORED_CRASH] != counters.crash_restores ||
-      told[VMSRS_RESTORED_COLLECTION] != counters.collect_restores ||
-      told[VMSRS_RESTORED_SWEEP] > counters.sweep_restores)
-    return "the events' restorations are not the engine's";
+  std::uint64_t restored = 0;
+  for (std::uint32_t cause = 0; cause < VMSRS_RESTORE_CAUSE_COUNT; ++cause) {
+    const std::uint64_t count = counters.restores[cause].count;
+    restored += count;
+    if (cause == VMSRS_RESTORED_SWEEP ? told[cause] > count : told[cause] != count)
+      return "the events' restorations are not the engine's";
+  }
+  if (!EngineProbe::every_restore_was_timed(server.index))
+    return "restorations were counted that were not timed";
   std::uint64_t mapped = 0;
   for (const vmsrs_region_info& region : list_regions(manager_, token_, server.index))
     mapped += region.restore_count;
-  if (mapped != counters.demand_restores + counters.crash_restores + counters.collect_restores +
-                    counters.sweep_restores)
-    return "the regions' restorations are not the server's";
+  if (mapped != restored) return "the regions' restorations are not the server's";
   return {};
 }
 
@@ -582,10 +584,10 @@ World::Wrong World::finish() {
 
 World::Wrong World::detach(ServerState& server) {
   const recovery::Counters& counters = EngineProbe::counters(server.index);
-  exercise_.demand_restores += counters.demand_restores;
-  exercise_.crash_restores += counters.crash_restores;
-  exercise_.collect_restores += counters.collect_restores;
-  exercise_.sweep_restores += counters.sweep_restores;
+  exercise_.demand_restores += counters.restores[VMSRS_RESTORED_DEMAND].count;
+  exercise_.crash_restores += counters.restores[VMSRS_RESTORED_CRASH].count;
+  exercise_.collect_restores += counters.restores[VMSRS_RESTORED_COLLECTION].count;
+  exercise_.sweep_restores += counters.restores[VMSRS_RESTORED_SWEEP].count;
   exercise_.touches += server.accesses->touch_count();
   for (std::uint32_t process = 0; process < processes_; ++process) {
     if (server.accesses->detach(process).status != VMSRS_OK) return "detach refused";

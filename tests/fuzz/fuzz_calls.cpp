@@ -113,7 +113,9 @@ constexpr std::uint16_t kCalls[] = {VMSRS_CALL_VERSION,
                                     VMSRS_CALL_MGMT_ACKNOWLEDGE_EVENTS,
                                     VMSRS_CALL_MGMT_REGIONS,
                                     VMSRS_CALL_MGMT_REGION_MAP,
-                                    VMSRS_CALL_MGMT_RECORDS};
+                                    VMSRS_CALL_MGMT_RECORDS,
+                                    VMSRS_CALL_MGMT_WORK,
+                                    VMSRS_CALL_REPORT_HEAPS};
 
 // Only processes that share their memory are of the same server.
 std::uint8_t server_of(std::uint64_t space) {

@@ -132,6 +132,8 @@ constexpr std::uint32_t kCalls[] = {VMSRS_CALL_VERSION,
                                     VMSRS_CALL_MGMT_REGIONS,
                                     VMSRS_CALL_MGMT_REGION_MAP,
                                     VMSRS_CALL_MGMT_RECORDS,
+                                    VMSRS_CALL_MGMT_WORK,
+                                    VMSRS_CALL_REPORT_HEAPS,
                                     0x7ff};
 
 }  // namespace

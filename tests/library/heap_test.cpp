@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include <boost/test/unit_test.hpp>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <map>
@@ -132,6 +133,32 @@ BOOST_AUTO_TEST_CASE(what_a_user_frees_is_free_at_its_finish) {
                     VMSRS_FINISHED);
   BOOST_CHECK_EQUAL(taken(), 64u);  // the other thread's
   BOOST_CHECK_EQUAL(vmsrs_malloc_size(word), 0u);
+}
+
+// The service thread tells the hypervisor ten times a second.
+BOOST_AUTO_TEST_CASE(frees_that_wait_are_told) {
+  const auto told = [](std::uint32_t wanted) {
+    for (int i = 0; i < 500 && server_info().quarantined_free_count != wanted; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    return server_info().quarantined_free_count;
+  };
+  void* const first = vmsrs_malloc(8);
+  void* const second = vmsrs_malloc(8000);
+  BOOST_CHECK_EQUAL(run([&] {
+                      vmsrs_free(first);
+                      vmsrs_free(second);
+                      BOOST_CHECK_EQUAL(told(2), 2u);
+                    }),
+                    VMSRS_FINISHED);
+  BOOST_CHECK_EQUAL(told(0), 0u);
+  void* const third = vmsrs_malloc(8);
+  BOOST_CHECK_EQUAL(run([&] {
+                      vmsrs_free(third);
+                      BOOST_CHECK_EQUAL(told(1), 1u);
+                      fault(wild());
+                    }),
+                    VMSRS_SUPPRESSED);
+  BOOST_CHECK_EQUAL(told(0), 0u);
 }
 
 BOOST_AUTO_TEST_CASE(a_crash_takes_back_what_was_taken_and_freed) {

@@ -123,7 +123,8 @@ guest::CallResult dispatch(std::uint64_t number, const guest::CallArguments& a,
   const AllSignalsBlocked blocked;
   const guest::StoresAllowed allowed(guest::strict_key());  // they are the library's, not its own
   if (void (*before)(std::uint64_t) = seam.before_call.load()) before(number);
-  if (number != VMSRS_CALL_SERVICE) seam.call_count.fetch_add(1);  // the service thread's own
+  const bool by_service_thread = number == VMSRS_CALL_SERVICE || number == VMSRS_CALL_REPORT_HEAPS;
+  if (!by_service_thread) seam.call_count.fetch_add(1);
   ProcessMemory memory;
   std::uint64_t thread = 0;
   asm("mov %%fs:0, %0" : "=r"(thread));

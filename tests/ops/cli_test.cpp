@@ -112,6 +112,7 @@ const std::vector<BadUsage> kBadUsages = {
     {{"staus"}, "no verb \"staus\", did you mean \"status\"?"},
     {{"--output", "json", "chek"}, "no verb \"chek\", did you mean \"check\"?"},
     {{"users", "lst"}, "no verb \"lst\", did you mean \"list\"?"},
+    {{"users", "lst", "--help"}, "no verb \"lst\", did you mean \"list\"?"},
     {{"users"}, "a verb is missing (there are: list, show, suppress)"},
     {{"frobnicate"}, "no verb \"frobnicate\" (there are: "},
     {{"status", "--outptu", "json"}, "no option \"--outptu\", did you mean \"--output\"?"},

@@ -51,6 +51,7 @@ vmsrs_server_info shop() {
   info.eager_region_count = 1;
   info.kept_region_count = 1;
   info.kept_bytes = 1 << 16;
+  info.quarantined_free_count = 16;
   return info;
 }
 
@@ -148,6 +149,13 @@ FakeChannel::FakeChannel() {
   stats_now.server_count = 2;
   stats_now.uptime_ns = 3600 * kSecond;
   stats_now.cycles_per_second = 2'000'000'000;
+  works_now.resize(2);
+  works_now[0].restore_histogram[VMSRS_RESTORED_DEMAND][2] = 20;
+  works_now[0].restore_histogram[VMSRS_RESTORED_DEMAND][9] = 1;
+  works_now[0].restore_histogram[VMSRS_RESTORED_CRASH][0] = 13;
+  works_now[0].restore_histogram[VMSRS_RESTORED_COLLECTION][4] = 8;
+  works_now[0].restore_cycles[VMSRS_RESTORED_DEMAND] = 5'000'000;
+  works_now[0].calls[VMSRS_CALL_STORE - VMSRS_CALL_ATTACH] = 50'000;
   stats_now.hold_count = 3;
   stats_now.hold_cycles = 600'000;
   stats_now.hidden_bytes = 64 << 20;
@@ -259,6 +267,15 @@ vmsrs_status FakeChannel::server(std::uint32_t index, vmsrs_server_info& info) {
   if (stats_now.engine_abandoned != 0) return VMSRS_NO_ENGINE;
   if (index >= servers_now.size()) return VMSRS_NOT_FOUND;
   info = servers_now[index];
+  return VMSRS_OK;
+}
+
+vmsrs_status FakeChannel::work(std::uint32_t index, vmsrs_server_work& work) {
+  const std::lock_guard guard(lock_);
+  if (stats_now.engine_abandoned != 0) return VMSRS_NO_ENGINE;
+  if (works_now.empty()) return VMSRS_UNKNOWN_CALL;
+  if (index >= works_now.size()) return VMSRS_NOT_FOUND;
+  work = works_now[index];
   return VMSRS_OK;
 }
 

@@ -26,8 +26,9 @@ class FakeChannel final : public channel::Channel {
 
   vmsrs_stats stats_now{};
   std::vector<vmsrs_server_info> servers_now;
+  std::vector<vmsrs_server_work> works_now;  // of the same servers; empty: the call is unknown
   std::map<std::uint32_t, std::vector<vmsrs_user_info>> users_now;
-  std::map<std::uint32_t, std::string> labels_now;  // by slot
+  std::map<std::uint32_t, std::string> labels_now;                      // by slot
   std::map<std::uint32_t, std::vector<vmsrs_region_info>> regions_now;  // by server, as the next
   std::map<std::uint32_t, std::vector<vmsrs_record_info>> records_now;
   vmsrs_region_map map_now{};  // of every region
@@ -66,6 +67,7 @@ class FakeChannel final : public channel::Channel {
   vmsrs_status announce_reset(bool wanted) override;
   vmsrs_status memory(std::vector<vmsrs_memory_range>& ranges) override;
   vmsrs_status server(std::uint32_t index, vmsrs_server_info& info) override;
+  vmsrs_status work(std::uint32_t index, vmsrs_server_work& work) override;
   vmsrs_status users(std::uint32_t server, std::uint64_t cursor, std::span<vmsrs_user_info> records,
                      channel::ListPage& page) override;
   vmsrs_status label(const vmsrs_user_info& user, channel::UserLabel& label) override;

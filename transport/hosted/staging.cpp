@@ -46,6 +46,7 @@ Buffer described(const Registers& r) {
       return {Kind::kOut, &Registers::rsi, r.rdx, 1};
     case VMSRS_CALL_MGMT_EXITS:
     case VMSRS_CALL_MGMT_SERVER:
+    case VMSRS_CALL_MGMT_WORK:
     case VMSRS_CALL_MGMT_CHECK:
       return {Kind::kOut, &Registers::rdx, r.r10, 1};
     case VMSRS_CALL_MGMT_LABEL:

@@ -88,6 +88,7 @@ Json server_document(const vmsrs_server_info& info) {
           {"suppressed_stores", info.suppressed_store_count},
           {"restores", restores_document(info)},
           {"restore_cycles", info.restore_cycles},
+          {"quarantined_frees", info.quarantined_free_count},
           {"suppressions_ended", info.suppression_count},
           {"storage_exhausted", info.no_storage_count},
           {"unprotected_stores", info.unprotected_store_count},

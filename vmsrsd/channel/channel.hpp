@@ -71,6 +71,8 @@ class Channel {
   // `ranges` becomes as long as there are.
   [[nodiscard]] virtual vmsrs_status memory(std::vector<vmsrs_memory_range>& ranges) = 0;
   [[nodiscard]] virtual vmsrs_status server(std::uint32_t index, vmsrs_server_info& info) = 0;
+  // VMSRS_UNKNOWN_CALL from a hypervisor that does not count this.
+  [[nodiscard]] virtual vmsrs_status work(std::uint32_t index, vmsrs_server_work& work) = 0;
   [[nodiscard]] virtual vmsrs_status users(std::uint32_t server, std::uint64_t cursor,
                                            std::span<vmsrs_user_info> records, ListPage& page) = 0;
   [[nodiscard]] virtual vmsrs_status regions(std::uint32_t server, std::uint64_t cursor,

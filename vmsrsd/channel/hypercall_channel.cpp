@@ -180,6 +180,10 @@ vmsrs_status HypercallChannel::server(std::uint32_t index, vmsrs_server_info& in
   return read(VMSRS_CALL_MGMT_SERVER, index, info);
 }
 
+vmsrs_status HypercallChannel::work(std::uint32_t index, vmsrs_server_work& work) {
+  return read(VMSRS_CALL_MGMT_WORK, index, work);
+}
+
 template <typename Record>
 vmsrs_status HypercallChannel::read_list(Registers registers, std::span<Record> records,
                                          ListPage& page) {

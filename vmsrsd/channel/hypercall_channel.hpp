@@ -36,6 +36,7 @@ class HypercallChannel final : public Channel {
   vmsrs_status announce_reset(bool wanted) override;
   vmsrs_status memory(std::vector<vmsrs_memory_range>& ranges) override;
   vmsrs_status server(std::uint32_t index, vmsrs_server_info& info) override;
+  vmsrs_status work(std::uint32_t index, vmsrs_server_work& work) override;
   vmsrs_status users(std::uint32_t server, std::uint64_t cursor, std::span<vmsrs_user_info> records,
                      ListPage& page) override;
   vmsrs_status regions(std::uint32_t server, std::uint64_t cursor,

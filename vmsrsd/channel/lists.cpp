@@ -28,6 +28,18 @@ vmsrs_status read_servers(Channel& channel, std::vector<vmsrs_server_info>& serv
   return VMSRS_OK;
 }
 
+vmsrs_status read_works(Channel& channel, std::size_t servers,
+                        std::vector<vmsrs_server_work>& works) {
+  for (std::uint32_t index = 0; index < servers; ++index) {
+    vmsrs_server_work work;
+    const vmsrs_status status = channel.work(index, work);
+    if (status == VMSRS_UNKNOWN_CALL) break;
+    if (status != VMSRS_OK) return status;
+    works.push_back(work);
+  }
+  return VMSRS_OK;
+}
+
 vmsrs_status read_users(Channel& channel, std::uint32_t server,
                         std::vector<vmsrs_user_info>& users) {
   std::array<vmsrs_user_info, kUsersInPage> records;

@@ -10,6 +10,9 @@
 namespace vmsrs::channel {
 
 [[nodiscard]] vmsrs_status read_servers(Channel& channel, std::vector<vmsrs_server_info>& servers);
+// Of the first so many servers; none, where the hypervisor does not know the call.
+[[nodiscard]] vmsrs_status read_works(Channel& channel, std::size_t servers,
+                                      std::vector<vmsrs_server_work>& works);
 [[nodiscard]] vmsrs_status read_users(Channel& channel, std::uint32_t server,
                                       std::vector<vmsrs_user_info>& users);
 [[nodiscard]] vmsrs_status read_regions(Channel& channel, std::uint32_t server,

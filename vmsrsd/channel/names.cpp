@@ -50,6 +50,48 @@ const std::array<const char*, VMSRS_EXIT_REASON_COUNT> kExitReasonNames = {
 const std::array<const char*, VMSRS_CHECK_COUNT> kInvariantNames = {
     "hidden", "storage", "chains", "users", "mirror", "collected", "accounting", "windows"};
 
+const std::array<const char*, VMSRS_RESTORE_CAUSE_COUNT> kRestoreCauseNames = {
+    "demand", "crash", "collection", "sweep"};
+const std::array<const char*, VMSRS_LIBRARY_CALLS> kLibraryCallNames = [] {
+  std::array<const char*, VMSRS_LIBRARY_CALLS> names{};
+  const auto name = [&names](vmsrs_call call, const char* text) {
+    names[call - VMSRS_CALL_ATTACH] = text;
+  };
+  name(VMSRS_CALL_INIT_PROFILE, "init_profile");
+  name(VMSRS_CALL_PROFILE, "profile");
+  name(VMSRS_CALL_PROFILE_FILL, "profile_fill");
+  name(VMSRS_CALL_UNPROFILE, "unprofile");
+  name(VMSRS_CALL_PROFILE_NAMED, "profile_named");
+  name(VMSRS_CALL_USER_AREAS, "user_areas");
+  name(VMSRS_CALL_UNPROFILE_NAMED, "unprofile_named");
+  name(VMSRS_CALL_PROFILE_FIND, "profile_find");
+  name(VMSRS_CALL_PROFILE_JOIN, "profile_join");
+  name(VMSRS_CALL_USER_AREAS_JOIN, "user_areas_join");
+  name(VMSRS_CALL_WATCH_FAULTS, "watch_faults");
+  name(VMSRS_CALL_USER_BEGIN, "user_begin");
+  name(VMSRS_CALL_USER_END, "user_end");
+  name(VMSRS_CALL_USER_CRASH, "user_crash");
+  name(VMSRS_CALL_USER_COLLECT, "user_collect");
+  name(VMSRS_CALL_USER_STUCK, "user_stuck");
+  name(VMSRS_CALL_USER_DECLARE, "user_declare");
+  name(VMSRS_CALL_USER_DRAINED, "user_drained");
+  name(VMSRS_CALL_USER_EXPOSED, "user_exposed");
+  name(VMSRS_CALL_USER_ABANDON, "user_abandon");
+  name(VMSRS_CALL_USER_LABEL, "user_label");
+  name(VMSRS_CALL_USER_SUSPEND, "user_suspend");
+  name(VMSRS_CALL_USER_RESUME, "user_resume");
+  name(VMSRS_CALL_STORE, "store");
+  name(VMSRS_CALL_STORE_RANGE, "store_range");
+  name(VMSRS_CALL_FILL_RANGE, "fill_range");
+  name(VMSRS_CALL_LOAD, "load");
+  name(VMSRS_CALL_LOAD_RANGE, "load_range");
+  name(VMSRS_CALL_LOAD_COMMITTED, "load_committed");
+  name(VMSRS_CALL_LOAD_SAMPLED, "load_sampled");
+  name(VMSRS_CALL_SERVICE, "service");
+  name(VMSRS_CALL_REPORT_HEAPS, "report_heaps");
+  return names;
+}();
+
 const std::array<const char*, VMSRS_EVENT_TYPE_COUNT> kEventTypeNames = {
     "unknown",   "crash",        "suppression_began", "suppression_ended",  "stuck",    "unwound",
     "collected", "denied_calls", "storage_full",      "unprotected_stores", "attached", "detached",

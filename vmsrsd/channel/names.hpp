@@ -16,6 +16,9 @@ namespace vmsrs::channel {
 extern const std::array<const char*, VMSRS_FAULT_KIND_COUNT> kFaultKindNames;
 extern const std::array<const char*, VMSRS_EXIT_REASON_COUNT> kExitReasonNames;
 extern const std::array<const char*, VMSRS_CHECK_COUNT> kInvariantNames;
+// Library calls by number - VMSRS_CALL_ATTACH; null: there is no such call.
+extern const std::array<const char*, VMSRS_LIBRARY_CALLS> kLibraryCallNames;
+extern const std::array<const char*, VMSRS_RESTORE_CAUSE_COUNT> kRestoreCauseNames;
 
 // By type; the first is of none.
 extern const std::array<const char*, VMSRS_EVENT_TYPE_COUNT> kEventTypeNames;

@@ -59,6 +59,10 @@ class SerialChannel final : public Channel {
     const std::lock_guard lock(mutex_);
     return below_.server(index, info);
   }
+  vmsrs_status work(std::uint32_t index, vmsrs_server_work& work) override {
+    const std::lock_guard lock(mutex_);
+    return below_.work(index, work);
+  }
   vmsrs_status users(std::uint32_t server, std::uint64_t cursor, std::span<vmsrs_user_info> records,
                      ListPage& page) override {
     const std::lock_guard lock(mutex_);

@@ -43,7 +43,7 @@ void add_runs(const std::vector<Run>& runs, Families& families) {
 std::span<const Collector> all_collectors() { return kCollectors; }
 
 std::vector<prometheus::MetricFamily> Exposition::Collect() const {
-  Scrape scrape(channel_, checks_, events_, clock_);
+  Scrape scrape(channel_, checks_, events_, log_, clock_);
   Families all;
   const vmsrs_stats* const stats = scrape.stats();
   all.gauge("vmsrs_up", "1 if the hypervisor answers and protects.")

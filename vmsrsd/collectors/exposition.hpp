@@ -38,6 +38,7 @@ class Exposition final : public prometheus::Collectable {
   channel::Channel& channel_;
   const daemon::CheckLedger& checks_;
   const daemon::EventLedger& events_;
+  mutable daemon::LogLedger log_;
   daemon::Clock clock_;
   CertificateExpiry certificate_expiry_;
   std::string process_;  // its folder below /proc

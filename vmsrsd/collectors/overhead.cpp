@@ -20,8 +20,12 @@ void add_exits(Family family, const std::vector<vmsrs_exits>& cpus,
 bool collect_overhead(Scrape& scrape, Families& families) {
   const auto* cpus = scrape.exits();
   const auto* servers = scrape.servers();
+  const auto* works = scrape.works();
   const auto* stats = scrape.stats();
-  if (cpus == nullptr || servers == nullptr || stats == nullptr) return false;
+  const auto* lines = scrape.log_lines();
+  if (cpus == nullptr || servers == nullptr || works == nullptr || stats == nullptr ||
+      lines == nullptr)
+    return false;
   add_exits(families.counter("vmsrs_hypervisor_exits_total",
                              "Exits from the guest into the hypervisor, by reason."),
             *cpus, &vmsrs_exits::count);
@@ -49,6 +53,31 @@ bool collect_overhead(Scrape& scrape, Families& families) {
                   *servers, &vmsrs_server_info::store_count);
   add_for_servers(families.counter("vmsrs_loads_total", "Monitored loads that trapped."), *servers,
                   &vmsrs_server_info::load_count);
+  if (!works->empty()) {
+    Family calls = families.counter(
+        "vmsrs_library_calls_total",
+        "Hypercalls that the server's processes have made, by call, repeated ones included.");
+    for (std::size_t i = 0; i < works->size(); ++i) {
+      const std::string server = channel::server_name((*servers)[i]);
+      for (std::size_t call = 0; call < channel::kLibraryCallNames.size(); ++call)
+        if (channel::kLibraryCallNames[call] != nullptr)
+          calls.add(static_cast<double>((*works)[i].calls[call]),
+                    {{"server", server}, {"call", channel::kLibraryCallNames[call]}});
+    }
+  }
+  add_for_servers(
+      families.gauge("vmsrs_quarantined_frees",
+                     "Blocks that users have freed who have not ended; until then nobody is given "
+                     "them. As the server's processes report it."),
+      *servers, &vmsrs_server_info::quarantined_free_count);
+  Family log = families.counter(
+      "vmsrs_hypervisor_log_lines_total",
+      "Lines of the hypervisor's log since its start, by level; unseen: overwritten before this "
+      "daemon looked.");
+  for (const std::uint32_t level : {VMSRS_LOG_INFO, VMSRS_LOG_WARNING, VMSRS_LOG_ERROR})
+    log.add(static_cast<double>(lines->by_level[level]),
+            {{"level", channel::log_level_name(level)}});
+  log.add(static_cast<double>(lines->unseen), {{"level", "unseen"}});
   return true;
 }
 

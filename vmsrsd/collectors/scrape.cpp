@@ -21,6 +21,24 @@ const std::vector<vmsrs_server_info>* Scrape::servers() {
   return servers_->status == VMSRS_OK ? &servers_->value : nullptr;
 }
 
+const std::vector<vmsrs_server_work>* Scrape::works() {
+  const auto* const of = servers();
+  if (of == nullptr) return nullptr;
+  if (!works_) {
+    works_.emplace();
+    works_->status = channel::read_works(channel_, of->size(), works_->value);
+  }
+  return works_->status == VMSRS_OK ? &works_->value : nullptr;
+}
+
+const daemon::LogLedger::Counts* Scrape::log_lines() {
+  if (!log_lines_) {
+    log_lines_.emplace();
+    log_lines_->status = log_.count(channel_, log_lines_->value);
+  }
+  return log_lines_->status == VMSRS_OK ? &log_lines_->value : nullptr;
+}
+
 const std::vector<vmsrs_exits>* Scrape::exits() {
   if (!exits_) {
     exits_.emplace();

@@ -78,6 +78,7 @@ enum vmsrs_call {
   VMSRS_CALL_LOAD_COMMITTED = 0x125,
   VMSRS_CALL_LOAD_SAMPLED = 0x126,
   VMSRS_CALL_SERVICE = 0x130,
+  VMSRS_CALL_REPORT_HEAPS = 0x131,
 
   /* Management calls: need a capability. */
   VMSRS_CALL_MGMT_OPEN = 0x200,
@@ -96,6 +97,7 @@ enum vmsrs_call {
   VMSRS_CALL_MGMT_REGIONS = 0x21b,
   VMSRS_CALL_MGMT_REGION_MAP = 0x21c,
   VMSRS_CALL_MGMT_RECORDS = 0x21d,
+  VMSRS_CALL_MGMT_WORK = 0x21e,
   VMSRS_CALL_MGMT_DEFINE = 0x220,
   VMSRS_CALL_MGMT_COLLECT = 0x221,
   VMSRS_CALL_MGMT_REAP = 0x222,
@@ -487,7 +489,8 @@ struct vmsrs_server_info {
   uint64_t exposed_user_count; /* users seen to have read from one that then crashed */
   uint32_t process_ids[VMSRS_MAX_PROCESSES]; /* of all that are attached, the first one first */
   uint32_t containment; /* enum vmsrs_server_containment */
-  uint32_t reserved[3];
+  uint32_t quarantined_free_count; /* REPORT_HEAPS, of all processes */
+  uint32_t reserved[2];
 };
 /* Upper bounds, in ms, of suppression_histogram's first 11 buckets; the twelfth has none. */
 #define VMSRS_SUPPRESSION_BUCKETS_MS \
@@ -645,6 +648,25 @@ struct vmsrs_event {
   uint8_t label_text[VMSRS_LABEL_BYTES];
 };
 VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_event) == 256, "layout");
+
+/* MGMT_WORK: what the engine has done for a server since its definition. */
+#define VMSRS_RESTORE_BUCKETS 10
+/* Upper bounds, in ns, of restore_histogram's first 9 buckets; the tenth has none. */
+#define VMSRS_RESTORE_BUCKETS_NS \
+  { 250, 500, 1000, 2500, 5000, 10000, 25000, 100000, 1000000 }
+#define VMSRS_LIBRARY_CALLS 64
+struct vmsrs_server_work {
+  /* Restored granules by how long one took, for each enum vmsrs_restore_cause; where a call restored
+   * several, its time over their number. SWEEP is counted in vmsrs_server_info only: nobody waits
+   * for a sweep. */
+  uint64_t restore_histogram[VMSRS_RESTORE_CAUSE_COUNT][VMSRS_RESTORE_BUCKETS];
+  uint64_t restore_cycles[VMSRS_RESTORE_CAUSE_COUNT]; /* of those calls' work; cycles_per_second */
+  uint64_t calls[VMSRS_LIBRARY_CALLS]; /* of attached processes, by number - VMSRS_CALL_ATTACH */
+};
+VMSRS_STATIC_ASSERT(sizeof(struct vmsrs_server_work) ==
+                        8 * VMSRS_RESTORE_CAUSE_COUNT * (VMSRS_RESTORE_BUCKETS + 1) +
+                            8 * VMSRS_LIBRARY_CALLS,
+                    "layout");
 
 /* MGMT_CHECK: SEMANTICS of each invariant: docs/invariants.md. */
 enum vmsrs_invariant {

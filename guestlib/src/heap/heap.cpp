@@ -8,6 +8,7 @@
 #include <vmsrs/vmsrs.h>
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstring>
 #include <new>
@@ -32,6 +33,8 @@ struct vmsrs_heap {
 
 namespace vmsrs::guest {
 namespace {
+
+std::atomic<std::uint64_t> quarantined{0};
 
 constexpr std::size_t kUnit = Buddy::kUnitBytes;
 constexpr std::size_t kHeadBytes = sizeof(BlockHead);
@@ -102,6 +105,7 @@ void settle_taken(Ending ending, std::uint64_t heap, std::uint64_t block) {
   if (ending == Ending::kTakenBack) give_back(heap, unpack(block));
 }
 void settle_freed(Ending ending, std::uint64_t heap, std::uint64_t block) {
+  quarantined.fetch_sub(1, std::memory_order_relaxed);
   if (ending == Ending::kFinished) give_back(heap, unpack(block));
 }
 
@@ -202,6 +206,7 @@ void release(const char* function, void* memory) {
   const bool waits = scope_is_open();
   if (waits && !add_effect(freed))  // it stays taken: room is lost, nothing else
     return (void)fail(VMSRS_ERROR_SYSTEM, "%s: no memory to note it", function);
+  if (waits) quarantined.fetch_add(1, std::memory_order_relaxed);
   vmsrs_store_u64(reinterpret_cast<std::uint64_t*>(static_cast<std::byte*>(memory) - kHeadBytes),
                   0);
   if (!waits) give_back(to_register(heap), block);
@@ -324,9 +329,12 @@ bool any_user() {
 
 }  // namespace
 
+std::uint64_t quarantined_frees() { return quarantined.load(std::memory_order_relaxed); }
+
 void forget_heaps() {
   for (vmsrs_heap* const heap : control().heaps)
     if (heap != nullptr && remove_heap(heap)) munmap(heap, heap->mapped_bytes);
+  quarantined.store(0, std::memory_order_relaxed);
 }
 
 }  // namespace vmsrs::guest

@@ -17,6 +17,10 @@ struct BlockHead {
   std::uint64_t size;      // bits 0..39: bytes; 40..63: the block's first byte to its user's, / 16
 };
 
+// Blocks that wait for the end of the user who freed them, of all heaps of the process: they are
+// not given out before. From any thread.
+std::uint64_t quarantined_frees();
+
 // All heaps of the process are given up. No scope is open.
 void forget_heaps();
 

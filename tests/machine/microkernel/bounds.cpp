@@ -182,6 +182,7 @@ void case_management_bounds() {
   once("MGMT_EXITS", {.number = VMSRS_CALL_MGMT_EXITS, .rdx = to, .r10 = sizeof(vmsrs_exits)});
   once("MGMT_SERVER",
        {.number = VMSRS_CALL_MGMT_SERVER, .rdx = to, .r10 = sizeof(vmsrs_server_info)});
+  once("MGMT_WORK", {.number = VMSRS_CALL_MGMT_WORK, .rdx = to, .r10 = sizeof(vmsrs_server_work)});
   list("MGMT_USERS", {.number = VMSRS_CALL_MGMT_USERS, .r10 = to, .r8 = sizeof(buffer)}, &Call::rdx,
        0);
   once("MGMT_LABEL",

@@ -1,0 +1,291 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The playbooks on machines that start by their own firmware and GRUB: one that is protected, one that watches it; or two
+protected ones that are upgraded. Needs root, for the image.
+
+usage: site_test.py FOLDER BUILD SCENARIO
+  FOLDER    what takes long is made there once: image, packages
+  BUILD     folder of a build, for the book shop and vmsrsctl
+  SCENARIO  site      bare hosts, site.yml, a crash, the alert, site.yml again, verify.yml, rollback.yml
+            upgrade   two hosts, upgrade.yml; the second one's new hypervisor is none, so it falls back, and is told
+"""
+import contextlib
+import http.server
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "vm"))
+import repository  # noqa: E402
+import vm  # noqa: E402
+from playbook_site import ANSIBLE, TREE, recap  # noqa: E402
+
+CATALOGUE = TREE / "examples/bookshop/data/catalogue.csv"
+# Of the emulated machine: S3. Its times are those of a busy host.
+PATIENCE_SECONDS = 2400
+# User 1 crashes in its second ADD and lingers until it goes on to CHECKOUT.
+SHOP_UNIT = """[Unit]
+Description=Book shop
+[Service]
+User=shop
+ExecStart=/opt/bookshop --bind 0.0.0.0 --port 7070 --catalogue /opt/catalogue.csv \
+--secret-file /etc/vmsrs/servers/bookshop.secret --order-seconds 600 --inject 1:wild:2
+[Install]
+WantedBy=multi-user.target
+"""
+MONITORING_PACKAGES = ["prometheus", "prometheus-alertmanager"]
+
+
+def require(condition, what):
+    if not condition:
+        sys.exit(f"FAILED: {what}")
+
+
+def step(text):
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def wait_until(what, condition, seconds=600):
+    end = time.monotonic() + seconds
+    while not condition():
+        require(time.monotonic() < end, f"{what}: not within {seconds} s")
+        time.sleep(2)
+
+
+class Site:
+    """Machines, the repository that they install from, an inventory of them."""
+
+    def __init__(self, folder, build, work):
+        self.build, self.work = build, work
+        self.image = vm.make_image(folder)
+        self.packages = repository.build_packages(folder / "packages")
+        self.repository = repository.Repository(work / "repository")
+        self.downloaded = folder / "downloaded"
+        self.machines = {}
+
+    def machine(self, stack, name, **forward):
+        machine = stack.enter_context(vm.Machine(self.image, self.work / name, forward=forward))
+        self.machines[name] = machine
+        return machine
+
+    def download(self, machine, packages):
+        """Debian's packages that the machine lacks for these, into the repository."""
+        there = set(machine.run("dpkg-query -W -f '${Package}\\n'").split())
+        listed = subprocess.run(["apt-cache", "depends", "--recurse", *(f"--no-{kind}" for kind in (
+            "recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")), *packages], check=True, capture_output=True, text=True)
+        wanted = {line.strip() for line in listed.stdout.splitlines() if line and line[0] not in " |<"} - there
+        # What a machine has another of: debconf's and usrmerge's alternatives.
+        wanted -= {name for name in wanted if name.startswith(("cdebconf", "libdebian-installer", "libnewt", "libslang", "libtextwrap", "usr"))}
+        self.downloaded.mkdir(exist_ok=True)
+        missing = [name for name in wanted if not list(self.downloaded.glob(f"{name}_*.deb"))]
+        if missing:
+            os.chmod(self.downloaded, 0o777)
+            subprocess.run(["apt-get", "-q", "download", *missing], cwd=self.downloaded, check=True, stdout=subprocess.DEVNULL)
+        return list(self.downloaded.glob("*.deb"))
+
+    def write_inventory(self, port, hosts, control=None, **variables):
+        def reached(name):
+            machine = self.machines[name]
+            return {"ansible_host": "127.0.0.1", "ansible_port": machine.ports["ssh"],
+                    "ansible_ssh_common_args": " ".join(machine.ssh_options())}
+        protected = {name: {**reached(name), "vmsrs_api_address": f"127.0.0.1:{self.machines[name].ports['api']}",
+                            "vmsrs_metrics_address": f"10.0.2.2:{self.machines[name].ports['metrics']}",
+                            "pki_alternative_names": [f"DNS:{name}", "IP:127.0.0.1", "IP:10.0.2.2"]} for name in hosts}
+        children = {"vmsrs_hosts": {"hosts": protected}}
+        if control:
+            children["vmsrs_control"] = {"hosts": {control: reached(control)}}
+        vmsrsctl = str(self.build / "cli/vmsrsctl")
+        (self.work / "inventory.json").write_text(json.dumps({"all": {"children": children, "vars": {
+            "ansible_user": "root", "ansible_ssh_timeout": 60,
+            "repository_source": f"deb [signed-by=/etc/apt/keyrings/vmsrs.gpg] http://10.0.2.2:{port} ./",
+            "repository_key": str(self.repository.served / "key.gpg"),
+            "pki_operators": ["operator"], "fleet_vmsrsctl": vmsrsctl, "vmsrs_vmsrsctl": vmsrsctl,
+            "vmsrsd_clients": [{"name": "operator", "role": "operate"}, {"name": "prometheus", "role": "observe"}],
+            "hypervisor_hidden": "128M", "hypervisor_free_mib": {"/boot": 64, "/usr": 128, "/var": 128},
+            "hypervisor_accept_losses": ["sleep"], "hypervisor_reboot_timeout_s": PATIENCE_SECONDS,
+            "hypervisor_confirm_timeout_s": 900, "vmsrs_health_retries": 60, **variables}}}, indent=1))
+
+    def play(self, playbook, *options, code=0):
+        step(f"{playbook} {' '.join(options)}")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("VMSRS_", "ANSIBLE_"))}
+        done = subprocess.run(
+            ["ansible-playbook", "-i", self.work / "inventory.json", ANSIBLE / playbook, *options], check=False, text=True, timeout=4 * PATIENCE_SECONDS,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={**environment, "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"), "ANSIBLE_HOME": str(self.work / "ansible"), "ANSIBLE_NOCOLOR": "1",
+                 "HOME": str(self.work)})
+        if done.returncode != code:
+            print(done.stdout)
+            for name, machine in self.machines.items():
+                print(f"--- {name}", machine.ssh("vmsrs-boot status; journalctl -b -n 60 --no-pager", 120).stdout)
+        require(done.returncode == code, f"{playbook} ended with {done.returncode}, not {code}")
+        step(json.dumps(recap(done.stdout)))
+        return done.stdout
+
+    def ctl(self, *words):
+        done = subprocess.run([self.build / "cli/vmsrsctl", "--fleet", self.work / "fleet.yaml", *words], check=False, text=True,
+                              capture_output=True, timeout=300)
+        require(done.returncode == 0, f"vmsrsctl {' '.join(words)}: {done.returncode} {done.stdout} {done.stderr}")
+        return done.stdout
+
+    def install_shop(self, machine):
+        stripped = self.work / "bookshop"
+        subprocess.run(["strip", "-o", stripped, self.build / "examples/bookshop/bookshop"], check=True)
+        machine.copy_to(stripped, CATALOGUE, to="/opt")
+        machine.run("id -u shop >/dev/null 2>&1 || useradd -r shop; cat >/etc/systemd/system/bookshop.service && systemctl enable bookshop",
+                    stdin=SHOP_UNIT)
+
+
+SHOP = {"vmsrsd_servers": [{"name": "bookshop", "attach_secret_file": "/etc/vmsrs/servers/bookshop.secret", "account": "shop"}],
+        "server_protection_services": [{"service": "bookshop", "mode": "library", "server": "bookshop", "limits": {"TasksMax": 512}}]}
+
+
+class Receiver:
+    """Alertmanager's webhook: which alerts it has told, as (name, status)."""
+
+    def __init__(self):
+        told = self.told = []
+
+        class Hook(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                told.extend((alert["labels"]["alertname"], alert["status"]) for alert in body["alerts"])
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+class Shopper:
+    """A connection to the book shop."""
+
+    def __init__(self, port):
+        self.connection = socket.create_connection(("127.0.0.1", port), timeout=120)
+        self.stream = self.connection.makefile("rw", newline="\n")
+
+    def ask(self, line):
+        self.stream.write(line + "\n")
+        self.stream.flush()
+        return self.stream.readline().strip()
+
+
+def boot_words(machine):
+    return dict(line.split(None, 1) for line in machine.run("vmsrs-boot status").splitlines())
+
+
+def site(stack, folder, build, work):
+    here = Site(folder, build, work)
+    shop = here.machine(stack, "shop1", api=9471, metrics=9470, shop=7070)
+    control = here.machine(stack, "control", prometheus=9090)
+    receiver = Receiver()
+    step("two bare hosts start")
+    for machine in (shop, control):
+        machine.wait_until_up()
+    here.install_shop(shop)
+    here.repository.put(*here.packages, *here.download(control, MONITORING_PACKAGES))
+    port = stack.enter_context(here.repository.serve())
+    hook = {"name": "test", "webhook_configs": [{"url": f"http://10.0.2.2:{receiver.port}/", "send_resolved": True}]}
+    here.write_inventory(port, ["shop1"], "control", **SHOP, monitoring_receivers=[hook], monitoring_default_receiver="test",
+                         # An emulated processor takes long for everything.
+                         monitoring_routes=[{"matchers": ['alertname="VmsrsOverheadHigh"'], "receiver": "nobody"}],
+                         monitoring_group_wait_s=1, monitoring_prometheus_listen="0.0.0.0:9090")
+
+    refused = here.play("site.yml", "--tags", "preflight", "-e", '{"hypervisor_accept_losses": []}', code=2)
+    require("would lose under VMSRS" in " ".join(refused.split()), "the preflight says what the host would lose")
+    here.play("site.yml", "--check")
+    require(shop.ssh("test -e /etc/vmsrs").returncode != 0, "check mode changes nothing")
+    here.play("site.yml")
+    words = boot_words(shop)
+    require(words["running"] == words["default"] and words["running"].startswith("vmsrs-"), f"VMSRS runs and is the default: {words}")
+    again = recap(here.play("site.yml"))
+    require(all(counts["changed"] == 0 for counts in again.values()), f"a second run changes nothing: {again}")
+    here.play("verify.yml")
+
+    step("a user crashes; others go on; the alert")
+    crashing, normal = Shopper(shop.ports["shop"]), Shopper(shop.ports["shop"])
+    for line in ("HELLO 1", "BEGIN", "ADD 3 1", "ADD 4 1"):
+        crashing.ask(line)
+    require(normal.ask("HELLO 2").startswith("WELCOME"), "another user is served")
+    require(normal.ask("READ 3").startswith("ROW 3 "), "and reads what the first had bought")
+    # On an emulated machine the user may stay for less than the time to the next alert; that one says the same, louder.
+    wait_until("an alert of suppression", lambda: any(name.startswith("VmsrsSuppression") and status == "firing" for name, status in receiver.told))
+    here.ctl("--host", "shop1", "gc", "--yes")
+    step(f"the crashed user is told: {crashing.ask('CHECKOUT')}")
+    fired = {name for name, _ in receiver.told}
+    wait_until("the alerts resolve", lambda: {name for name, status in receiver.told if status == "resolved"} >= fired)
+    require(all(name.startswith("VmsrsSuppression") for name in fired), f"nothing else fires: {receiver.told}")
+    status = json.loads(here.ctl("--host", "shop1", "status", "--output", "json"))
+    require(sum(status["restores"].values()) > 0, f"restores: {status['restores']}")
+    require(shop.run("systemctl show -P NRestarts bookshop").strip() == "0", "the shop was never started again")
+    query = f"http://127.0.0.1:{control.ports['prometheus']}/api/v1/query?query=vmsrs_up"
+    with urllib.request.urlopen(query, timeout=60) as answer:
+        results = json.load(answer)["data"]["result"]
+    require([(sample["metric"]["instance"], sample["value"][1]) for sample in results] == [("shop1", "1")], f"Prometheus has it: {results}")
+
+    here.play("rollback.yml")
+    words = boot_words(shop)
+    require(words["running"] == "Linux alone", f"Linux alone runs: {words}")
+    counts = recap(here.play("rollback.yml"))
+    require(counts["shop1"]["changed"] == 0, f"a second rollback changes nothing: {counts}")
+
+
+def upgrade(stack, folder, build, work):
+    here = Site(folder, build, work)
+    names = ["shop1", "shop2"]
+    for name in names:
+        here.machine(stack, name, api=9471, metrics=9470)
+    step("two bare hosts start")
+    for machine in here.machines.values():
+        machine.wait_until_up()
+    here.repository.put(*here.packages)
+    port = stack.enter_context(here.repository.serve())
+    drained = work / "drain.yml"
+    drained.write_text("- name: Take the load away\n  ansible.builtin.shell: date >>/root/drained\n  changed_when: true\n")
+    here.write_inventory(port, names, vmsrs_drain_tasks=str(drained))
+    here.play("site.yml")
+
+    def version_of(name):
+        return here.machines[name].run("dpkg-query -W -f '${Version}' vmsrs-hypervisor")
+    old = version_of("shop1")
+    ours = [package for package in here.packages if package.name.startswith(("vmsrsd_", "vmsrsctl_", "vmsrs-hypervisor_"))]
+    newer = f"{old}+good"
+    here.repository.put(*(repository.renumbered(package, work, newer) for package in ours))
+    here.play("upgrade.yml")
+    require([version_of(name) for name in names] == [newer, newer], "both have the newer version")
+    require(all(here.machines[name].run("wc -l </root/drained").strip() == "1" for name in names), "each was drained once")
+
+    step("an upgrade whose hypervisor is none")
+    bad = f"{old}+worse"
+    here.repository.put(*(repository.renumbered(package, work, bad, [("boot/vmsrs-hypervisor.elf32", lambda image: image[:64])]
+                                                if package.name.startswith("vmsrs-hypervisor_") else ()) for package in ours))
+    said = " ".join(here.play("upgrade.yml", code=2).split())
+    require("shop1" in said and ("no entry of VMSRS" in said or "the trial of VMSRS has failed" in said), "the first host's failure is told")
+    require(version_of("shop2") == newer, "the second host was not touched")
+    require(here.machines["shop2"].run("wc -l </root/drained").strip() == "1", "and not drained")
+    require(boot_words(here.machines["shop2"])["running"].startswith("vmsrs-"), "and is protected")
+
+
+def main():
+    if len(sys.argv) != 4 or sys.argv[3] not in ("site", "upgrade"):
+        sys.exit(__doc__)
+    folder, build = (pathlib.Path(word).resolve() for word in sys.argv[1:3])
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        work = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix="run.")))
+        {"site": site, "upgrade": upgrade}[sys.argv[3]](stack, folder, build, work)
+    step("done")
+
+
+if __name__ == "__main__":
+    main()
