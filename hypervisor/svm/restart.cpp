@@ -59,16 +59,15 @@ void reset_when_given_up() { resets = true; }
 
 void give_up() {
   if (!resets) console::end_machine();
-  leave_machine("Linux is given up: the machine is reset");
+  leave_machine(monitor::has_been_managed()
+                    ? "Linux is given up: the machine is reset"
+                    : "Linux ended before management was opened: the machine is reset");
   reset_machine();
 }
 
 bool may_restart() {
   if (load_guest == nullptr || engine_is_abandoned()) return false;
-  if (resets && !monitor::has_been_managed()) {
-    console::complain("Linux has ended before management was opened: no restart");
-    return false;
-  }
+  if (resets && !monitor::has_been_managed()) return false;
   const std::uint64_t lived_seconds =
       (x86::read_tsc() - last_start) / (machine().tsc_per_ms * 1000);
   early_ends = lived_seconds < kEarlySeconds ? early_ends + 1 : 0;

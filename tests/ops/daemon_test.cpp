@@ -97,8 +97,7 @@ BOOST_AUTO_TEST_CASE(wrong_secret_exits_5_with_one_line) {
 BOOST_AUTO_TEST_CASE(announces_a_reset_without_serving) {
   const std::string said =
       "The next reset is let through to the machine.\nmachine: a reset is announced\n";
-  Finished finished =
-      run({VMSRS_VMSRSD_ON_MONITOR, "--announce-reset", "--config", configure()});
+  Finished finished = run({VMSRS_VMSRSD_ON_MONITOR, "--announce-reset", "--config", configure()});
   BOOST_TEST(finished.exit_code == 0, finished.err);
   BOOST_TEST(finished.out == said);
   BOOST_TEST(!std::filesystem::exists(socket));

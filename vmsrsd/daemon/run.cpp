@@ -98,8 +98,7 @@ void write_journal(const Json& event) {
   if (!lines->should_log(spdlog::level::info)) return;
   static const bool in_journal = is_journal(STDERR_FILENO, std::getenv("JOURNAL_STREAM"));
   static const Journal journal;
-  if (!in_journal || !journal.send(event))
-    lines->info(ops::json_text(event));
+  if (!in_journal || !journal.send(event)) lines->info(ops::json_text(event));
 }
 
 sigset_t handled_signals() {
@@ -152,7 +151,8 @@ class Front {
  public:
   Front(channel::Channel& channel, const Options& options, const config::Config& config)
       : tls_(make_tls(config)),
-        config_(options.file, [options] { return load_with_secrets(options); }, config),
+        config_(
+            options.file, [options] { return load_with_secrets(options); }, config),
         service_(channel, ledger_, clock_, std::chrono::milliseconds(config.check_timeout_ms)),
         recorder_(channel, clock_,
                   {config.event_store, config.event_keep_days, config.event_keep_bytes,
@@ -400,9 +400,10 @@ int run(int argc, char** argv, const ProbeFunction& probe) {
   app.add_flag("--check-config", options.check_config, "Check the configuration and its secrets");
   app.add_flag("--config-schema", options.config_schema,
                "Print the JSON schema of the configuration");
-  app.add_flag("--announce-reset", options.announce_reset,
-               "Tell the hypervisor that the next reset of the machine is wanted, and end: for root, "
-               "where no vmsrsd answers vmsrsctl");
+  app.add_flag(
+      "--announce-reset", options.announce_reset,
+      "Tell the hypervisor that the next reset of the machine is wanted, and end: for root, "
+      "where no vmsrsd answers vmsrsctl");
   app.set_version_flag("--version", std::string("vmsrsd ") + kVersion);
   try {
     app.parse(argc, argv);

@@ -18,8 +18,8 @@ import sys
 import time
 
 # An emulated machine on a busy host is slow, and these limits only have to tell slow from dead.
-BOOT_SECONDS = 420
-COMMAND_SECONDS = 300
+BOOT_SECONDS = 900
+COMMAND_SECONDS = 600
 # Code, and the template of the variables that each machine has a copy of (Debian package ovmf).
 OVMF = (pathlib.Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), pathlib.Path("/usr/share/OVMF/OVMF_VARS_4M.fd"))
 
@@ -196,11 +196,17 @@ class Machine:
         self.wait_for_boot(seconds=seconds)
         return self.ssh("systemctl is-system-running --wait", seconds).stdout.strip()
 
+    def begin_restart(self):
+        """An orderly restart is on its way; the boot id of the Linux that ends."""
+        before = self.run("cat /proc/sys/kernel/random/boot_id").strip()
+        done = self.ssh("systemctl --no-block reboot")
+        if done.returncode not in (0, 255):  # the connection may end before the answer comes
+            raise MachineError(f"systemctl reboot ended with {done.returncode}: {done.stdout.strip()}")
+        return before
+
     def reboot(self, seconds=BOOT_SECONDS):
         """An orderly restart, until the next Linux lets one in."""
-        before = self.boot_id()
-        self.ssh("systemctl reboot", 60)
-        return self.wait_for_boot(before, seconds)
+        return self.wait_for_boot(self.begin_restart(), seconds)
 
     def wait_until_off(self, seconds=BOOT_SECONDS):
         try:
@@ -209,7 +215,7 @@ class Machine:
             self.fail(f"still on after {seconds} s")
 
     def power_off(self, seconds=BOOT_SECONDS):
-        self.ssh("systemctl poweroff", 60)
+        self.ssh("systemctl --no-block poweroff")
         self.wait_until_off(seconds)
 
     def console(self):
