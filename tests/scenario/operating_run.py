@@ -97,7 +97,7 @@ class Night:
 
 def skeleton(line: str) -> str:
     """What of a line does not differ from night to night."""
-    line = re.sub(r"\b(?:0x)?[0-9a-f]{6,}\b", "#", line)
+    line = re.sub(r"\b(?:0x[0-9a-f]+|[0-9a-f]{6,})\b|(?<=\+)[0-9a-f]+(?=\.core\b)", "#", line)
     line = re.sub(r"\d+(?:[.,:]\d+)*", "#", line)
     line = re.sub(r"/\S*/", "/", line)  # where programs lie
     line = re.sub(r"(?<=# )(?:ns|us|µs|ms|s|m|h)\b", "s", line)
