@@ -40,8 +40,9 @@ void report_heaps() {
   static bool heard = true;
   const std::uint64_t count = quarantined_frees();
   if (count == told || !heard) return;
-  heard = call(VMSRS_CALL_REPORT_HEAPS, {.rdi = count}).status != VMSRS_UNKNOWN_CALL;
-  told = count;
+  const std::uint64_t status = call(VMSRS_CALL_REPORT_HEAPS, {.rdi = count}).status;
+  if (status == VMSRS_OK) told = count;  // else at the next turn
+  heard = status != VMSRS_UNKNOWN_CALL;
 }
 
 void* serve(void*) {
