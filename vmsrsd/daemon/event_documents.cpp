@@ -11,9 +11,6 @@
 namespace vmsrs::daemon {
 namespace {
 
-constexpr const char* kCauses[VMSRS_RESTORE_CAUSE_COUNT] = {"demand", "crash", "collection",
-                                                            "sweep"};
-
 double seconds_of(std::uint64_t ns) { return static_cast<double>(ns) / 1e9; }
 
 std::string printable(const std::string& text) {
@@ -104,7 +101,7 @@ Json backtrace_document(const vmsrs_event& event, store::Symbols& symbols) {
 Json restored_document(const vmsrs_event& event) {
   Json document = Json::object();
   for (std::size_t i = 0; i < VMSRS_RESTORE_CAUSE_COUNT; ++i)
-    document[kCauses[i]] = event.restored[i];
+    document[channel::kRestoreCauseNames[i]] = event.restored[i];
   return document;
 }
 
