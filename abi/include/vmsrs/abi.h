@@ -345,7 +345,7 @@ struct vmsrs_stats {
   uint64_t refused_call_count;  /* calls refused for their arguments */
   uint64_t faults[VMSRS_FAULT_KIND_COUNT];
   uint64_t devices; /* enum vmsrs_devices */
-  uint64_t cycles_per_second; /* of the counter that MGMT_EXITS counts by; 0: no exits here */
+  uint64_t cycles_per_second; /* of the counter that MGMT_EXITS counts by; 0: not known */
   uint32_t guest_start; /* how often the guest has been started, this time included; 0: not known here */
   uint32_t guest_watch; /* enum vmsrs_guest_watch */
   uint64_t hold_count;  /* times that a crash held the other processors (eager regions) */
