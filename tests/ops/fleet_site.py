@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A fleet file with certificates, a fake daemon and a fake Prometheus, for the tests of the fleet."""
+import contextlib
 import http.server
 import json
 import os
 import pathlib
+import pty
 import re
 import shutil
 import ssl
@@ -41,13 +43,26 @@ class Folder:
             **more}
         (self.path / "fleet.yaml").write_text(json.dumps(document, indent=1))
 
-    def ctl(self, *words, timeout=120, environment=None):
+    def environment(self, more=None):
         clean = {name: value for name, value in os.environ.items() if not name.startswith("VMSRS_")}
+        return {**clean, "HOME": str(self.path), "VMSRS_FLEET": str(self.path / "fleet.yaml"), **(more or {})}
+
+    def ctl(self, *words, timeout=120, environment=None):
         return subprocess.run([CTL, *words], capture_output=True, text=True, timeout=timeout,
-                              check=False, stdin=subprocess.DEVNULL,
-                              env={**clean, "HOME": str(self.path),
-                                   "VMSRS_FLEET": str(self.path / "fleet.yaml"),
-                                   **(environment or {})})
+                              check=False, stdin=subprocess.DEVNULL, env=self.environment(environment))
+
+    def ctl_on_terminal(self, *words, environment=None):
+        """What it prints on a terminal, without carriage returns."""
+        ours, theirs = pty.openpty()
+        with subprocess.Popen([CTL, *words], stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs,
+                              env=self.environment({"TERM": "xterm", **(environment or {})})):
+            os.close(theirs)
+            text = b""
+            with contextlib.suppress(OSError):  # the end of a terminal
+                while piece := os.read(ours, 65536):
+                    text += piece
+        os.close(ours)
+        return text.decode().replace("\r", "")
 
     def expect(self, test, name, done):
         """The output is the golden one, with ports and this folder replaced."""

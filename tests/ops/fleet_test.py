@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import socket
 import ssl
 import subprocess
@@ -39,14 +40,39 @@ def user(slot):
             "crashed_seconds_ago": 10.0}
 
 
-def daemon(status, users, posted=None):
+def region(number, restores, buckets):
+    """A region of the server shop: 4 KiB of granules of 64 bytes, 16 a bucket of the map."""
+    keys = ("owned", "recorded", "contended", "restored")
+    return {"region": number, "name": "stock" if number == 0 else None, "state": "live", "bytes": 4096,
+            "filled_bytes": 4096, "granule_bytes": 64, "claims": True, "eager": number == 1, "processes": 1,
+            "process": 4711, "address": "0x7f0000000000", "records": 3, "mirror_pages": 1, "head_pages": 1,
+            "restores": restores,
+            "map": {"age_seconds": 0.5, "complete": True, "hidden_only": False, "unreadable": False,
+                    "bucket_granules": 16, "buckets": [
+                        {"granules": 16, **dict(zip(keys, bucket))} for bucket in buckets]}}
+
+
+CALM = [region(0, 0, [(0, 0, 0, 0)] * 4)]
+USED = [region(0, 5, [(0, 0, 0, 0), (2, 1, 0, 0), (1, 2, 1, 0), (0, 0, 0, 5)]),
+        region(1, 0, [(0, 0, 0, 0)] * 4)]
+RECORDS = [{"region": 0, "granule": 16 + i, "offset": (16 + i) * 64, "slot": 1 + 6 * i, "generation": 1,
+            "state": "crashed", "sequence": 40 + i, "mask": "0xff", "written": None, "committed": None}
+           for i in range(2)]
+
+
+def daemon(status, users, posted=None, regions=(), records=()):
     """What a daemon would answer."""
+    without_maps = [{key: value for key, value in one.items() if key != "map"} for one in regions]
     def answer(method, path, body):
         if method == "POST":
             posted.append((path, json.loads(body)))
             return 200, json.dumps({"complete": True, "scrubs": [], "server": "shop",
                                     "containment": "off"})
-        documents = {"/v1/status": status, "/v1/users": {"users": users}}
+        documents = {"/v1/status": status, "/v1/users": {"users": users},
+                     "/v1/servers": {"servers": [{"name": "shop"}] if regions else []},
+                     "/v1/servers/shop/regions": {"server": "shop", "regions": without_maps},
+                     "/v1/servers/shop/records": {"server": "shop", "records": records, "next": None},
+                     **{f"/v1/servers/shop/regions/{one['region']}": one for one in regions}}
         document = documents.get(path.split("?")[0])
         if document is None:
             return 404, json.dumps({"error": {"code": "no_such_path", "message": "no such path",
@@ -71,8 +97,8 @@ class SeveralHosts(unittest.TestCase):
             (other / f"host.{end}").rename(cls.folder.path / f"stranger.{end}")
         cls.posted = []
         cls.servers = [
-            FakeServer(daemon(STATUS, [], cls.posted), cls.folder.path),
-            FakeServer(daemon(CRASHED, [user(1), user(7)], cls.posted), cls.folder.path),
+            FakeServer(daemon(STATUS, [], cls.posted, CALM), cls.folder.path),
+            FakeServer(daemon(CRASHED, [user(1), user(7)], cls.posted, USED, RECORDS), cls.folder.path),
             FakeServer(refused, cls.folder.path),
             FakeServer(daemon(STATUS, []), cls.folder.path, "stranger")]
         cls.silent = socket.create_server(("127.0.0.1", 0))
@@ -123,6 +149,30 @@ class SeveralHosts(unittest.TestCase):
         self.assertEqual(done.returncode, 0)
         wrong = self.folder.ctl("--hosts", "shop?", "users", "list", "--columns", "slott")
         self.assertEqual(wrong.returncode, 2)
+
+    def test_regions_and_records_of_several_hosts(self):
+        for name, words in (("regions", ("regions", "list")), ("region_show", ("regions", "show", "shop", "0")),
+                            ("region_map", ("regions", "map", "shop", "0")),
+                            ("records", ("records", "list", "shop"))):
+            self.folder.expect(self, f"{name}.txt", self.folder.ctl("--hosts", "shop*", *words))
+        done = self.folder.ctl("--hosts", "shop*", "-o", "json", "regions", "map", "shop", "1")
+        hosts = json.loads(done.stdout)["hosts"]
+        self.assertEqual(done.returncode, 6)  # the first host has no such region
+        self.assertEqual(hosts[0]["error"]["exit_code"], 1)
+        self.assertEqual(hosts[1]["result"], USED[1])
+        several = json.loads(self.folder.ctl("--hosts", "shop*", "-o", "json", "records", "list", "shop").stdout)
+        self.assertEqual([one["result"]["records"] for one in several["hosts"]], [[], RECORDS])
+
+    def test_a_map_on_a_terminal(self):
+        for environment, lines, coloured in (
+                ({"LC_ALL": "C.UTF-8"}, ["0x0000  ·▓█░", "█ contended", "▓ owned", "░ restored"], True),
+                ({"LC_ALL": "C.UTF-8", "NO_COLOR": "1"}, ["0x0000  ·▓█░", "█ contended"], False),
+                ({"LC_ALL": "C"}, ["0x0000  -+#.", "# contended", "+ owned"], True)):
+            text = self.folder.ctl_on_terminal("--host", "shop2", "regions", "map", "shop", "0", environment=environment)
+            self.assertEqual("\x1b[" in text, coloured, text)
+            plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+            for line in lines:
+                self.assertTrue(any(one.startswith(line) for one in plain.splitlines()), (line, plain))
 
     def test_filters(self):
         def names(*words):
