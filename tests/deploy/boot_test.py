@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""vmsrs-boot: trial, confirmation and the way back, on GRUB's own environment file. vmsrsctl, systemctl and
-grub-probe are stand-ins."""
+"""vmsrs-boot: trial, confirmation and the way back, on GRUB's own environment file. vmsrsctl, systemctl,
+grub-probe and ipmitool are stand-ins."""
 import os
 import pathlib
 import subprocess
@@ -19,6 +19,12 @@ case "$*" in
 esac""",
     "vmsrsd": 'echo "vmsrsd $*" >>"$SITE/calls"; [ -e "$SITE/announces" ]',
     "systemctl": 'echo "systemctl $*" >>"$SITE/calls"',
+    "modprobe": '[ ! -e "$SITE/driver" ] || touch "$SITE/ipmi0"; false',
+    "ipmitool": """echo "ipmitool $*" >>"$SITE/calls"
+case "$*" in
+  "mc watchdog get") cat "$SITE/watchdog" ;;
+  *) [ ! -e "$SITE/refuses" ] ;;
+esac""",
     "grub-probe": 'case "$*" in *abstraction*) cat "$SITE/abstraction" ;; *) cat "$SITE/kind" ;; esac'}
 
 
@@ -63,6 +69,7 @@ class Boot(unittest.TestCase):
                                text=True, timeout=60, env={
                                    "PATH": f"{self.site}:{os.environ['PATH']}", "SITE": str(self.site),
                                    "VMSRS_BOOT_FOLDER": str(self.site), "VMSRS_CONFIRM_SECONDS": "1",
+                                   "VMSRS_IPMI": str(self.site / "ipmi0"), "VMSRS_WATCHDOG_SECONDS": "77",
                                    "VMSRS_COMMAND_LINE": str(self.site / "cmdline")})
         self.assertEqual(ended.returncode, code, ended.stdout + ended.stderr)
         return ended.stdout + ended.stderr
@@ -140,6 +147,54 @@ class Boot(unittest.TestCase):
         self.assertIn("the hypervisor gave up", self.boot("confirm", code=1))
         self.assertEqual((self.variables(), self.calls()), ({}, []))
 
+    # What ipmitool 1.8.19 prints of QEMU's controller, but for the figures.
+    RUNNING = "Watchdog Timer Use:     OS Load (0x43)\nWatchdog Timer Is:      Started/Running\n"
+    OURS, OFF = "ipmitool mc watchdog set timeout=77 use=osload clear=osload action=reset", "ipmitool mc watchdog off"
+
+    def ipmi_calls(self):
+        calls = [call for call in self.calls() if call.startswith("ipmitool") and not call.endswith("get")]
+        self.write(calls="")
+        return calls
+
+    def test_a_trial_that_hangs_is_reset_by_the_management_controller(self):
+        self.assertIn("nothing resets a trial that hangs", self.boot("trial"))
+        self.write(driver="", watchdog=self.RUNNING)
+        self.assertIn("resets the machine 77 s after", self.boot("trial"))  # the driver is loaded for it
+        self.assertEqual(self.ipmi_calls(), [])
+        self.boot("watchdog", "start")
+        self.assertEqual(self.ipmi_calls(), [self.OURS, "ipmitool mc watchdog reset"])
+        self.boot("watchdog", "stop")  # in the trial
+        self.assertEqual(self.ipmi_calls(), [])
+        self.boot("confirm")
+        self.assertEqual(self.ipmi_calls(), [self.OFF])
+
+    def test_the_watchdog_goes_on_for_nobody_else(self):
+        self.write(ipmi0="", watchdog=self.RUNNING)
+        self.boot("watchdog", "start")  # no trial is next
+        self.assertEqual(self.ipmi_calls(), [])
+        for cmdline, saved in (("root=1\n", {}), (f'vmsrs.fallback="no SVM" vmsrs.entry={NEW}\n', {}),
+                               (f"root=1 vmsrs.entry={NEW}\n", {"saved_entry": NEW})):
+            self.write(cmdline=cmdline)
+            if saved:
+                self.set(**saved)
+            self.boot("watchdog", "stop")
+            self.assertEqual(self.ipmi_calls(), [self.OFF])
+        self.write(watchdog=self.RUNNING.replace("OS Load", "SMS/OS"))  # an administrator's
+        self.boot("watchdog", "stop")
+        self.write(watchdog=self.RUNNING.replace("Started/Running", "Stopped"))
+        self.boot("watchdog", "stop")
+        self.assertEqual(self.ipmi_calls(), [])
+
+    def test_an_unhealthy_trial_is_not_reset_on_its_way_back(self):
+        self.write(ipmi0="", watchdog=self.RUNNING, isolation="process")
+        self.boot("confirm", code=1)
+        self.assertEqual(self.ipmi_calls(), [self.OFF])
+
+    def test_a_watchdog_that_refuses_is_told(self):
+        self.write(ipmi0="", refuses="")
+        self.boot("trial")
+        self.assertIn("cannot be set", self.boot("watchdog", "start", code=1))
+
     def test_native(self):
         self.set(saved_entry=NEW, next_entry=OLD)
         self.boot("native")
@@ -156,7 +211,7 @@ class Boot(unittest.TestCase):
         self.assertEqual(self.boot("status"), f"running  Linux alone\ndefault  {NEW}\nnext     {OLD}\n")
 
     def test_usage(self):
-        for arguments in ((), ("now",), ("trial", "a", "b"), ("confirm", "x")):
+        for arguments in ((), ("now",), ("trial", "a", "b"), ("confirm", "x"), ("watchdog",), ("watchdog", "now")):
             self.assertIn("usage:", self.boot(*arguments, code=2))
 
 

@@ -113,8 +113,8 @@ check "accounts" in_shell 'id -u vmsrsd && id -u vmsrs-hosted && getent group vm
 check "the secret: 64 digits, 0600, root's" in_shell '[ "$(stat -c "%a %U %s" /etc/vmsrs/management.secret)" = "600 root 65" ] && grep -qxE "[0-9a-f]{64}" /etc/vmsrs/management.secret'
 hash=$(python3 -c 'import hashlib, sys; print(hashlib.sha256(bytes.fromhex(open(sys.argv[1]).read())).hexdigest())' "$root/etc/vmsrs/management.secret")
 check "its hash, for engines" test "$hash" = "$(cat "$root/etc/vmsrs/management.sha256")"
-check "units are enabled" in_shell 'systemctl is-enabled vmsrsd.service vmsrs-hosted.socket vmsrs-announce-reset.service vmsrs-boot-confirm.service run-vmsrs-windows.mount'
-check "units are sound" in_shell 'systemd-analyze verify --man=no /lib/systemd/system/{vmsrsd,vmsrs-hosted,vmsrs-announce-reset,vmsrs-boot-confirm}.service /lib/systemd/system/vmsrs-hosted.socket /lib/systemd/system/run-vmsrs-windows.mount'
+check "units are enabled" in_shell 'systemctl is-enabled vmsrsd.service vmsrs-hosted.socket vmsrs-announce-reset.service vmsrs-boot-confirm.service vmsrs-boot-watchdog.service run-vmsrs-windows.mount'
+check "units are sound" in_shell 'systemd-analyze verify --man=no /lib/systemd/system/{vmsrsd,vmsrs-hosted,vmsrs-announce-reset,vmsrs-boot-confirm,vmsrs-boot-watchdog}.service /lib/systemd/system/vmsrs-hosted.socket /lib/systemd/system/run-vmsrs-windows.mount'
 check "windows for the group of servers" in_shell '[ "$(debugfs -R "stat server-15" /boot/vmsrs-windows.img 2>/dev/null | sed -n "s/.*Group: *\([0-9]*\) .*/\1/p")" = "$(getent group vmsrs-servers | cut -d: -f3)" ]'
 check "a multiboot 2 image" in_shell 'grub-file --is-x86-multiboot2 /boot/vmsrs-hypervisor.elf32'
 check "completions, pages" in_shell 'bash -n /usr/share/bash-completion/completions/vmsrsctl && [ -s /usr/share/zsh/vendor-completions/_vmsrsctl ] && ls /usr/share/man/man1/vmsrsctl.1.gz /usr/share/man/man8/vmsrs-boot.8.gz'
