@@ -20,7 +20,8 @@ int probe_platform() {
   ControlBlock& block = control_page.block;
   if (svm::is_there()) {
     block.hosted = false;
-    return svm::check_version();
+    const int error = svm::check_version();
+    return error != 0 ? error : svm::check_process_ids();
   }
   char problem[192];
   if (!hosted::connect(problem, sizeof problem))

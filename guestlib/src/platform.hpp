@@ -9,6 +9,7 @@ namespace vmsrs::guest {
 namespace svm {
 bool is_there();  // the hypervisor's CPUID signature
 int check_version();
+int check_process_ids();  // that they are the host's
 CallResult call(vmsrs_call number, const CallArguments& arguments);
 const vmsrs_window* map_window(const char* windows_directory, std::uint32_t server);
 int prepare_region(void* address, std::size_t bytes);

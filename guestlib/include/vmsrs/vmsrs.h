@@ -23,7 +23,8 @@ extern "C" {
 typedef enum vmsrs_error {
   VMSRS_ERROR_NO_PLATFORM = -1,   /* neither the VMSRS hypervisor nor vmsrs-hosted */
   VMSRS_ERROR_VERSION = -2,       /* hypervisor and library do not fit */
-  VMSRS_ERROR_CONFIGURATION = -3, /* secret file, windows directory: message says which and why */
+  VMSRS_ERROR_CONFIGURATION = -3, /* secret file, windows directory, a container's PID namespace:
+                                     message says which and why */
   VMSRS_ERROR_DENIED = -4,        /* unknown server name or wrong secret */
   VMSRS_ERROR_STATE = -5,         /* not attached, attached already, no open scope, ... */
   VMSRS_ERROR_ARGUMENT = -6,

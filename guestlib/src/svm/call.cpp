@@ -64,6 +64,16 @@ int check_version() {
   return 0;
 }
 
+// vmsrsd looks for dead processes by their numbers, which are others in another namespace.
+int check_process_ids() {
+  constexpr ino_t kHostsPidNamespace = 0xeffffffc;  // PROC_PID_INIT_INO, include/linux/proc_ns.h
+  struct stat status {};
+  if (stat("/proc/self/ns/pid", &status) != 0 || status.st_ino == kHostsPidNamespace) return 0;
+  return fail(VMSRS_ERROR_CONFIGURATION,
+              "this process is in a PID namespace of its own, where the host's vmsrsd cannot tell "
+              "whether it lives: start its container in the host's (podman run --pid=host)");
+}
+
 const vmsrs_window* map_window(const char* windows_directory, std::uint32_t server) {
   char path[512];
   const int length = std::snprintf(path, sizeof path, "%s/server-%02u", windows_directory, server);
