@@ -374,7 +374,7 @@ BOOST_AUTO_TEST_CASE(containment_of_a_server) {
 }
 
 BOOST_AUTO_TEST_CASE(collection_waits_until_it_is_done) {
-  fake.collections_pending = 3;
+  fake.change([](FakeChannel& f) { f.collections_pending = 3; });
   const Reply reply = post("/v1/gc", R"({"server":"shop"})");
   BOOST_TEST(reply.status == 200);
   BOOST_TEST(reply.body.at("complete") == true);
@@ -388,7 +388,7 @@ BOOST_AUTO_TEST_CASE(collection_as_a_job) {
   check_error(get("/v1/jobs/1"), 404, "not_found");
   check_error(get("/v1/jobs/x"), 400, "bad_request");
   check_error(post("/v1/gc", R"({"wait":"no"})"), 400, "bad_request");
-  fake.collections_pending = 1000000;
+  fake.change([](FakeChannel& f) { f.collections_pending = 1000000; });
   const Reply begun = post("/v1/gc", R"({"server":"shop","timeout_ms":600000,"wait":false})");
   BOOST_TEST(begun.status == 202);
   BOOST_TEST(begun.body.at("job") == 1);
@@ -396,7 +396,7 @@ BOOST_AUTO_TEST_CASE(collection_as_a_job) {
   BOOST_TEST(job.at("kind") == "gc");
   BOOST_TEST(job.at("state") == "running");
   BOOST_TEST(job.at("result").is_null());
-  fake.collections_pending = 1;
+  fake.change([](FakeChannel& f) { f.collections_pending = 1; });
   BOOST_TEST(eventually([&] { return get("/v1/jobs/1").body.at("state") == "done"; }));
   job = get("/v1/jobs/1").body;
   BOOST_TEST(job.at("result").at("complete") == true);
@@ -410,12 +410,12 @@ BOOST_AUTO_TEST_CASE(jobs_that_fail_are_too_many_and_are_forgotten) {
   BOOST_TEST(post("/v1/gc", R"({"server":"shop","user":1,"wait":false})").status == 202);
   BOOST_TEST(eventually([&] { return get("/v1/jobs/1").body.at("state") == "failed"; }));
   BOOST_TEST(get("/v1/jobs/1").body.at("error").contains("code"));
-  fake.collections_pending = 1000000;
+  fake.change([](FakeChannel& f) { f.collections_pending = 1000000; });
   for (std::size_t i = 0; i < api::Jobs::kMostRunning; ++i)
     BOOST_TEST(post("/v1/gc", R"({"server":"shop","timeout_ms":600000,"wait":false})").status ==
                202);
   check_error(post("/v1/gc", R"({"wait":false})"), 503, "busy");
-  fake.collections_pending = 0;
+  fake.change([](FakeChannel& f) { f.collections_pending = 0; });
   const auto none_runs = [&] {
     const Reply all = get("/v1/jobs");
     for (const Json& job : all.body.at("jobs"))
@@ -433,7 +433,7 @@ BOOST_AUTO_TEST_CASE(jobs_that_fail_are_too_many_and_are_forgotten) {
 }
 
 BOOST_AUTO_TEST_CASE(jobs_end_with_the_daemon) {
-  fake.collections_pending = 1000000;
+  fake.change([](FakeChannel& f) { f.collections_pending = 1000000; });
   BOOST_TEST(post("/v1/gc", R"({"server":"shop","timeout_ms":600000,"wait":false})").status == 202);
 }  // or this test does not end
 
@@ -455,7 +455,7 @@ BOOST_AUTO_TEST_CASE(configuration_as_it_is_and_as_it_would_be) {
   BOOST_TEST(key(shown.at("keys"), "servers")
                  .at("value")[0]
                  .get<std::string>()
-                 .starts_with("shop: secret in /etc/vmsrs/shop.secret, "));
+                 .starts_with("shop: account any, secret in /etc/vmsrs/shop.secret, "));
   BOOST_TEST(get("/v1/config/check").body.at("changes").empty());
   const std::string digits(64, 'a');
   scratch.write("vmsrs.yaml",
@@ -480,7 +480,7 @@ BOOST_AUTO_TEST_CASE(configuration_as_it_is_and_as_it_would_be) {
 }
 
 BOOST_AUTO_TEST_CASE(collection_that_ends_too_late_is_incomplete) {
-  fake.collections_pending = 1000000;
+  fake.change([](FakeChannel& f) { f.collections_pending = 1000000; });
   const Reply reply = post("/v1/gc", R"({"server":"shop","user":3,"timeout_ms":30})");
   BOOST_TEST(reply.status == 200);
   BOOST_TEST(reply.body.at("complete") == false);
@@ -729,7 +729,7 @@ BOOST_AUTO_TEST_CASE(many_clients_at_once) {
 }
 
 BOOST_AUTO_TEST_CASE(requests_that_wait_leave_room_for_others) {
-  fake.collections_pending = 1000000;
+  fake.change([](FakeChannel& f) { f.collections_pending = 1000000; });
   std::vector<std::thread> waiting;
   for (int i = 0; i < 20; ++i)
     waiting.emplace_back([&] {

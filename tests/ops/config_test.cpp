@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "config/config.hpp"
 
+#include <sys/stat.h>
+#include <unistd.h>
 #include <vmsrs/hosted.h>
 
 #include <boost/test/data/monomorphic.hpp>
@@ -107,6 +109,8 @@ const Case kBroken[] = {
      "both"},
     {"servers:\n  - name: shop\n    attach_secret_sha256: abc\n",
      "3: servers[0].attach_secret_sha256: expected 64 hexadecimal digits, found \"abc\""},
+    {"servers:\n  - name: shop\n    account: nobody-here\n    attach_secret_sha256: HASH\n",
+     "3: servers[0].account: expected an account of this host, found \"nobody-here\""},
     {"servers:\n  - name: shop\n    attach_secret_sha256: HASH\n    users: many\n",
      "4: servers[0].users: expected a whole number from 1 to 1024, found \"many\""},
     {"servers:\n  - name: shop\n    attach_secret_sha256: HASH\n    users: 1025\n",
@@ -255,6 +259,8 @@ BOOST_AUTO_TEST_CASE(example_in_the_reference_file_is_good) {
   const config::Config config = config::load(scratch.write("vmsrs.yaml", example));
   BOOST_REQUIRE(config.servers.size() == 2);
   BOOST_TEST(config.servers[0].name == "bookshop");
+  BOOST_TEST(config.servers[0].account.value().id == 0u);
+  BOOST_TEST(!config.servers[1].account.has_value());
   BOOST_TEST(config.servers[0].storage_quota_bytes == 64u << 20);
   BOOST_TEST(config.servers[0].storage_full == VMSRS_STORAGE_UNPROTECTED);
   BOOST_TEST(config.servers[1].storage_full == VMSRS_STORAGE_REFUSE);
@@ -303,7 +309,23 @@ BOOST_AUTO_TEST_CASE(attach_hash_is_the_sha256_of_the_bytes) {
   const auto expected =
       config::parse_hex("66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925");
   BOOST_TEST((config::attach_hash(server) == expected.value()));
-  server.attach_secret_file = scratch.write("secret", "1234");
+  // The account's alone: chmod and chown are told.
+  server.account = config::Account{"shop", getuid()};
+  BOOST_REQUIRE(chmod(server.attach_secret_file->c_str(), 0440) == 0);
+  const auto is_told = [&](const auto& error) {
+    return std::string(error.what())
+        .starts_with(
+            "f:1: servers[0].attach_secret_file: expected a file that belongs to shop and "
+            "that no other account can read, found " +
+            *server.attach_secret_file);
+  };
+  BOOST_CHECK_EXCEPTION((void)config::attach_hash(server), config::Error, is_told);
+  BOOST_REQUIRE(chmod(server.attach_secret_file->c_str(), 0400) == 0);
+  BOOST_TEST((config::attach_hash(server) == expected.value()));
+  server.account->id = getuid() + 1;
+  BOOST_CHECK_EXCEPTION((void)config::attach_hash(server), config::Error, is_told);
+  server.account.reset();
+  server.attach_secret_file = scratch.write("secret2", "1234");
   BOOST_CHECK_EXCEPTION((void)config::attach_hash(server), config::Error, [&](const auto& error) {
     return std::string(error.what())
         .starts_with(

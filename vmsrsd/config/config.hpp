@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <sys/types.h>
 #include <vmsrs/abi.h>
 
 #include <array>
@@ -23,8 +24,16 @@ using ops::Error;
 
 using Digest = std::array<std::uint8_t, 32>;
 
+// An account of this host.
+struct Account {
+  std::string name;  // as it was given: a name or a number
+  uid_t id;
+  bool operator==(const Account&) const = default;
+};
+
 struct Server {
   std::string name;
+  std::optional<Account> account;  // who alone may read attach_secret_file; absent: not looked at
   std::optional<std::string> attach_secret_file;  // exactly one of these two
   std::optional<Digest> attach_secret_sha256;
   std::uint64_t storage_quota_bytes = 0;  // 0 = no limit

@@ -234,6 +234,7 @@ Json servers_schema() {
            {{"type", "object"},
             {"properties",
              {{"name", {{"type", "string"}, {"pattern", "^[-A-Za-z0-9_.]{1,31}$"}}},
+              {"account", {{"type", Json::array({"string", "integer"})}}},
               {"attach_secret_file", file},
               {"attach_secret_sha256", digits},
               {"storage_quota", bytes},
@@ -249,7 +250,8 @@ Json servers_schema() {
 std::string text_of_servers(const Config& config) {
   std::string all;
   for (const Server& server : config.servers) {
-    all += server.name + ": secret " +
+    all += server.name + ": account " + (server.account ? server.account->name : "any") +
+           ", secret " +
            (server.attach_secret_file
                 ? "in " + *server.attach_secret_file
                 : "by its hash " + hex(*server.attach_secret_sha256).substr(0, 8) + "...") +

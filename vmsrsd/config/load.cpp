@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <pwd.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <set>
+#include <vector>
 
 #include "channel/names.hpp"
 #include "config/config.hpp"
@@ -29,12 +31,29 @@ std::string name_of(const Value& value) {
   return name;
 }
 
+Account account_of(const Value& value) {
+  const std::string expected = "an account of this host";
+  const std::string text = value.text(expected);
+  const bool number =
+      !text.empty() && text.size() <= 9 &&
+      std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+  if (number) return {text, static_cast<uid_t>(std::stoul(text))};
+  passwd entry{};
+  passwd* found = nullptr;
+  std::vector<char> buffer(1 << 16);
+  if (getpwnam_r(text.c_str(), &entry, buffer.data(), buffer.size(), &found) != 0 ||
+      found == nullptr)
+    value.fail(expected);
+  return {text, entry.pw_uid};
+}
+
 Server read_server(const Value& value) {
-  value.expect_mapping({"name", "attach_secret_file", "attach_secret_sha256", "storage_quota",
-                        "storage_full", "containment", "users"});
+  value.expect_mapping({"name", "account", "attach_secret_file", "attach_secret_sha256",
+                        "storage_quota", "storage_full", "containment", "users"});
   Server server;
   server.where = value.where();
   server.name = name_of(value["name"]);
+  if (const Value account = value["account"]; account.given()) server.account = account_of(account);
   const Value file = value["attach_secret_file"];
   const Value hash = value["attach_secret_sha256"];
   if (file.given() == hash.given()) {
@@ -76,7 +95,8 @@ void read_servers(const Value& value, Config& config) {
   for (const Value& item : items) {
     if (!item.given())
       item.fail(
-          "a server: name, attach_secret_file, storage_quota, storage_full, containment, users");
+          "a server: name, account, attach_secret_file, storage_quota, storage_full, containment, "
+          "users");
     config.servers.push_back(read_server(item));
     if (!names.insert(config.servers.back().name).second) {
       item["name"].fail("a name that no other server has");

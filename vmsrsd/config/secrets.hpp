@@ -14,13 +14,11 @@ namespace vmsrs::config {
 [[nodiscard]] std::string hex(const Digest& digest);
 [[nodiscard]] Digest sha256(const Digest& secret);
 
-// Throws Error, with `where` in front of the message.
-[[nodiscard]] Digest read_secret(const std::string& file, const std::string& where);
-
 // The secret of the management channel. Throws Error.
 [[nodiscard]] Digest management_secret(const Config& config);
 
-// What the hypervisor gets to know of a server's secret. Throws Error.
+// What the hypervisor gets to know of a server's secret. Throws Error: the file cannot be read, or
+// is not the server's account's alone.
 [[nodiscard]] Digest attach_hash(const Server& server);
 
 }  // namespace vmsrs::config

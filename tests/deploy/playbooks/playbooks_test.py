@@ -8,6 +8,7 @@ VMSRSD, VMSRSCTL: the programs; promtool and amtool in PATH (with_monitoring.sh)
 import json
 import os
 import pathlib
+import pwd
 import re
 import shutil
 import subprocess
@@ -183,9 +184,11 @@ class Files(Case):
     def test_vmsrs_yaml(self):
         pki = self.certify()
         for name in ("secret", "management"):
-            self.site.write(name, "ab" * 32 + "\n")
+            self.site.write(name, "ab" * 32 + "\n").chmod(0o400)
+        # The example's accounts are of its hosts.
+        own = {"attach_secret_file": f"{self.site.folder}/secret", "account": pwd.getpwuid(os.getuid()).pw_name}
         example = yaml.safe_load((ANSIBLE / "inventory/example/group_vars/vmsrs_hosts.yml").read_text())
-        servers = [{**server, "attach_secret_file": f"{self.site.folder}/secret"} for server in example["vmsrsd_servers"]]
+        servers = [{**server, **own} for server in example["vmsrsd_servers"]]
         values = {"vmsrsd_certificate": f"{pki}/operators/one.pem", "vmsrsd_key": f"{pki}/operators/one.key", "vmsrsd_client_ca": f"{pki}/ca.pem",
                   "vmsrsd_clients": [{"name": "operator", "role": "operate"}],
                   "vmsrsd_settings": {"management": {"secret_file": f"{self.site.folder}/management"}, "api": {"limits": {"burst": 50}}}}
