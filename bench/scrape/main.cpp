@@ -53,8 +53,8 @@ std::uint64_t* counter_in(const char* file) {
   return static_cast<std::uint64_t*>(at);
 }
 
-// Its users store a granule each and stay unfinished. Then requests of eight stores, one after the
-// other, counted.
+// Its users store a granule each and stay unfinished. Then, from the counter's first change on,
+// requests of eight stores, one after the other, counted.
 [[noreturn]] void serve(const char* name, const char* secret_file, const char* counter_file) {
   std::uint64_t* const counter = counter_in(counter_file);
   vmsrs_options options{};
@@ -83,8 +83,7 @@ std::uint64_t* counter_in(const char* file) {
   constexpr std::size_t kPlaces = kWorkBytes / sizeof(std::uint64_t) / kWordsApart;
   std::printf("ready\n");
   std::fflush(stdout);
-  const bool works = *counter != 0;
-  while (!works) pause();
+  while (__atomic_load_n(counter, __ATOMIC_RELAXED) == 0) usleep(10'000);
   for (std::uint64_t request = 0;; ++request) {
     const int outcome = vmsrs::run_user(
         request,
@@ -154,7 +153,11 @@ class Host {
     return all;
   }
 
-  // Requests that the first server has finished.
+  // Seconds of processors so far, of vmsrsd and of the engine.
+  double cpu() const { return cpu_seconds(daemon_->id()) + cpu_seconds(hosted_.id()); }
+  // The first server works from now on, the others only hold what they have.
+  void start_work() const { __atomic_store_n(counter_, 1, __ATOMIC_RELAXED); }
+  // Requests that it has finished.
   std::uint64_t finished() const { return __atomic_load_n(counter_, __ATOMIC_RELAXED); }
   void check_population() {
     std::uint64_t users = 0, region_bytes = 0;
@@ -187,12 +190,9 @@ class Host {
            << "}\n";
   }
 
-  // The first server works, the others only hold what they have.
   void populate(unsigned server) {
     const std::string counter = hosted_.path("counter" + std::to_string(server));
-    const std::uint64_t works = server == 0 ? 1 : 0;
-    std::ofstream(counter).write(reinterpret_cast<const char*>(&works), sizeof works)
-        << std::string(VMSRS_PAGE_BYTES - sizeof works, '\0');
+    std::ofstream(counter) << std::string(VMSRS_PAGE_BYTES, '\0');
     if (server == 0) counter_ = counter_in(counter.c_str());
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) give_up("no pipe");
@@ -244,8 +244,20 @@ double at_share(const std::vector<double>& sorted, double share) {
   return sorted[static_cast<std::size_t>(share * static_cast<double>(sorted.size() - 1))];
 }
 
+// Of the processors, while no server works: what the servers' own threads do meanwhile is in it.
+void measure_cost(const Host& host) {
+  const unsigned count = rounds(400);
+  const double before = host.cpu();
+  for (unsigned i = 0; i < count; ++i)
+    if (host.get(Host::kMetrics) == 0) give_up("vmsrsd does not answer");
+  report("scrape_cost_ms", (host.cpu() - before) * 1e3 / count, "ms",
+         "processor time of vmsrsd and the engine for /metrics");
+}
+
 void measure_latencies(Host& host) {
   host.check_population();
+  measure_cost(host);
+  host.start_work();
   const struct {
     Host::Path path;
     const char *key, *half, *most, *what;
@@ -263,6 +275,7 @@ void measure_latencies(Host& host) {
 
 // Seconds with a scrape and without, in turns: requests of the server that works.
 void measure_ratio(Host& host) {
+  host.start_work();
   const auto second = [&](bool scraped) {
     const std::uint64_t begin = now_ns(), before = host.finished();
     if (scraped && host.get(Host::kMetrics) == 0) give_up("vmsrsd does not answer");
