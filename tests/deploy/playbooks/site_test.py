@@ -6,7 +6,7 @@ protected ones that are upgraded. Needs root, for the image.
 usage: site_test.py FOLDER BUILD SCENARIO
   FOLDER    what takes long is made there once: image, packages
   BUILD     folder of a build, for the book shop and vmsrsctl
-  SCENARIO  site      bare hosts, site.yml, a crash, the alert, site.yml again, verify.yml, rollback.yml
+  SCENARIO  site      bare hosts, site.yml, a crash, the alert, site.yml again, verify.yml, rollback.yml, uninstall.yml
             upgrade   two hosts, upgrade.yml; the second one's new hypervisor is none, so it falls back, and is told
 """
 import contextlib
@@ -74,21 +74,6 @@ class Site:
         machine = stack.enter_context(vm.Machine(self.image, self.work / name, forward=forward))
         self.machines[name] = machine
         return machine
-
-    def download(self, machine, packages):
-        """Debian's packages that the machine lacks for these, into the repository."""
-        there = set(machine.run("dpkg-query -W -f '${Package}\\n'").split())
-        listed = subprocess.run(["apt-cache", "depends", "--recurse", *(f"--no-{kind}" for kind in (
-            "recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")), *packages], check=True, capture_output=True, text=True)
-        wanted = {line.strip() for line in listed.stdout.splitlines() if line and line[0] not in " |<"} - there
-        # What a machine has another of: debconf's and usrmerge's alternatives.
-        wanted -= {name for name in wanted if name.startswith(("cdebconf", "libdebian-installer", "libnewt", "libslang", "libtextwrap", "usr"))}
-        self.downloaded.mkdir(exist_ok=True)
-        missing = [name for name in wanted if not list(self.downloaded.glob(f"{name}_*.deb"))]
-        if missing:
-            os.chmod(self.downloaded, 0o777)
-            subprocess.run(["apt-get", "-q", "download", *missing], cwd=self.downloaded, check=True, stdout=subprocess.DEVNULL)
-        return list(self.downloaded.glob("*.deb"))
 
     def write_inventory(self, port, hosts, control=None, **variables):
         def reached(name):
@@ -193,7 +178,7 @@ def site(stack, folder, build, work):
     for machine in (shop, control):
         machine.wait_until_up()
     here.install_shop(shop)
-    here.repository.put(*here.packages, *here.download(control, MONITORING_PACKAGES))
+    here.repository.put(*here.packages, *repository.download(here.downloaded, control, *MONITORING_PACKAGES))
     port = stack.enter_context(here.repository.serve())
     hook = {"name": "test", "webhook_configs": [{"url": f"http://10.0.2.2:{receiver.port}/", "send_resolved": True}]}
     here.write_inventory(port, ["shop1"], "control", **SHOP, monitoring_receivers=[hook], monitoring_default_receiver="test",
@@ -205,6 +190,11 @@ def site(stack, folder, build, work):
     require("would lose under VMSRS" in " ".join(refused.split()), "the preflight says what the host would lose")
     here.play("site.yml", "--check")
     require(shop.ssh("test -e /etc/vmsrs").returncode != 0, "check mode changes nothing")
+    step("a host whose apt is broken")
+    shop.run("echo broken >/etc/apt/sources.list.d/broken.list")
+    refused = here.play("site.yml", "--limit", "shop1", code=2)
+    require("/etc/apt/sources.list.d/broken.list" in refused, "what is broken is named")
+    shop.run("rm /etc/apt/sources.list.d/broken.list")
     here.play("site.yml")
     words = boot_words(shop)
     require(words["running"] == words["default"] and words["running"].startswith("vmsrs-"), f"VMSRS runs and is the default: {words}")
@@ -238,6 +228,13 @@ def site(stack, folder, build, work):
     require(words["running"] == "Linux alone", f"Linux alone runs: {words}")
     counts = recap(here.play("rollback.yml"))
     require(counts["shop1"]["changed"] == 0, f"a second rollback changes nothing: {counts}")
+
+    here.play("uninstall.yml", "-e", "vmsrs_purge=true")
+    for machine in (shop, control):
+        left = machine.ssh("dpkg-query -W -f '${Status} ${Package}\\n' '*vmsrs*' | grep -v 'not-installed'").stdout
+        require(left == "", f"no package is left: {left}")
+    require(shop.ssh("grep vmsrs /boot/grub/grub.cfg; ls /boot | grep vmsrs").stdout == "", "nothing of it boots")
+    here.play("uninstall.yml")
 
 
 def upgrade(stack, folder, build, work):

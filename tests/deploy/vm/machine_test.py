@@ -10,11 +10,12 @@ usage: machine_test.py FOLDER BUILD SCENARIO
             life_ovmf  the same by UEFI, without the shop
             refused    an image that GRUB does not take
             reset      one that resets the machine at once
-            hang       one that never says a word: a reset button
+            hang       one that never says a word: the watchdog of a management controller
             panic      Linux panics on VMSRS before vmsrsd is there
             dead       vmsrsd dies after it was there
             misled     vmsrsd cannot start: its configuration, and the hypervisor's hash is of another secret
             kernel     apt brings a new kernel
+            container  the book shop in podman, on the hypervisor and on vmsrs-hosted
 """
 import contextlib
 import json
@@ -109,12 +110,12 @@ def try_vmsrs(machine, *words):
     return machine.reboot()
 
 
-def wait_for_unit(machine, unit, seconds=600):
-    """Until it is active or has failed; which of both."""
+def wait_for_unit(machine, unit, states=("active", "failed"), seconds=600):
+    """Until it is in one of these states; in which."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         state = machine.ssh(f"systemctl is-active {unit}", 60).stdout.strip()
-        if state in ("active", "failed"):
+        if state in states:
             return state
         time.sleep(2)
     raise Failed(f"{unit} is {state}: {machine.ssh(f'systemctl status {unit}').stdout}")
@@ -139,6 +140,31 @@ def require_kept(machine, entry):
 def require_native(machine):
     words = status(machine)
     require(words == {"running": "Linux alone", "default": NATIVE, "next": "the default"}, f"native again: {words}")
+    # Nothing to look at: vmsrsd says so once, and is not started again and again.
+    require(wait_for_unit(machine, "vmsrsd") == "failed", "vmsrsd has ended")
+    ended = dict(line.split("=") for line in machine.run("systemctl show -p ExecMainStatus -p NRestarts vmsrsd").splitlines())
+    require(ended == {"ExecMainStatus": "4", "NRestarts": "0"}, f"it has found no hypervisor, and was left alone: {ended}")
+    told = machine.ssh("vmsrsctl status")
+    require(told.returncode == 4 and "vmsrsd" in told.stdout, f"vmsrsctl says that no daemon answers: {told}")
+
+
+def stored_crashes(machine):
+    """The identities (as text) of the crashes that vmsrsd has stored."""
+    answer = json.loads(machine.run("vmsrsctl --output json events list --type crash"))
+    return {str(event["id"]) for event in answer["events"]}
+
+
+def require_journal(machine):
+    """journald has each crash, with its fields; and vmsrsd no more rights than it should."""
+    lines = machine.run("journalctl --no-pager --output json -u vmsrsd VMSRS_EVENT_TYPE=crash").splitlines()
+    entries = [json.loads(line) for line in lines]
+    stored = stored_crashes(machine)
+    require(stored and {entry["VMSRS_EVENT_ID"] for entry in entries} == stored,
+            f"what is stored is in the journal: {stored}, {entries}")
+    for entry in entries:
+        require((entry["VMSRS_SERVER"], entry["VMSRS_FAULT"], entry["PRIORITY"]) == ("bookshop", "wild", "4"), entry)
+    exposure = machine.run("systemd-analyze security --no-pager vmsrsd").rpartition("Overall exposure level")[2]
+    require(float(exposure.split(": ")[1].split()[0]) <= 2.0, f"its exposure is at most 2.0: {exposure}")
 
 
 # Scenarios
@@ -152,11 +178,17 @@ def life(folder, build, firmware="bios", with_shop=True):
         try_vmsrs(machine)
         require_kept(machine, entry)
         step("kept")
+        crashes = set()
         if with_shop:
-            run_shop(machine, build)
+            step("the book shop, under systemd")
+            install_shop(machine, build)
+            run_shop(machine)
+            require_journal(machine)
+            crashes = stored_crashes(machine)
         step("once more, as the default")
         machine.reboot()
         require_kept(machine, entry)
+        require(stored_crashes(machine) >= crashes, "events of the boot before are still there")
         step("and natively again")
         machine.run("vmsrs-boot native")
         machine.reboot()
@@ -175,13 +207,11 @@ ExecStart=/opt/bookshop --bind 0.0.0.0 --port 7070 --catalogue /opt/catalogue.cs
 """
 
 
-def run_shop(machine, build):
-    """The book shop as a service: two of its users crash, the judge looks at what the others see."""
-    step("the book shop, under systemd")
+def install_shop(machine, build):
+    """The book shop with its catalogue in /opt, its account, its secret, and vmsrsd's configuration of it."""
     stripped = machine.folder / "bookshop"
     subprocess.run(["strip", "-o", stripped, build / "examples/bookshop/bookshop"], check=True)
     machine.copy_to(stripped, CATALOGUE, to="/opt")
-    machine.run("cat >/etc/systemd/system/bookshop.service", stdin=SHOP_UNIT)
     machine.run("""
         useradd --system shop
         (umask 077 && head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \\n' >/etc/vmsrs/bookshop.secret)
@@ -192,7 +222,12 @@ servers:
     attach_secret_file: /etc/vmsrs/bookshop.secret
 """)
     machine.run("""sed -i 's/^servers: \\[\\]$//; s/^  listen: 127.0.0.1:9470$/  listen: 0.0.0.0:9470/' /etc/vmsrs/vmsrs.yaml
-        vmsrsd --check-config --config /etc/vmsrs/vmsrs.yaml && systemctl restart vmsrsd && systemctl start bookshop""")
+        vmsrsd --check-config --config /etc/vmsrs/vmsrs.yaml && systemctl restart vmsrsd""")
+
+
+def run_shop(machine, unit=SHOP_UNIT):
+    """The book shop as a service: two of its users crash, the judge looks at what the others see."""
+    machine.run("cat >/etc/systemd/system/bookshop.service && systemctl daemon-reload && systemctl start bookshop", stdin=unit)
     # It listens (port 7070) when it is attached and has read its catalogue.
     machine.run("for i in $(seq 600); do ! grep -q ':1B9E 00000000:0000 0A' /proc/net/tcp || exit 0; sleep 0.2; done; "
                 "systemctl status bookshop; exit 1")
@@ -245,21 +280,65 @@ def broken_image(folder, name):
         else:
             make_broken_image(name, machine.folder)
             machine.copy_to(machine.folder / "vmsrs-hypervisor.elf32", to="/boot")
-        machine.run("vmsrs-boot trial")
-        before = machine.begin_restart()
-        if name == "hang":
-            end = time.monotonic() + vm.BOOT_SECONDS
-            while "H" not in machine.hypervisor_log.read_text(errors="replace").rpartition("\n")[2]:
-                require(time.monotonic() < end, "the image that hangs is started")
-                time.sleep(1)
-            step("it hangs; the reset button")
-            machine.press_reset()
-        machine.wait_for_boot(before)
+        require("nothing resets a trial that hangs" in machine.run("vmsrs-boot trial"), "there is no management controller")
+        machine.reboot()
         require_native(machine)
         require("Loading VMSRS" in machine.console(), "GRUB has tried it")
         step("Linux alone, by itself")
         machine.reboot()
         require_native(machine)
+
+
+WATCHDOG_SECONDS = 240  # from the restart: enough for shutdown and GRUB on a busy host, or it would come before the image
+
+
+def hang(folder):
+    """A host with a management controller, as servers have: its watchdog ends a trial that hangs, and no other."""
+    with installed_machine(folder, options=("-device", "ipmi-bmc-sim,id=bmc", "-device", "isa-ipmi-kcs,bmc=bmc")) as machine:
+        cloud = machine.run("uname -r").strip()
+        debian = cloud.replace("-cloud-", "-")  # the cloud kernel has no driver for it
+        source = repository.Repository(machine.folder / "repository")
+        source.put(*repository.download(folder / "downloaded", machine, f"linux-image-{debian}", "ipmitool"))
+        with source.serve() as port:
+            source.introduce(machine, port)
+            step(f"apt-get install linux-image-{debian} ipmitool")
+            machine.run(f"""echo 'linux-base linux-base/removing-running-kernel boolean false' | debconf-set-selections
+                export DEBIAN_FRONTEND=noninteractive
+                apt-get -q -y install linux-image-{debian} ipmitool && apt-get -q -y purge linux-image-{cloud}""", 1800)
+        machine.reboot()
+        entry = entry_of(machine)
+        require(entry == f"vmsrs-{debian}", f"the other kernel runs: {entry}")
+
+        def watchdog():
+            lines = machine.run("ipmitool mc watchdog get").splitlines()
+            return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+        step("a trial that is healthy")
+        require("resets the machine 900 s after" in machine.run("vmsrs-boot trial"), "the trial is guarded")
+        machine.reboot()
+        require_kept(machine, entry)
+        guard = watchdog()
+        require(guard["Watchdog Timer Use"].startswith("OS Load") and guard["Initial Countdown"].startswith("900"),
+                f"it was guarded: {guard}")
+        require(guard["Watchdog Timer Is"] == "Stopped", f"and is so no longer: {guard}")
+
+        step("one that hangs")
+        make_broken_image("hang", machine.folder)
+        machine.copy_to(machine.folder / "vmsrs-hypervisor.elf32", to="/boot")
+        machine.run(f"""mkdir -p /etc/systemd/system/vmsrs-boot-watchdog.service.d &&
+            printf '[Service]\\nEnvironment=VMSRS_WATCHDOG_SECONDS={WATCHDOG_SECONDS}\\n' \\
+              >/etc/systemd/system/vmsrs-boot-watchdog.service.d/soon.conf
+            systemctl daemon-reload; vmsrs-boot native; vmsrs-boot trial""")
+        before = machine.begin_restart()
+        end = time.monotonic() + WATCHDOG_SECONDS
+        while "H" not in machine.hypervisor_log.read_text(errors="replace").rpartition("\n")[2]:
+            require(time.monotonic() < end, "the image that hangs is started")
+            time.sleep(1)
+        step("it hangs")
+        machine.wait_for_boot(before)
+        require_native(machine)
+        require(watchdog()["Watchdog Timer Is"] == "Stopped", "Linux alone is not guarded")
+        step("Linux alone, by itself")
 
 
 def panic(folder):
@@ -318,6 +397,53 @@ def misled(folder):
     require("Linux ended before management was opened" in said, f"the hypervisor gave up: {said}")
 
 
+# A root folder of the shop, its catalogue and the libraries that it is linked with.
+MAKE_CONTAINER = """set -e
+    mkdir -p /srv/shop/{proc,sys,dev,run/vmsrs,tmp,etc/vmsrs}
+    for file in /opt/bookshop /opt/catalogue.csv $(ldd /opt/bookshop | grep -o '/[^ ]*'); do
+      mkdir -p /srv/shop$(dirname $file) && cp -L $file /srv/shop$file
+    done
+"""
+CONTAINER_UNIT = """[Unit]
+After=vmsrsd.service
+[Service]
+ExecStartPre=-/usr/bin/podman rm -f bookshop
+ExecStart=/bin/sh -c 'exec /usr/bin/podman run --rm --name bookshop --rootfs --network=host --user $$(id -u shop):$$(getent group vmsrs-servers | cut -d : -f 3) \\
+  --ulimit memlock=-1 --ulimit core=0 --volume /run/vmsrs:/run/vmsrs --volume /etc/vmsrs/bookshop.secret:/etc/vmsrs/bookshop.secret:ro MORE \\
+  /srv/shop /opt/bookshop --bind 0.0.0.0 --port 7070 --catalogue /opt/catalogue.csv --secret-file /etc/vmsrs/bookshop.secret \\
+  --order-seconds 600 --inject 1:wild:2 --inject 7:wild:2'
+"""
+
+
+def container(folder, build):
+    with installed_machine(folder, forward={"shop": 7070, "metrics": 9470}) as machine:
+        source = repository.Repository(machine.folder / "repository")
+        source.put(*(folder / "packages").glob("*.deb"), *repository.download(folder / "downloaded", machine, "podman"))
+        with source.serve() as port:
+            source.introduce(machine, port)
+            step("apt-get install podman vmsrs-hosted")
+            machine.run("DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends podman vmsrs-hosted", 1800)
+        try_vmsrs(machine)
+        require_kept(machine, entry_of(machine))
+        install_shop(machine, build)
+        machine.run(MAKE_CONTAINER)
+        step("a container with process numbers of its own is refused by name")
+        machine.run("cat >/etc/systemd/system/bookshop.service && systemctl daemon-reload && systemctl start bookshop",
+                    stdin=CONTAINER_UNIT.replace(" MORE", ""))
+        wait_for_unit(machine, "bookshop", ("failed", "inactive"))
+        said = machine.run("journalctl -b --no-pager | grep -c 'podman run --pid=host' || true")
+        require(int(said) > 0, "it says what to do: " + machine.ssh("journalctl -b --no-pager -n 40").stdout)
+        step("the book shop in a container, on the hypervisor")
+        run_shop(machine, CONTAINER_UNIT.replace("MORE", "--pid=host"))
+        step("and on vmsrs-hosted, with process numbers of its own")
+        machine.run("vmsrs-boot native")
+        machine.reboot()
+        require(wait_for_unit(machine, "vmsrsd") == "active", "vmsrsd has found vmsrs-hosted")
+        require(json.loads(machine.run("vmsrsctl --output json version"))["isolation"] == "process", "vmsrs-hosted isolates")
+        run_shop(machine, CONTAINER_UNIT.replace(" MORE", ""))
+        machine.run("vmsrsctl check")
+
+
 def kernel(folder):
     """apt brings a newer kernel: the default stays the one that was proven, until the new one is."""
     newer = folder / "newer-kernel.deb"
@@ -351,11 +477,13 @@ def kernel(folder):
 SCENARIOS = {"files": lambda folder, build: make_files(folder),
              "life": life,
              "life_ovmf": lambda folder, build: life(folder, build, "ovmf", with_shop=False),
-             **{name: lambda folder, build, name=name: broken_image(folder, name) for name in ("refused", "reset", "hang")},
+             **{name: lambda folder, build, name=name: broken_image(folder, name) for name in ("refused", "reset")},
+             "hang": lambda folder, build: hang(folder),
              "panic": lambda folder, build: panic(folder),
              "dead": lambda folder, build: dead(folder),
              "misled": lambda folder, build: misled(folder),
-             "kernel": lambda folder, build: kernel(folder)}
+             "kernel": lambda folder, build: kernel(folder),
+             "container": container}
 
 
 def main():

@@ -18,6 +18,24 @@ def build_packages(folder):
     return sorted(pathlib.Path(folder).glob("*.deb"))
 
 
+def download(folder, machine, *packages):
+    """Debian's packages of these names, and those that they depend on and the machine lacks, in this folder: all paths
+    there. As this host gets Debian's packages."""
+    there = set(machine.run("dpkg-query -W -f '${Package}\\n'").split())
+    listed = subprocess.run(["apt-cache", "depends", "--recurse", *(f"--no-{kind}" for kind in (
+        "recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")), *packages], check=True, capture_output=True, text=True)
+    wanted = {line.strip() for line in listed.stdout.splitlines() if line and line[0] not in " |<"} - there
+    # What a machine has another of: debconf's and usrmerge's alternatives.
+    wanted -= {name for name in wanted if name.startswith(("cdebconf", "libdebian-installer", "libnewt", "libslang", "libtextwrap", "usr"))}
+    folder = pathlib.Path(folder)
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o777)  # apt's own account downloads
+    missing = [name for name in wanted if not list(folder.glob(f"{name}_*.deb"))]
+    if missing:
+        subprocess.run(["apt-get", "-q", "download", *missing], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    return list(folder.glob("*.deb"))
+
+
 def renumbered(package, folder, version, changes=()):
     """The same package under another version, for upgrades; its path. `changes`: pairs of a path in the package and a
     function from its old bytes to new ones."""

@@ -7,7 +7,6 @@ ends it on Ctrl-C. IMAGE is what make-image.sh made, or another machine's disk.q
 """
 import base64
 import contextlib
-import json
 import os
 import pathlib
 import shlex
@@ -85,7 +84,6 @@ class Machine:
         command = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=single", "-cpu", self.cpu,
                    "-smp", self.cpus, "-m", self.memory, "-nodefaults", "-display", "none",
                    "-serial", f"file:{self.console_log}", "-debugcon", f"file:{self.hypervisor_log}",
-                   "-qmp", f"unix:{self.folder / 'monitor'},server=on,wait=off",
                    "-drive", f"file={self.disk},if=none,id=disk,cache=unsafe", "-device", "amd-iommu",
                    "-device", "virtio-blk-pci,drive=disk,disable-legacy=on,iommu_platform=on,bootindex=1",
                    "-netdev", f"user,id=net{forwards}",
@@ -115,26 +113,6 @@ class Machine:
             self.process.send_signal(signal.SIGKILL)
         if self.process is not None:
             self.process.wait()
-
-    def monitor(self, command, **arguments):
-        """QEMU's answer to a command of its monitor (QMP)."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(60)
-            connection.connect(str(self.folder / "monitor"))
-            with connection.makefile("rw") as stream:
-                stream.readline()
-                for name, values in (("qmp_capabilities", {}), (command, arguments)):
-                    stream.write(json.dumps({"execute": name, "arguments": values}) + "\n")
-                    stream.flush()
-                    answer = json.loads(stream.readline())
-                    while "event" in answer:
-                        answer = json.loads(stream.readline())
-        if "error" in answer:
-            raise MachineError(f"{command}: {answer['error']['desc']}")
-        return answer["return"]
-
-    def press_reset(self):
-        self.monitor("system_reset")
 
     def fail(self, what):
         with contextlib.suppress(OSError):
