@@ -55,7 +55,7 @@ class Program {
 [[nodiscard]] Finished run(std::vector<std::string> words,
                            std::vector<std::string> environment = {});
 
-// Calls `condition` until it is true, at most ten seconds.
+// Calls `condition` until it is true, at most a minute.
 template <typename Condition>
 bool eventually(Condition condition);
 
@@ -68,7 +68,7 @@ bool eventually(Condition condition);
 
 template <typename Condition>
 bool vmsrs::test::eventually(Condition condition) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
   while (!condition()) {
     if (std::chrono::steady_clock::now() > deadline) return false;
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
