@@ -114,11 +114,12 @@ check "the secret: 64 digits, 0600, root's" in_shell '[ "$(stat -c "%a %U %s" /e
 hash=$(python3 -c 'import hashlib, sys; print(hashlib.sha256(bytes.fromhex(open(sys.argv[1]).read())).hexdigest())' "$root/etc/vmsrs/management.secret")
 check "its hash, for engines" test "$hash" = "$(cat "$root/etc/vmsrs/management.sha256")"
 check "units are enabled" in_shell 'systemctl is-enabled vmsrsd.service vmsrs-hosted.socket vmsrs-announce-reset.service vmsrs-boot-confirm.service vmsrs-boot-watchdog.service run-vmsrs-windows.mount'
-check "units are sound" in_shell 'systemd-analyze verify --man=no /lib/systemd/system/{vmsrsd,vmsrs-hosted,vmsrs-announce-reset,vmsrs-boot-confirm,vmsrs-boot-watchdog}.service /lib/systemd/system/vmsrs-hosted.socket /lib/systemd/system/run-vmsrs-windows.mount'
+check "units are sound" in_shell 'systemd-analyze verify --man=no /lib/systemd/system/{vmsrsd,vmsrs-hosted,vmsrs-announce-reset,vmsrs-boot-confirm,vmsrs-boot-watchdog,vmsrs-bookshop}.service /lib/systemd/system/vmsrs-hosted.socket /lib/systemd/system/run-vmsrs-windows.mount'
 check "windows for the group of servers" in_shell '[ "$(debugfs -R "stat server-15" /boot/vmsrs-windows.img 2>/dev/null | sed -n "s/.*Group: *\([0-9]*\) .*/\1/p")" = "$(getent group vmsrs-servers | cut -d: -f3)" ]'
 check "a multiboot 2 image" in_shell 'grub-file --is-x86-multiboot2 /boot/vmsrs-hypervisor.elf32'
 check "completions, pages" in_shell 'bash -n /usr/share/bash-completion/completions/vmsrsctl && [ -s /usr/share/zsh/vendor-completions/_vmsrsctl ] && ls /usr/share/man/man1/vmsrsctl.1.gz /usr/share/man/man8/vmsrs-boot.8.gz'
 check "rules of Prometheus" in_shell '[ -n "$(ls /usr/share/vmsrs-monitoring/rules/*.yaml)" ]'
+check "the shop to try it with is not started by itself" in_shell '/usr/lib/vmsrs/bookshop --help && [ -s /usr/share/vmsrs/catalogue.csv ] && ! systemctl is-enabled vmsrs-bookshop.service'
 check "vmsrs-run finds its library" in_shell 'vmsrs-run --help'
 
 say "vmsrsd of the package, on vmsrs-hosted of the package, each under its account"

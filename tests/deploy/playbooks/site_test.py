@@ -7,7 +7,7 @@ usage: site_test.py FOLDER BUILD SCENARIO
   FOLDER    what takes long is made there once: image, packages
   BUILD     folder of a build, for the book shop and vmsrsctl
   SCENARIO  site      bare hosts, site.yml, a crash, the alert, site.yml again, verify.yml, rollback.yml, uninstall.yml
-            upgrade   two hosts, upgrade.yml; the second one's new hypervisor is none, so it falls back, and is told
+            upgrade   two hosts, upgrade.yml; then the newer hypervisor is none: the first host falls back, the second stays
 """
 import contextlib
 import http.server

@@ -16,6 +16,7 @@ usage: machine_test.py FOLDER BUILD SCENARIO
             misled     vmsrsd cannot start: its configuration, and the hypervisor's hash is of another secret
             kernel     apt brings a new kernel
             container  the book shop in podman, on the hypervisor and on vmsrs-hosted
+            by_hand    docs/install.md to the letter, on a host without anything: from nothing to the first alert
 """
 import contextlib
 import json
@@ -25,12 +26,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import repository
 import vm
 
 TREE = pathlib.Path(__file__).resolve().parents[3]
+PAGE = TREE / "docs/install.md"
 CATALOGUE = TREE / "examples/bookshop/data/catalogue.csv"
 NATIVE = "the first entry: Linux alone"
 
@@ -474,6 +477,100 @@ def kernel(folder):
         require(entry_of(machine) == new, "the fallback is the new kernel, alone")
 
 
+class Operator:
+    """Who types what a page says into root's shell, which stays open until the machine restarts."""
+
+    def __init__(self, machine):
+        self.machine, self.shell, self.begun = machine, None, time.monotonic()
+
+    def type(self, line, seconds=1800):
+        """What the line prints; it must succeed."""
+        print(f"{(time.monotonic() - self.begun) / 60:5.1f} min # {line}", flush=True)
+        if line == "systemctl reboot":
+            self.shell.kill()
+            self.shell = None
+            return self.machine.reboot()
+        if self.shell is None:
+            self.shell = subprocess.Popen(
+                ["ssh", *self.machine.ssh_options(), "-p", str(self.machine.ports["ssh"]), "root@127.0.0.1",
+                 "cd /root/packages && export DEBIAN_FRONTEND=noninteractive && exec bash"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1)
+        late = threading.Timer(seconds, self.shell.kill)
+        late.start()
+        # What a line starts in the background or asks shall not read the next line.
+        self.shell.stdin.write(f"{{ {line}\n}} </dev/null; echo =ended= $?\n")
+        said = []
+        for answer in self.shell.stdout:
+            before, mark, code = answer.partition("=ended= ")
+            said.append(before)
+            if mark:
+                break
+        late.cancel()
+        text = "".join(said)
+        print(text, flush=True)
+        require(mark and code.strip() == "0", f"`{line}` ended with {code.strip() if mark else 'the connection'}")
+        return text
+
+
+def commands_of(page, heading):
+    """The commands below a heading, here documents with what is in them."""
+    part = page.partition(f"\n{heading}\n")[2].partition("\n## ")[0]
+    commands = []
+    for block in part.split("\n```\n")[1::2]:
+        end = None
+        for line in block.splitlines():
+            line = line if end else line.split(" # ")[0].rstrip()
+            if end:
+                commands[-1] += "\n" + line
+                end = None if line == end else end
+            elif line:
+                commands.append(line)
+                end = line.partition("<<'")[2].rstrip("'") or None
+    return commands
+
+
+def by_hand(folder):
+    page = "\n" + PAGE.read_text()
+    install = [line for line in commands_of(page, "# Installing by packages") if line.startswith("apt-get install ./")]
+    boot, alert = commands_of(page, "## The first boot"), commands_of(page, "## The first crash, and its alert")
+    require(len(install) == 1 and len(boot) >= 3 and len(alert) >= 12, f"the page's commands are found: {install} {boot} {alert}")
+    image, packages = vm.make_image(folder), repository.build_packages(folder / "packages")
+    with tempfile.TemporaryDirectory(dir=folder, prefix="machine.") as own, vm.Machine(image, own) as machine:
+        machine.wait_until_up()
+        machine.copy_to(*packages, to="/root/packages")
+        mirror = repository.Repository(machine.folder / "repository")
+        mirror.put(*repository.download(folder / "downloaded", machine, "prometheus", "prometheus-alertmanager"))
+        with mirror.serve() as port:
+            mirror.introduce(machine, port)
+            machine.run("""echo 'APT::Get::Assume-Yes "true";' >/etc/apt/apt.conf.d/yes""")  # what apt asks
+            operator = Operator(machine)
+            for line in install + boot:
+                operator.type(line)
+            require_kept(machine, entry_of(machine))
+            query, fired = next(line for line in alert if line.startswith("amtool")), None
+            for line in alert:
+                said = operator.type(line)
+                awaited = {"vmsrsctl users list --crashed": "bookshop", query: "VmsrsSuppressionTooLong"}.get(line, "")
+                end = time.monotonic() + 900
+                while awaited not in said:
+                    require(time.monotonic() < end, f"{awaited} is there")
+                    time.sleep(5)
+                    said = operator.type(line)
+                fired = time.monotonic() if line == query else fired
+                if line.startswith("printf 'CHECKOUT"):
+                    require("FAILED" in said, f"the user is told: {said}")
+                if line.startswith("vmsrsctl events"):
+                    require("crash" in said, f"the crash is an event: {said}")
+            step("the alert resolves")
+            end = time.monotonic() + 900
+            while "VmsrsSuppression" in operator.type(query):
+                require(time.monotonic() < end, "the alert resolves")
+                time.sleep(5)
+            minutes = (fired - operator.begun) / 60
+            step(f"from nothing to the first alert: {minutes:.1f} minutes")
+            require(minutes < 30, "under 30 minutes")
+
+
 SCENARIOS = {"files": lambda folder, build: make_files(folder),
              "life": life,
              "life_ovmf": lambda folder, build: life(folder, build, "ovmf", with_shop=False),
@@ -483,7 +580,8 @@ SCENARIOS = {"files": lambda folder, build: make_files(folder),
              "dead": lambda folder, build: dead(folder),
              "misled": lambda folder, build: misled(folder),
              "kernel": lambda folder, build: kernel(folder),
-             "container": container}
+             "container": container,
+             "by_hand": lambda folder, build: by_hand(folder)}
 
 
 def main():
