@@ -7,7 +7,7 @@ usage: site_test.py FOLDER BUILD SCENARIO
   FOLDER    what takes long is made there once: image, packages
   BUILD     folder of a build, for the book shop and vmsrsctl
   SCENARIO  site      bare hosts, site.yml, a crash, the alert, site.yml again, verify.yml, rollback.yml, uninstall.yml
-            upgrade   two hosts, upgrade.yml; then the newer hypervisor is none: the first host falls back, the second stays
+            upgrade   two hosts, one started by UEFI, upgrade.yml; then the newer hypervisor is none: the first host falls back, the second stays
 """
 import contextlib
 import http.server
@@ -70,8 +70,8 @@ class Site:
         self.downloaded = folder / "downloaded"
         self.machines = {}
 
-    def machine(self, stack, name, **forward):
-        machine = stack.enter_context(vm.Machine(self.image, self.work / name, forward=forward))
+    def machine(self, stack, name, firmware="bios", **forward):
+        machine = stack.enter_context(vm.Machine(self.image, self.work / name, firmware=firmware, forward=forward))
         self.machines[name] = machine
         return machine
 
@@ -240,8 +240,8 @@ def site(stack, folder, build, work):
 def upgrade(stack, folder, build, work):
     here = Site(folder, build, work)
     names = ["shop1", "shop2"]
-    for name in names:
-        here.machine(stack, name, api=9471, metrics=9470)
+    for name, firmware in zip(names, ("bios", "ovmf")):
+        here.machine(stack, name, firmware, api=9471, metrics=9470)
     step("two bare hosts start")
     for machine in here.machines.values():
         machine.wait_until_up()
