@@ -426,6 +426,7 @@ def container(folder, build):
             source.introduce(machine, port)
             step("apt-get install podman vmsrs-hosted")
             machine.run("DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends podman vmsrs-hosted", 1800)
+        require(wait_for_unit(machine, "vmsrsd") == "active", "vmsrsd runs as soon as there is a vmsrs-hosted")
         try_vmsrs(machine)
         require_kept(machine, entry_of(machine))
         install_shop(machine, build)
@@ -545,7 +546,8 @@ def by_hand(folder):
             machine.run("""echo 'APT::Get::Assume-Yes "true";' >/etc/apt/apt.conf.d/yes""")  # what apt asks
             operator = Operator(machine)
             for line in install + boot:
-                operator.type(line)
+                said = operator.type(line)
+                require(line not in install or "there is no hypervisor below this Linux ('vmsrs-boot trial'" in said, f"apt says what is next: {said}")
             require_kept(machine, entry_of(machine))
             query, fired = next(line for line in alert if line.startswith("amtool")), None
             for line in alert:
