@@ -7,7 +7,8 @@ usage: site_test.py FOLDER BUILD SCENARIO
   FOLDER    what takes long is made there once: image, packages
   BUILD     folder of a build, for the book shop and vmsrsctl
   SCENARIO  site      bare hosts, site.yml, a crash, the alert, site.yml again, verify.yml, rollback.yml, uninstall.yml
-            upgrade   two hosts, one started by UEFI, upgrade.yml; then the newer hypervisor is none: the first host falls back, the second stays
+            upgrade   two hosts, one started by UEFI: a full disk; upgrade.yml, in the middle of which the second loses its
+                      power; once more; then the newer hypervisor is none: the first host falls back, the second stays
 """
 import contextlib
 import http.server
@@ -250,6 +251,13 @@ def upgrade(stack, folder, build, work):
     drained = work / "drain.yml"
     drained.write_text("- name: Take the load away\n  ansible.builtin.shell: date >>/root/drained\n  changed_when: true\n")
     here.write_inventory(port, names, vmsrs_drain_tasks=str(drained))
+    step("a host whose disk is full")
+    shop1, shop2 = (here.machines[name] for name in names)
+    shop1.run("fallocate -l $(($(df --output=avail -B1 /var | tail -n 1) - 60000000)) /var/filler")
+    refused = here.play("site.yml", "--limit", "shop1", code=2)
+    require("MiB free, 128 are needed" in refused, "what is missing is told")
+    require(shop1.ssh("test -e /etc/vmsrs").returncode != 0, "nothing was changed")
+    shop1.run("rm /var/filler")
     here.play("site.yml")
 
     def version_of(name):
@@ -258,9 +266,19 @@ def upgrade(stack, folder, build, work):
     ours = [package for package in here.packages if package.name.startswith(("vmsrsd_", "vmsrsctl_", "vmsrs-hypervisor_"))]
     newer = f"{old}+good"
     here.repository.put(*(repository.renumbered(package, work, newer) for package in ours))
+    step("an upgrade in the middle of which the second host loses its power")
+    cut = threading.Thread(target=lambda: (wait_until("the first host is drained", lambda: shop1.ssh("test -e /root/drained").returncode == 0, 7200), shop2.kill()))
+    cut.start()
+    said = here.play("upgrade.yml", code=4)
+    cut.join()
+    require(recap(said)["shop2"]["unreachable"] == 1 and version_of("shop1") == newer, "the first host was upgraded, the second one is gone")
+    shop2.start()
+    shop2.wait_until_up()
+    require(version_of("shop2") == old and boot_words(shop2)["running"].startswith("vmsrs-"), "it is protected again, as it was")
     here.play("upgrade.yml")
     require([version_of(name) for name in names] == [newer, newer], "both have the newer version")
-    require(all(here.machines[name].run("wc -l </root/drained").strip() == "1" for name in names), "each was drained once")
+    drained = [machine.run("wc -l </root/drained").strip() for machine in (shop1, shop2)]
+    require(drained == ["2", "1"], f"each was drained in each run that came to it: {drained}")
 
     step("an upgrade whose hypervisor is none")
     bad = f"{old}+worse"
@@ -269,8 +287,8 @@ def upgrade(stack, folder, build, work):
     said = " ".join(here.play("upgrade.yml", code=2).split())
     require("shop1" in said and ("no entry of VMSRS" in said or "the trial of VMSRS has failed" in said), "the first host's failure is told")
     require(version_of("shop2") == newer, "the second host was not touched")
-    require(here.machines["shop2"].run("wc -l </root/drained").strip() == "1", "and not drained")
-    require(boot_words(here.machines["shop2"])["running"].startswith("vmsrs-"), "and is protected")
+    require(shop2.run("wc -l </root/drained").strip() == "1", "and not drained")
+    require(boot_words(shop2)["running"].startswith("vmsrs-"), "and is protected")
 
 
 def main():
