@@ -75,11 +75,11 @@ main() {
       local code=0
       run_tests dev -L '^nightly$' || code=1
       build asan
-      run_tests asan -L '^(abi|engine|library|hosted|ops)$' || code=1
+      run_tests asan -LE '^nightly$' -L '^(abi|engine|library|hosted|ops)$' || code=1
       # ThreadSanitizer takes signals into its own hands: no test whose users really fault. Of vmsrsctl, a process
       # between two threads of the test, it knows no order.
       build tsan
-      run_tests tsan -L '^(abi|engine|hosted|ops)$' -E '^(hosted\.(library|killed|scenario)|ops\.vmsrsctl)' || code=1
+      run_tests tsan -LE '^nightly$' -L '^(abi|engine|hosted|ops)$' -E '^(hosted\.(library|killed|scenario)|ops\.vmsrsctl)' || code=1
       return $code
       ;;
     *) run_tests dev -L "^$what\$" ;;
