@@ -232,7 +232,7 @@ def site(stack, folder, build, work):
 
     here.play("uninstall.yml", "-e", "vmsrs_purge=true")
     for machine in (shop, control):
-        left = machine.ssh("dpkg-query -W -f '${Status} ${Package}\\n' '*vmsrs*' | grep -v 'not-installed'").stdout
+        left = machine.ssh("dpkg-query -W -f '${Status} ${Package}\\n' '*vmsrs*' 2>/dev/null | grep -v 'not-installed'").stdout
         require(left == "", f"no package is left: {left}")
     require(shop.ssh("grep vmsrs /boot/grub/grub.cfg; ls /boot | grep vmsrs").stdout == "", "nothing of it boots")
     here.play("uninstall.yml")
