@@ -90,6 +90,13 @@ class Boot(Case):
         (self.site.folder / "bin/vmsrs-boot").unlink()
         self.assertEqual(self.read(), {"installed": "no"})
 
+    def test_back_to_linux_alone_where_there_is_nothing_else(self):
+        (self.site.folder / "bin/vmsrs-boot").unlink()
+        self.site.inventory({"bare": {}})
+        done = self.site.role("hypervisor", tasks_from="native")
+        self.succeed(done)
+        self.assertEqual(recap(done.stdout)["bare"]["changed"], 0)
+
     def test_the_newest_kernel_unless_another_is_proven(self):
         self.assertEqual(self.read()["entry"], "vmsrs-6.2")
         self.state(running="vmsrs-6.1", default="vmsrs-6.1", next="the default")
