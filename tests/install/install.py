@@ -18,6 +18,8 @@ COMPONENTS = ("library", "tools", "development", "documentation", "guide", "daem
 # Of tools, all but its pages. library is the shared library alone.
 TOOLS = {"lib/vmsrs/libvmsrs-preload.so", "bin/vmsrs-run", "bin/vmsrs-study", "lib/vmsrs-study/vmsrs-study",
            "lib/vmsrs-study/tracer.so", "lib/vmsrs-study/allocation_calls.so",
+           "lib/vmsrs/bookshop", "share/vmsrs/catalogue.csv", "lib/systemd/system/vmsrs-bookshop.service",
+           "lib/sysusers.d/vmsrs-tools.conf",
            *(f"lib/vmsrs-study/vmsrs_study/{name}.py"
              for name in ("__init__", "command", "elf", "objects", "plots", "report", "trace"))}
 
