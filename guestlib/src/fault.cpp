@@ -12,6 +12,7 @@
 #include "bounds.hpp"
 #include "containment.hpp"
 #include "control.hpp"
+#include "default_action.hpp"
 #include "dump.hpp"
 #include "error.hpp"
 #include "guest_call.hpp"
@@ -31,6 +32,7 @@ constexpr std::uint64_t kNullBytes = 64 * 1024;
 constexpr std::uint64_t kStackReach = 64 * 1024;  // of an access that may be a stack overflow
 constexpr std::uint64_t kRedZone = 128;           // below the stack pointer (System V ABI, 3.2.2)
 constexpr std::uint64_t kStackReserve = 24 * 1024;
+constexpr std::uint64_t kStackEnd = 8 * 1024;
 constexpr greg_t kGeneralProtection = 13;
 
 std::uint64_t distance(std::uint64_t a, std::uint64_t b) { return a > b ? a - b : b - a; }
@@ -83,12 +85,12 @@ vmsrs_fault_kind kind_of(int signal, const siginfo_t& info, const ucontext_t& co
 
 // Faults of the handler itself (a callback's, say) nest on the alternate stack: is there room for
 // one more? The kernel says where that stack is, so nothing that a user can damage decides.
-bool stack_is_short(const ucontext_t& context) {
+bool stack_is_short(const ucontext_t& context, std::uint64_t reserve = kStackReserve) {
   const auto here = reinterpret_cast<std::uint64_t>(__builtin_frame_address(0));
   const auto bottom = reinterpret_cast<std::uint64_t>(context.uc_stack.ss_sp);
   if (context.uc_stack.ss_size == 0 || here < bottom || here - bottom >= context.uc_stack.ss_size)
     return false;  // not on it
-  return here - bottom < kStackReserve;
+  return here - bottom < reserve;
 }
 
 // Of a user that has crashed already what comes is contained to its end.
@@ -105,8 +107,11 @@ bool has_no_user() {
 }  // namespace
 
 void on_fault(int signal, siginfo_t* info, void* ucontext) {
-  const int saved_errno = errno;
   auto& context = *static_cast<ucontext_t*>(ucontext);
+  // Whoever has lost its thread pointer faults in the next line, and again. It has to end here:
+  // once such frames have left the alternate stack Linux begins at its top anew, for ever.
+  if (stack_is_short(context, kStackEnd)) return set_default(signal);
+  const int saved_errno = errno;
   forbid_stores(strict_key());  // Linux lets a handler do less still
   const KeyFault key_fault = meet_key_fault(signal, *info, context);
   if (key_fault == KeyFault::kLoad || take_step(signal, *info, context)) {
