@@ -11,6 +11,7 @@ Exit code 77: git does not know the earlier tree (a shallow clone).
 import itertools
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -59,10 +60,10 @@ def mixture(folder, builds):
     """A folder that looks like a build, with each part of the build that `builds` names for it."""
     for part, files in PARTS.items():
         for file in files:
-            link = folder / file
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.unlink(missing_ok=True)
-            link.symlink_to(builds[part] / file)
+            copy = folder / file
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.unlink(missing_ok=True)
+            shutil.copy2(builds[part] / file, copy)
     source = folder / "nothing-to-build"
     source.mkdir(exist_ok=True)
     (source / "CMakeLists.txt").write_text(NOTHING_TO_BUILD)
