@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -20,6 +21,19 @@ inline void set_default(int signal) {
 inline void send_to_self(int signal) {
   const long process = vmsrs_gate_call(SYS_getpid), thread = vmsrs_gate_call(SYS_gettid);
   vmsrs_gate_call(SYS_tgkill, process, thread, static_cast<long>(signal));
+}
+
+// A signal of the processor, which comes again as its instruction is repeated: not that of a trap
+// (which is done), nor that of a system call that a filter caught.
+inline bool comes_again(int signal, const siginfo_t& info) {
+  return info.si_code > 0 && signal != SIGSYS && signal != SIGTRAP;
+}
+
+// A default action that ends the process is let happen at the faulting instruction itself, so that
+// the core shows it.
+inline void take_default(int signal, const siginfo_t& info) {
+  set_default(signal);
+  if (!comes_again(signal, info)) send_to_self(signal);
 }
 
 }  // namespace vmsrs::guest

@@ -110,7 +110,7 @@ void on_fault(int signal, siginfo_t* info, void* ucontext) {
   auto& context = *static_cast<ucontext_t*>(ucontext);
   // Whoever has lost its thread pointer faults in the next line, and again. It has to end here:
   // once such frames have left the alternate stack Linux begins at its top anew, for ever.
-  if (stack_is_short(context, kStackEnd)) return set_default(signal);
+  if (stack_is_short(context, kStackEnd)) return take_default(signal, *info);
   const int saved_errno = errno;
   forbid_stores(strict_key());  // Linux lets a handler do less still
   const KeyFault key_fault = meet_key_fault(signal, *info, context);

@@ -54,13 +54,6 @@ void install(int signal, const struct sigaction& programs) {
   kernel_sigaction(signal, &action, nullptr);
 }
 
-// A default action that ends the process is let happen at the faulting instruction itself, so that
-// the core shows it.
-void take_default(int signal, bool comes_again) {
-  set_default(signal);
-  if (!comes_again) send_to_self(signal);
-}
-
 }  // namespace
 
 void chain(int signal, siginfo_t* info, void* ucontext) {
@@ -68,11 +61,9 @@ void chain(int signal, siginfo_t* info, void* ucontext) {
   const struct sigaction action = page.value.of[index];
   // (A call that a filter caught is not.)
   const bool from_processor = info->si_code > 0 && signal != SIGSYS;
-  // When the instruction is repeated; that of a trap is done.
-  const bool comes_again = from_processor && signal != SIGTRAP;
   if (!is_function(action)) {
     if (action.sa_handler == SIG_IGN && !from_processor) return;
-    return take_default(signal, comes_again);
+    return take_default(signal, *info);
   }
   if ((action.sa_flags & static_cast<int>(SA_RESETHAND)) != 0) {
     Writing writing(page, page_lock);
@@ -84,7 +75,7 @@ void chain(int signal, siginfo_t* info, void* ucontext) {
   pthread_sigmask(SIG_BLOCK, &mask, nullptr);  // the return from our own handler undoes it
   if ((action.sa_flags & SA_ONSTACK) == 0 &&
       !redeliver_below(action, signal, *info, *static_cast<ucontext_t*>(ucontext)))
-    return take_default(signal, comes_again);  // the stack is not there: so does the kernel
+    return take_default(signal, *info);  // the stack is not there: so does the kernel
   if ((action.sa_flags & SA_SIGINFO) != 0)
     action.sa_sigaction(signal, info, ucontext);
   else

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <alloca.h>
+#include <asm/prctl.h>
 #include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
@@ -21,6 +25,38 @@ void fault(std::uint64_t* wild) { *static_cast<volatile std::uint64_t*>(wild) = 
 void exit_with_42(int) { _exit(42); }
 void exit_with_43(int, siginfo_t* info, void* context) {
   _exit(info != nullptr && info->si_addr == nullptr && context != nullptr ? 43 : 1);
+}
+
+// What runs next in this thread and has a variable of its own faults, the handler of that fault
+// too.
+void lose_thread_pointer() {
+  syscall(SYS_arch_prctl, ARCH_SET_FS, 0);
+  asm volatile("mov %%fs:0, %%rax" : : : "rax", "memory");
+}
+
+// On the alternate stack, down to what its last frame needs.
+void raise_at_the_end_of_the_stack(int) {
+  stack_t stack{};
+  sigaltstack(nullptr, &stack);
+  auto* here = static_cast<char*>(__builtin_frame_address(0));
+  auto* const used = static_cast<char*>(
+      alloca(static_cast<std::size_t>(here - static_cast<char*>(stack.ss_sp)) - 7 * 1024));
+  asm volatile("" : : "r"(used) : "memory");
+  raise(SIGBUS);
+  _exit(1);
+}
+
+// An alternate stack of so many bytes above a page that is no memory.
+void use_alternate_stack(std::size_t bytes) {
+  constexpr std::size_t kGuardBytes = 4096, kPages = 128 * 1024;
+  auto* memory = static_cast<char*>(mmap(nullptr, kGuardBytes + kPages, PROT_READ | PROT_WRITE,
+                                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  stack_t stack{};
+  stack.ss_sp = memory + kGuardBytes;
+  stack.ss_size = bytes;
+  if (bytes > kPages || memory == MAP_FAILED || mprotect(memory, kGuardBytes, PROT_NONE) != 0 ||
+      sigaltstack(&stack, nullptr) != 0)
+    _exit(1);
 }
 
 }  // namespace
@@ -54,6 +90,31 @@ BOOST_AUTO_TEST_CASE(dies_with_the_right_signal) {
                       }).join();
                     })),
                     SIGSEGV);
+}
+
+// Each fault's handler faults. Where the frames reach the end of the alternate stack depends on its
+// size: all within a page, so that each way to leave it has its turn.
+BOOST_AUTO_TEST_CASE(dies_without_its_thread_pointer) {
+  for (std::size_t more = 0; more < 4096; more += 64)
+    BOOST_REQUIRE_EQUAL(signal_of(status_of_child([&] {
+                          use_alternate_stack(64 * 1024 + more);
+                          alarm(5);
+                          lose_thread_pointer();
+                        })),
+                        SIGSEGV);
+}
+
+// No instruction sends it again.
+BOOST_AUTO_TEST_CASE(dies_of_a_signal_that_is_raised_where_the_stack_ends) {
+  BOOST_CHECK_EQUAL(signal_of(status_of_child([] {
+                      use_alternate_stack(64 * 1024);
+                      struct sigaction action {};
+                      action.sa_handler = raise_at_the_end_of_the_stack;
+                      action.sa_flags = SA_ONSTACK;
+                      sigaction(SIGUSR1, &action, nullptr);
+                      raise(SIGUSR1);
+                    })),
+                    SIGBUS);
 }
 
 BOOST_AUTO_TEST_CASE(abort_without_a_user) {
