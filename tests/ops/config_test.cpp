@@ -111,6 +111,8 @@ const Case kBroken[] = {
      "3: servers[0].attach_secret_sha256: expected 64 hexadecimal digits, found \"abc\""},
     {"servers:\n  - name: shop\n    account: nobody-here\n    attach_secret_sha256: HASH\n",
      "3: servers[0].account: expected an account of this host, found \"nobody-here\""},
+    {"servers:\n  - name: shop\n    account: 4294967295\n    attach_secret_sha256: HASH\n",
+     "3: servers[0].account: expected an account of this host, found \"4294967295\""},
     {"servers:\n  - name: shop\n    attach_secret_sha256: HASH\n    users: many\n",
      "4: servers[0].users: expected a whole number from 1 to 1024, found \"many\""},
     {"servers:\n  - name: shop\n    attach_secret_sha256: HASH\n    users: 1025\n",

@@ -3,8 +3,10 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdlib>
 #include <set>
+#include <system_error>
 #include <vector>
 
 #include "channel/names.hpp"
@@ -34,10 +36,10 @@ std::string name_of(const Value& value) {
 Account account_of(const Value& value) {
   const std::string expected = "an account of this host";
   const std::string text = value.text(expected);
-  const bool number =
-      !text.empty() && text.size() <= 9 &&
-      std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
-  if (number) return {text, static_cast<uid_t>(std::stoul(text))};
+  uid_t id = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+  if (error == std::errc{} && end == text.data() + text.size() && id != static_cast<uid_t>(-1))
+    return {text, id};
   passwd entry{};
   passwd* found = nullptr;
   std::vector<char> buffer(1 << 16);
