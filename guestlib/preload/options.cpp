@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdint>
@@ -97,7 +98,7 @@ constexpr const char* kVariables[] = {
     "VMSRS_CHILDREN",       "VMSRS_UNPROTECTED",          "VMSRS_REPORT",
     "VMSRS_REGION_BYTES",   "VMSRS_CONTAINMENT",          "VMSRS_FAULT_LIMIT",
     "VMSRS_CRASH_LIMIT",    "VMSRS_SUPPRESSION_LIMIT_MS", "VMSRS_SITE_CRASH_LIMIT",
-    "VMSRS_CRASH_WINDOW_S", "VMSRS_WINDOWS_DIRECTORY"};
+    "VMSRS_CRASH_WINDOW_S", "VMSRS_WINDOWS_DIRECTORY",    "VMSRS_PROGRAM"};
 
 bool names(const char* entry, const char* variable) {
   const std::size_t length = strlen(variable);
@@ -130,6 +131,18 @@ void leave_list(char* list) {
 }  // namespace
 
 void refuse() { _exit(kCannot); }
+
+bool is_program() {
+  constexpr const char* kVariable = "VMSRS_PROGRAM";
+  const char* const file = getenv(kVariable);
+  if (file == nullptr) return true;
+  if (*file != '/') wrong(kVariable, file, "a file's name from the root on");
+  struct stat wanted {
+  }, running{};
+  if (stat(file, &wanted) != 0) wrong(kVariable, file, "a program that is there");
+  return stat("/proc/self/exe", &running) == 0 && running.st_dev == wanted.st_dev &&
+         running.st_ino == wanted.st_ino;
+}
 
 bool read_options(Options& options) {
   options = {};

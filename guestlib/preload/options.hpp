@@ -36,6 +36,10 @@ struct Options {
   std::size_t region_bytes[kMostRegions];
 };
 
+// Whether this process is the one to protect: it runs the program that the environment names, or
+// none is named. Ends the process, with a message, if there is no such program.
+bool is_program();
+
 // False: there is no VMSRS_SERVER. Ends the process, with a message, if something is wrong with
 // what is there.
 bool read_options(Options& options);

@@ -28,6 +28,8 @@ constexpr const char* kUsage =
     "  --secret-file FILE       the server's secret, readable by its account alone\n"
     "  --users POLICY           what is a user: threads, requests, events or none\n"
     "  --children WHICH         other processes: none (the default), forked or all\n"
+    "  --program FILE           the program to protect, where PROGRAM is a script that executes "
+    "it\n"
     "  --unprotected WHAT       if there is no platform: refuse (the default) or run\n"
     "  --region-bytes N[,N...]  the program's allocation of N bytes becomes a region, which only\n"
     "                           the C library's memory functions can write to\n"
@@ -50,6 +52,7 @@ constexpr Option kOptions[] = {{"--server", "VMSRS_SERVER", true},
                                {"--secret-file", "VMSRS_SECRET_FILE", true},
                                {"--users", "VMSRS_USERS", true},
                                {"--children", "VMSRS_CHILDREN"},
+                               {"--program", "VMSRS_PROGRAM"},
                                {"--unprotected", "VMSRS_UNPROTECTED"},
                                {"--report", "VMSRS_REPORT"},
                                {"--region-bytes", "VMSRS_REGION_BYTES"},

@@ -53,6 +53,7 @@ void begin_child() {
 }
 
 [[gnu::constructor(101)]] void start() {
+  if (!is_program()) return;  // it will be executed, with this environment
   if (!read_options(options)) {
     dprintf(STDERR_FILENO, "vmsrs: VMSRS_SERVER is not set: unprotected (see vmsrs-run(1))\n");
     return;

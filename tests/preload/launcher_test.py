@@ -104,6 +104,27 @@ def children(bench: Bench) -> list[str]:
     return complaints
 
 
+def programs(bench: Bench) -> list[str]:
+    """A script executes the program: that alone is protected."""
+    script = bench.folder / "script"
+    script.write_text(f'#!/bin/sh\n{PYTHON} -c "$1" && echo script && exec {PYTHON} -c "$1"\n', encoding="ascii")
+    script.chmod(0o755)
+    complaints = []
+    for program, text, users in ((f"--program={PYTHON}", "in\nscript\nin\n", [1, 1]), ("--program=/bin/true", "in\nscript\nin\n", []),
+                                 ("--children=none", "in\nscript\nin\n", [])):
+        prefix, report_file = bench.command("threads", program)
+        result = run(bench, [*prefix, str(script), THREAD])
+        complaints += expect(program, result, 0, "") + differences("output", result.stdout, text)
+        complaints += differences(f"{program}: users of processes", [counts["users"] for counts in counts_of(report_file)], users)
+    prefix, _ = bench.command("none", f"--program={shutil.which('env')}")
+    left = [line for line in run(bench, [*prefix, "env"]).stdout.splitlines() if line.startswith("VMSRS_PROGRAM")]
+    complaints += differences("the environment of the program", left, [])
+    for name, text in (("/no/such/program", "a program that is there"), ("true", "a file's name from the root on")):
+        complaints += expect(name, run(bench, [*bench.command("none", f"--program={name}")[0], "true"]), CANNOT,
+                             f"VMSRS_PROGRAM={name}: expected {text}")
+    return complaints
+
+
 def successors(bench: Bench) -> list[str]:
     """Processes of one server that come while others go."""
     complaints = []
@@ -135,7 +156,7 @@ def main() -> int:
     complaints = []
     with contextlib.ExitStack() as stack:
         bench = Bench(Path(sys.argv[1]), stack)
-        runs = [(part.__name__, part(bench)) for part in (refused, unloadable, children, successors, environment)]
+        runs = [(part.__name__, part(bench)) for part in (refused, unloadable, children, programs, successors, environment)]
         for name, here in runs:
             print(f"{name}: {'; '.join(here) if here else 'ok'}", flush=True)
             complaints += here

@@ -232,12 +232,12 @@ class Files(Case):
         return text, self.site.run("systemd-analyze", "verify", "--man=no", "units/cache.service")
 
     def test_drop_ins(self):
-        preload = {"service": "cache", "server": "cache", "secret_file": "/etc/x", "users": "events", "region_bytes": [4096, 8192],
+        preload = {"service": "cache", "server": "cache", "secret_file": "/etc/x", "users": "events", "program": "/usr/bin/cache", "region_bytes": [4096, 8192],
                    "fault_limit": 1, "environment": {"VMSRS_DUMPS": "/var/lib/a b%c"}, "limits": {"MemoryMax": "2G", "TasksMax": 512}}
         text, done = self.verify_unit(preload)
         self.assertEqual((done.returncode, done.stdout), (0, ""))
         for line in ('Environment="VMSRS_REGION_BYTES=4096,8192"', 'Environment="VMSRS_DUMPS=/var/lib/a b%%c"', "MemoryMax=2G", "TasksMax=512",
-                     "SupplementaryGroups=vmsrs-servers", 'Environment="VMSRS_FAULT_LIMIT=1"'):
+                     "SupplementaryGroups=vmsrs-servers", 'Environment="VMSRS_PROGRAM=/usr/bin/cache"', 'Environment="VMSRS_FAULT_LIMIT=1"'):
             self.assertIn(f"\n{line}\n", text)
         self.assertNotIn("SUPPRESSION_LIMIT", text)
         text, done = self.verify_unit({"service": "cache", "mode": "library"})
