@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The playbooks on machines that start by their own firmware and GRUB: one that is protected, one that watches it; or two
-protected ones that are upgraded. Needs root, for the image.
+"""The playbooks on machines that start by their own firmware and GRUB. Needs root, for the image.
 
 usage: site_test.py FOLDER BUILD SCENARIO
   FOLDER    what takes long is made there once: image, packages
   BUILD     folder of a build, for the book shop and vmsrsctl
-  SCENARIO  site      bare hosts, site.yml, a crash, the alert, site.yml again, verify.yml, rollback.yml, uninstall.yml
+  SCENARIO  site      a host on the hypervisor, and one on vmsrs-hosted that watches both: site.yml, crashes, the alert, site.yml
+                      again, verify.yml, rollback.yml, uninstall.yml
+            unfit     hosts that cannot run VMSRS: each is refused with one message, and goes on once it can
             upgrade   two hosts, one started by UEFI: a full disk; upgrade.yml, in the middle of which the second loses its
                       power; once more; then the newer hypervisor is none: the first host falls back, the second stays
 """
@@ -42,6 +43,13 @@ ExecStart=/opt/bookshop --bind 0.0.0.0 --port 7070 --catalogue /opt/catalogue.cs
 WantedBy=multi-user.target
 """
 MONITORING_PACKAGES = ["prometheus", "prometheus-alertmanager"]
+# The book shop, which is built with the library; and memcached as Debian has it.
+SERVERS = {
+    "vmsrsd_servers": [{"name": "bookshop", "attach_secret_file": "/etc/vmsrs/servers/bookshop.secret", "account": "shop"},
+                       {"name": "cache", "attach_secret_file": "/etc/vmsrs/servers/cache.secret"}],
+    "server_protection_services": [{"service": "bookshop", "mode": "library", "server": "bookshop", "limits": {"TasksMax": 512}},
+                                   {"service": "memcached", "program": "/usr/bin/memcached", "server": "cache", "users": "events",
+                                    "secret_file": "/etc/vmsrs/servers/cache.secret", "limits": {"MemoryMax": "512M"}}]}
 
 
 def require(condition, what):
@@ -71,19 +79,20 @@ class Site:
         self.downloaded = folder / "downloaded"
         self.machines = {}
 
-    def machine(self, stack, name, firmware="bios", **forward):
-        machine = stack.enter_context(vm.Machine(self.image, self.work / name, firmware=firmware, forward=forward))
+    def machine(self, stack, name, firmware="bios", **outfit):
+        machine = stack.enter_context(vm.Machine(self.image, self.work / name, firmware=firmware, **outfit))
         self.machines[name] = machine
         return machine
 
     def write_inventory(self, port, hosts, control=None, **variables):
+        """`hosts`: names with variables of their own."""
         def reached(name):
             machine = self.machines[name]
             return {"ansible_host": "127.0.0.1", "ansible_port": machine.ports["ssh"],
                     "ansible_ssh_common_args": " ".join(machine.ssh_options())}
-        protected = {name: {**reached(name), "vmsrs_api_address": f"127.0.0.1:{self.machines[name].ports['api']}",
+        protected = {name: {**reached(name), **its, "vmsrs_api_address": f"127.0.0.1:{self.machines[name].ports['api']}",
                             "vmsrs_metrics_address": f"10.0.2.2:{self.machines[name].ports['metrics']}",
-                            "pki_alternative_names": [f"DNS:{name}", "IP:127.0.0.1", "IP:10.0.2.2"]} for name in hosts}
+                            "pki_alternative_names": [f"DNS:{name}", "IP:127.0.0.1", "IP:10.0.2.2"]} for name, its in hosts.items()}
         children = {"vmsrs_hosts": {"hosts": protected}}
         if control:
             children["vmsrs_control"] = {"hosts": {control: reached(control)}}
@@ -120,16 +129,16 @@ class Site:
         require(done.returncode == 0, f"vmsrsctl {' '.join(words)}: {done.returncode} {done.stdout} {done.stderr}")
         return done.stdout
 
-    def install_shop(self, machine):
+    def install_services(self, machine, port):
+        """Not yet protected."""
+        self.repository.introduce(machine, port)
+        machine.run("DEBIAN_FRONTEND=noninteractive apt-get -q -y install memcached", 900)
+        machine.run("rm /etc/apt/sources.list.d/vmsrs.list /etc/apt/keyrings/key.gpg && apt-get -q update")
         stripped = self.work / "bookshop"
         subprocess.run(["strip", "-o", stripped, self.build / "examples/bookshop/bookshop"], check=True)
         machine.copy_to(stripped, CATALOGUE, to="/opt")
         machine.run("id -u shop >/dev/null 2>&1 || useradd -r shop; cat >/etc/systemd/system/bookshop.service && systemctl enable bookshop",
                     stdin=SHOP_UNIT)
-
-
-SHOP = {"vmsrsd_servers": [{"name": "bookshop", "attach_secret_file": "/etc/vmsrs/servers/bookshop.secret", "account": "shop"}],
-        "server_protection_services": [{"service": "bookshop", "mode": "library", "server": "bookshop", "limits": {"TasksMax": 512}}]}
 
 
 class Receiver:
@@ -170,27 +179,67 @@ def boot_words(machine):
     return dict(line.split(None, 1) for line in machine.run("vmsrs-boot status").splitlines())
 
 
+CACHE_CLIENT = """import socket
+stream = socket.create_connection(("127.0.0.1", 11211), 60).makefile("rwb")
+for line in (b"set a 0 0 4", b"VMS1", b"get a", b"quit"):
+    stream.write(line + b"\\r\\n")
+stream.flush()
+print(stream.read().decode().split())
+"""
+
+
+def require_crash_contained(here, name, machine):
+    """A user of the book shop crashes, and stays; another one goes on. The crashed one's connection."""
+    crashing, normal = Shopper(machine.ports["shop"]), Shopper(machine.ports["shop"])
+    for line in ("HELLO 1", "BEGIN", "ADD 3 1", "ADD 4 1"):
+        crashing.ask(line)
+    require(normal.ask("HELLO 2").startswith("WELCOME"), "another user is served")
+    require(normal.ask("READ 3").startswith("ROW 3 "), "and reads what the first had bought")
+    users = json.loads(here.ctl("--host", name, "users", "list", "--crashed", "--output", "json"))["users"]
+    require([user["server"] for user in users] == ["bookshop"], f"{name}: vmsrsctl lists the crashed user: {users}")
+    return crashing
+
+
+def require_collected(here, name, machine, crashing):
+    here.ctl("--host", name, "gc", "--yes")
+    said = crashing.ask("CHECKOUT")
+    require("FAILED" in said, f"the crashed user is told: {said}")
+    status = json.loads(here.ctl("--host", name, "status", "--output", "json"))
+    require(sum(status["restores"].values()) > 0, f"restores: {status['restores']}")
+    require(machine.run("systemctl show -P NRestarts bookshop").strip() == "0", "the shop was never started again")
+
+
+def require_cache_protected(here, name, machine):
+    said = machine.run("python3 -", stdin=CACHE_CLIENT)
+    require("VMS1" in said, f"memcached serves: {said}")
+    servers = json.loads(here.ctl("--host", name, "servers", "list", "--output", "json"))["servers"]
+    cache, = (server for server in servers if server["name"] == "cache")
+    require(cache["attached"] and cache["users_finished"] > 0, f"its requests are users: {cache}")
+
+
 def site(stack, folder, build, work):
     here = Site(folder, build, work)
-    shop = here.machine(stack, "shop1", api=9471, metrics=9470, shop=7070)
-    control = here.machine(stack, "control", prometheus=9090)
+    shop = here.machine(stack, "shop1", forward={"api": 9471, "metrics": 9470, "shop": 7070})
+    control = here.machine(stack, "control", forward={"api": 9471, "metrics": 9470, "shop": 7070, "prometheus": 9090})
     receiver = Receiver()
     step("two bare hosts start")
     for machine in (shop, control):
         machine.wait_until_up()
-    here.install_shop(shop)
-    here.repository.put(*here.packages, *repository.download(here.downloaded, control, *MONITORING_PACKAGES))
+    here.repository.put(*here.packages, *repository.download(here.downloaded, control, *MONITORING_PACKAGES, "memcached"))
     port = stack.enter_context(here.repository.serve())
+    for machine in (shop, control):
+        here.install_services(machine, port)
     hook = {"name": "test", "webhook_configs": [{"url": f"http://10.0.2.2:{receiver.port}/", "send_resolved": True}]}
-    here.write_inventory(port, ["shop1"], "control", **SHOP, monitoring_receivers=[hook], monitoring_default_receiver="test",
+    here.write_inventory(port, {"shop1": {}, "control": {"vmsrs_platform": "hosted"}}, "control", **SERVERS,
+                         monitoring_receivers=[hook], monitoring_default_receiver="test",
                          # An emulated processor takes long for everything.
                          monitoring_routes=[{"matchers": ['alertname="VmsrsOverheadHigh"'], "receiver": "nobody"}],
                          monitoring_group_wait_s=1, monitoring_prometheus_listen="0.0.0.0:9090")
 
-    refused = here.play("site.yml", "--tags", "preflight", "-e", '{"hypervisor_accept_losses": []}', code=2)
+    refused = here.play("site.yml", "--tags", "preflight", "--limit", "shop1", "-e", '{"hypervisor_accept_losses": []}', code=2)
     require("would lose under VMSRS" in " ".join(refused.split()), "the preflight says what the host would lose")
     here.play("site.yml", "--check")
-    require(shop.ssh("test -e /etc/vmsrs").returncode != 0, "check mode changes nothing")
+    require(all(machine.ssh("test -e /etc/vmsrs").returncode != 0 for machine in (shop, control)), "check mode changes nothing")
     step("a host whose apt is broken")
     shop.run("echo broken >/etc/apt/sources.list.d/broken.list")
     refused = here.play("site.yml", "--limit", "shop1", code=2)
@@ -202,47 +251,101 @@ def site(stack, folder, build, work):
     again = recap(here.play("site.yml"))
     require(all(counts["changed"] == 0 for counts in again.values()), f"a second run changes nothing: {again}")
     here.play("verify.yml")
+    for name, machine in here.machines.items():
+        require_cache_protected(here, name, machine)
 
-    step("a user crashes; others go on; the alert")
-    crashing, normal = Shopper(shop.ports["shop"]), Shopper(shop.ports["shop"])
-    for line in ("HELLO 1", "BEGIN", "ADD 3 1", "ADD 4 1"):
-        crashing.ask(line)
-    require(normal.ask("HELLO 2").startswith("WELCOME"), "another user is served")
-    require(normal.ask("READ 3").startswith("ROW 3 "), "and reads what the first had bought")
+    step("a user crashes on vmsrs-hosted; others go on")
+    require_collected(here, "control", control, require_crash_contained(here, "control", control))
+    wait_until("what may have fired is over", lambda: sorted(told for told, status in receiver.told if status == "firing")
+               == sorted(told for told, status in receiver.told if status == "resolved"))
+    receiver.told.clear()
+    step("and on the hypervisor; the alert")
+    crashing = require_crash_contained(here, "shop1", shop)
     # On an emulated machine the user may stay for less than the time to the next alert; that one says the same, louder.
     wait_until("an alert of suppression", lambda: any(name.startswith("VmsrsSuppression") and status == "firing" for name, status in receiver.told))
-    here.ctl("--host", "shop1", "gc", "--yes")
-    step(f"the crashed user is told: {crashing.ask('CHECKOUT')}")
+    require_collected(here, "shop1", shop, crashing)
     fired = {name for name, _ in receiver.told}
     wait_until("the alerts resolve", lambda: {name for name, status in receiver.told if status == "resolved"} >= fired)
     require(all(name.startswith("VmsrsSuppression") for name in fired), f"nothing else fires: {receiver.told}")
-    status = json.loads(here.ctl("--host", "shop1", "status", "--output", "json"))
-    require(sum(status["restores"].values()) > 0, f"restores: {status['restores']}")
-    require(shop.run("systemctl show -P NRestarts bookshop").strip() == "0", "the shop was never started again")
     query = f"http://127.0.0.1:{control.ports['prometheus']}/api/v1/query?query=vmsrs_up"
     with urllib.request.urlopen(query, timeout=60) as answer:
         results = json.load(answer)["data"]["result"]
-    require([(sample["metric"]["instance"], sample["value"][1]) for sample in results] == [("shop1", "1")], f"Prometheus has it: {results}")
+    require(sorted((sample["metric"]["instance"], sample["value"][1]) for sample in results) == [("control", "1"), ("shop1", "1")],
+            f"Prometheus has them: {results}")
 
     here.play("rollback.yml")
     words = boot_words(shop)
     require(words["running"] == "Linux alone", f"Linux alone runs: {words}")
+    for machine in (shop, control):
+        require(machine.ssh("grep -l vmsrs /proc/$(pidof memcached)/maps").stdout == "", "memcached is what it was")
+        require("VMS1" in machine.run("python3 -", stdin=CACHE_CLIENT), "and serves")
     counts = recap(here.play("rollback.yml"))
-    require(counts["shop1"]["changed"] == 0, f"a second rollback changes nothing: {counts}")
+    require(all(its["changed"] == 0 for its in counts.values()), f"a second rollback changes nothing: {counts}")
 
     here.play("uninstall.yml", "-e", "vmsrs_purge=true")
     for machine in (shop, control):
         left = machine.ssh("dpkg-query -W -f '${Status} ${Package}\\n' '*vmsrs*' 2>/dev/null | grep -v 'not-installed'").stdout
         require(left == "", f"no package is left: {left}")
     require(shop.ssh("grep vmsrs /boot/grub/grub.cfg; ls /boot | grep vmsrs").stdout == "", "nothing of it boots")
-    here.play("uninstall.yml")
+    again = recap(here.play("uninstall.yml"))
+    require(all(its["changed"] == 0 for its in again.values()), f"a second time changes nothing: {again}")
+
+
+def unfit(stack, folder, build, work):
+    here = Site(folder, build, work)
+    here.repository.put(*here.packages)
+    port = stack.enter_context(here.repository.serve())
+
+    def started(name, firmware="bios", **outfit):
+        """The host with another outfit: a processor, memory, a clock."""
+        machine = here.machine(stack, name, firmware, forward={"api": 9471, "metrics": 9470}, **outfit)
+        machine.wait_until_up()
+        here.write_inventory(port, {name: {}})
+        return machine
+
+    def refuse(machine, *reasons):
+        said = " ".join(here.play("site.yml", code=2).split())
+        require(said.count("cannot run VMSRS, and nothing was changed") == 1, "one message")
+        for reason in reasons:
+            require(reason in said, f"{reason}: {said}")
+        require(machine.ssh("test -e /etc/vmsrs || test -e /etc/apt/sources.list.d/vmsrs.list").returncode != 0, "nothing was changed")
+        machine.power_off()
+
+    step("another processor, little memory, a wrong clock")
+    refuse(started("shop1", cpu="Skylake-Server", memory=600, options=("-rtc", "base=2024-02-29T12:00:00")),
+           "the processor is GenuineIntel: VMSRS needs one of AMD", "too little memory", "s off this controller's")
+    step("no SVM, another release")
+    machine = started("shop1", cpu="EPYC,-svm")
+    machine.run("cp /etc/os-release /root && sed -i 's/^VERSION_ID=.*/VERSION_ID=\"11\"/' /etc/os-release")
+    refuse(machine, "the processor offers no SVM: switch it on", "expected debian 12 on x86_64, found debian 11")
+    step("as it should be")
+    machine = started("shop1")
+    machine.run("cp /root/os-release /etc/os-release")
+    here.play("site.yml", "--tags", "preflight")
+    machine.power_off()
+
+    step("Secure Boot: on, then off")
+    machine = started("shop2", "ovmf")
+    here.repository.put(*repository.download(here.downloaded, machine, "shim-signed", "grub-efi-amd64-signed"))
+    here.repository.introduce(machine, port)
+    machine.run("""export DEBIAN_FRONTEND=noninteractive
+        apt-get -q -y install shim-signed grub-efi-amd64-signed && mount /boot/efi; mountpoint /boot/efi &&
+        grub-install --target=x86_64-efi --uefi-secure-boot --force-extra-removable --no-nvram &&
+        rm /etc/apt/sources.list.d/vmsrs.list""", 1800)
+    machine.power_off()
+    machine = started("shop2", "secure_boot")
+    refuse(machine, "Secure Boot is on: switch it off in the firmware's setup")
+    machine = started("shop2", "ovmf")
+    here.write_inventory(port, {"shop2": {"hypervisor_accept_losses": ["sleep", "efi"]}})
+    here.play("site.yml")
+    require(boot_words(machine)["running"].startswith("vmsrs-"), "by the signed GRUB, into VMSRS")
 
 
 def upgrade(stack, folder, build, work):
     here = Site(folder, build, work)
     names = ["shop1", "shop2"]
     for name, firmware in zip(names, ("bios", "ovmf")):
-        here.machine(stack, name, firmware, api=9471, metrics=9470)
+        here.machine(stack, name, firmware, forward={"api": 9471, "metrics": 9470})
     step("two bare hosts start")
     for machine in here.machines.values():
         machine.wait_until_up()
@@ -250,7 +353,7 @@ def upgrade(stack, folder, build, work):
     port = stack.enter_context(here.repository.serve())
     drained = work / "drain.yml"
     drained.write_text("- name: Take the load away\n  ansible.builtin.shell: date >>/root/drained\n  changed_when: true\n")
-    here.write_inventory(port, names, vmsrs_drain_tasks=str(drained), hypervisor_accept_losses=["sleep", "efi"])
+    here.write_inventory(port, dict.fromkeys(names, {}), vmsrs_drain_tasks=str(drained), hypervisor_accept_losses=["sleep", "efi"])
     step("a host whose disk is full")
     shop1, shop2 = (here.machines[name] for name in names)
     shop1.run("fallocate -l $(($(df --output=avail -B1 /var | tail -n 1) - 60000000)) /var/filler")
@@ -291,14 +394,17 @@ def upgrade(stack, folder, build, work):
     require(boot_words(shop2)["running"].startswith("vmsrs-"), "and is protected")
 
 
+SCENARIOS = {"site": site, "unfit": unfit, "upgrade": upgrade}
+
+
 def main():
-    if len(sys.argv) != 4 or sys.argv[3] not in ("site", "upgrade"):
+    if len(sys.argv) != 4 or sys.argv[3] not in SCENARIOS:
         sys.exit(__doc__)
     folder, build = (pathlib.Path(word).resolve() for word in sys.argv[1:3])
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         work = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix="run.")))
-        {"site": site, "upgrade": upgrade}[sys.argv[3]](stack, folder, build, work)
+        SCENARIOS[sys.argv[3]](stack, folder, build, work)
     step("done")
 
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Debian host in QEMU that starts as a real one does: by its own firmware and GRUB, from its own disk.
 
-As a module: Machine. As a program, for people: `vm.py IMAGE FOLDER [bios|ovmf]` starts one, prints how to log in, and
+As a module: Machine. As a program, for people: `vm.py IMAGE FOLDER [bios|ovmf|secure_boot]` starts one, prints how to log in, and
 ends it on Ctrl-C. IMAGE is what make-image.sh made, or another machine's disk.qcow2; it is never written to.
 """
 import base64
@@ -19,8 +19,11 @@ import time
 # An emulated machine on a busy host is slow, and these limits only have to tell slow from dead.
 BOOT_SECONDS = 900
 COMMAND_SECONDS = 600
-# Code, and the template of the variables that each machine has a copy of (Debian package ovmf).
-OVMF = (pathlib.Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), pathlib.Path("/usr/share/OVMF/OVMF_VARS_4M.fd"))
+# Of UEFI (Debian package ovmf): code, and the template of the variables that each machine has a copy of. With Secure Boot
+# these have the keys that machines are sold with, and only system management mode can write to them.
+OVMF = pathlib.Path("/usr/share/OVMF")
+UEFI = {"ovmf": (OVMF / "OVMF_CODE_4M.fd", OVMF / "OVMF_VARS_4M.fd"),
+        "secure_boot": (OVMF / "OVMF_CODE_4M.secboot.fd", OVMF / "OVMF_VARS_4M.ms.fd")}
 
 
 class MachineError(Exception):
@@ -48,8 +51,8 @@ class Machine:
 
     def __init__(self, image, folder, firmware="bios", memory=1024, cpus=2, forward=None, cpu="EPYC,+svm,+npt",
                  options=()):
-        if firmware not in ("bios", "ovmf"):
-            raise ValueError(f"firmware is bios or ovmf, not {firmware}")
+        if firmware not in ("bios", *UEFI):
+            raise ValueError(f"firmware is bios, ovmf or secure_boot, not {firmware}")
         self.folder = pathlib.Path(folder).resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.firmware, self.memory, self.cpus, self.cpu = firmware, memory, cpus, cpu
@@ -67,8 +70,9 @@ class Machine:
             image = pathlib.Path(image).resolve()
             kind = "qcow2" if image.suffix == ".qcow2" else "raw"
             subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", kind, "-b", image, self.disk], check=True)
-        if firmware == "ovmf" and not (self.folder / "vars.fd").exists():
-            (self.folder / "vars.fd").write_bytes(OVMF[1].read_bytes())
+        self.variables = self.folder / f"{firmware}.fd"
+        if firmware in UEFI and not self.variables.exists():
+            self.variables.write_bytes(UEFI[firmware][1].read_bytes())
 
     def __enter__(self):
         self.start()
@@ -81,7 +85,8 @@ class Machine:
         key = base64.b64encode(self.key.with_suffix(".pub").read_bytes()).decode()
         forwards = "".join(f",hostfwd=tcp:127.0.0.1:{self.ports[name]}-:{port}" for name, port in self.guest_ports.items())
         # Whatever ends the test ends the machine.
-        command = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=single", "-cpu", self.cpu,
+        kind = "q35,smm=on" if self.firmware == "secure_boot" else "q35"
+        command = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-machine", kind, "-accel", "tcg,thread=single", "-cpu", self.cpu,
                    "-smp", self.cpus, "-m", self.memory, "-nodefaults", "-display", "none",
                    "-serial", f"file:{self.console_log}", "-debugcon", f"file:{self.hypervisor_log}",
                    "-drive", f"file={self.disk},if=none,id=disk,cache=unsafe", "-device", "amd-iommu",
@@ -90,9 +95,11 @@ class Machine:
                    "-device", "virtio-net-pci,netdev=net,romfile=,disable-legacy=on,iommu_platform=on",
                    # systemd's tmpfiles makes root's authorized_keys of it, at the first start.
                    "-smbios", f"type=11,value=io.systemd.credential.binary:ssh.authorized_keys.root={key}"]
-        if self.firmware == "ovmf":
-            command += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={OVMF[0]}",
-                        "-drive", f"if=pflash,format=raw,unit=1,file={self.folder / 'vars.fd'}"]
+        if self.firmware in UEFI:
+            command += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={UEFI[self.firmware][0]}",
+                        "-drive", f"if=pflash,format=raw,unit=1,file={self.variables}"]
+        if self.firmware == "secure_boot":
+            command += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
         return [str(word) for word in command + self.options]
 
     def start(self):
@@ -202,7 +209,7 @@ class Machine:
 
 def main():
     if len(sys.argv) not in (3, 4):
-        sys.exit("usage: vm.py IMAGE FOLDER [bios|ovmf]")
+        sys.exit("usage: vm.py IMAGE FOLDER [bios|ovmf|secure_boot]")
     with Machine(*sys.argv[1:]) as machine:
         machine.wait_for_boot()
         print("ssh", *machine.ssh_options(), "-p", machine.ports["ssh"], "root@127.0.0.1", flush=True)
