@@ -214,7 +214,7 @@ def require_cache_protected(here, name, machine):
     require("VMS1" in said, f"memcached serves: {said}")
     servers = json.loads(here.ctl("--host", name, "servers", "list", "--output", "json"))["servers"]
     cache, = (server for server in servers if server["name"] == "cache")
-    require(cache["attached"] and cache["users_finished"] > 0, f"its requests are users: {cache}")
+    require(cache["attached"] and cache["users_begun"] > 0, f"it is attached, and its requests are users: {cache}")
 
 
 def site(stack, folder, build, work):
