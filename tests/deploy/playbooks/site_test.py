@@ -304,7 +304,7 @@ def unfit(stack, folder, build, work):
         return machine
 
     def refuse(machine, *reasons):
-        said = " ".join(here.play("site.yml", code=2).split())
+        said = " ".join(here.play("site.yml", code=2).split()).replace("''", "'")  # of YAML's quotes
         require(said.count("cannot run VMSRS, and nothing was changed") == 1, "one message")
         for reason in reasons:
             require(reason in said, f"{reason}: {said}")
@@ -313,7 +313,7 @@ def unfit(stack, folder, build, work):
 
     step("another processor, little memory, a wrong clock")
     refuse(started("shop1", cpu="Skylake-Server", memory=600, options=("-rtc", "base=2024-02-29T12:00:00")),
-           "the processor is GenuineIntel: VMSRS needs one of AMD", "too little memory", "shop1 cannot run VMSRS, and nothing was changed: the clock is ")
+           "the processor is GenuineIntel: VMSRS needs one of AMD", "too little memory", "s off this controller's")
     step("no SVM, another release")
     machine = started("shop1", cpu="EPYC,-svm")
     machine.run("cp /etc/os-release /root && sed -i 's/^VERSION_ID=.*/VERSION_ID=\"11\"/' /etc/os-release")
