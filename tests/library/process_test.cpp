@@ -15,6 +15,7 @@
 
 #include "child.hpp"
 #include "fixture.hpp"
+#include "interpose.hpp"
 
 // Faults that are not a user's: as if the library were not there. Each in a child process.
 using namespace vmsrs::test;
