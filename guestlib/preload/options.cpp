@@ -137,8 +137,8 @@ bool is_program() {
   const char* const file = getenv(kVariable);
   if (file == nullptr) return true;
   if (*file != '/') wrong(kVariable, file, "a file's name from the root on");
-  struct stat wanted {
-  }, running{};
+  struct stat wanted {};
+  struct stat running {};
   if (stat(file, &wanted) != 0) wrong(kVariable, file, "a program that is there");
   return stat("/proc/self/exe", &running) == 0 && running.st_dev == wanted.st_dev &&
          running.st_ino == wanted.st_ino;

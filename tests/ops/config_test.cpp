@@ -273,6 +273,16 @@ BOOST_AUTO_TEST_CASE(example_in_the_reference_file_is_good) {
   BOOST_TEST(config.servers[1].attach_secret_sha256.has_value());
 }
 
+BOOST_AUTO_TEST_CASE(an_account_may_be_a_number_up_to_the_last_one) {
+  const Scratch scratch;
+  const config::Config config =
+      config::load(scratch.write("vmsrs.yaml",
+                                 "servers:\n  - name: shop\n    account: 4294967294\n"
+                                 "    attach_secret_sha256: " +
+                                     std::string(64, 'a') + "\n"));
+  BOOST_TEST(config.servers.at(0).account.value().id == 4294967294u);
+}
+
 BOOST_AUTO_TEST_CASE(policies_and_quotas_reach_the_definition) {
   const Scratch scratch;
   const config::Config config = config::load(scratch.write(
