@@ -245,6 +245,16 @@ class Files(Case):
         _, done = self.verify_unit({**preload, "limits": {"MemroyMax": "2G"}})
         self.assertIn("MemroyMax", done.stdout)
 
+    def test_what_becomes_of_services(self):
+        self.site.stand_in("systemctl", f'echo "$@" >>{self.site.folder}/asked')
+        self.site.inventory({"shop1": {}})
+        for state, verb in (("present", "restart"), ("absent", "try-restart")):
+            self.succeed(self.site.play([{"hosts": "vmsrs_hosts", "gather_facts": False, "tasks": [
+                {"include_tasks": str(ANSIBLE / "roles/server_protection/handlers/main.yml")}], "vars": {
+                    "server_protection_state": state, "server_protection_restart": True, "server_protection_services": [{"service": "cache"}]}}]))
+            asked = (self.site.folder / "asked").read_text().splitlines()
+            self.assertEqual((asked[0], asked[-1]), ("daemon-reload", f"{verb} cache.service"))
+
     def test_each_variable_of_a_drop_in_is_one_of_vmsrs_run(self):
         template = (ANSIBLE / "roles/server_protection/templates/vmsrs.conf.j2").read_text()
         page = (TREE / "guestlib/man/vmsrs-run.1").read_text()
